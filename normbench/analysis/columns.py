@@ -1,0 +1,67 @@
+"""The columns of the tables that a study is made of, and how one of their cells is written."""
+
+import json
+from typing import Literal, NamedTuple
+
+Role = Literal["key", "config", "size", "metric", "outcome"]
+
+
+class Column(NamedTuple):
+    """One column of `runs.csv`: its pandas dtype once read, and what it is for."""
+
+    dtype: Literal["str", "int64", "Int64", "float64"]
+    role: Role
+
+
+FIXED: dict[str, Column] = {
+    "run_id": Column("str", "key"),
+    "study": Column("str", "key"),
+    "status": Column("str", "outcome"),
+    "model": Column("str", "config"),
+    "norm": Column("str", "config"),
+    "data": Column("str", "config"),
+    "batch_size": Column("int64", "config"),
+    "norm_batch_size": Column("Int64", "config"),
+    "lr": Column("float64", "config"),
+    "seed": Column("int64", "key"),
+    "epochs": Column("Int64", "config"),
+    "steps": Column("Int64", "config"),
+    "num_params": Column("Int64", "size"),
+    "num_classes": Column("Int64", "size"),
+    "train_loss": Column("float64", "metric"),
+    "train_accuracy": Column("float64", "metric"),
+    "val_loss": Column("float64", "metric"),
+    "val_accuracy": Column("float64", "metric"),
+    "test_loss": Column("float64", "metric"),
+    "test_accuracy": Column("float64", "metric"),
+    "test_accuracy_precise": Column("float64", "metric"),
+    "test_accuracy_batch": Column("float64", "metric"),
+    "steps_to_target": Column("Int64", "metric"),
+    "diverged_at_step": Column("Int64", "outcome"),
+    "error": Column("str", "outcome"),
+}
+"""Every column that each `runs.csv` has, in order; the config values that a study changes follow under dotted names."""
+
+METRICS = tuple(name for name, column in FIXED.items() if column.role == "metric")
+STATUSES = ("finished", "diverged", "failed")
+
+CURVES = {
+    "run_id": "str",
+    "epoch": "Int64",
+    "step": "Int64",
+    "lr": "float64",
+    "train_loss": "float64",
+    "train_accuracy": "float64",
+    "val_loss": "float64",
+    "val_accuracy": "float64",
+}
+"""Every column that each `curves.csv` has, in order, with its dtype; probe scalars follow, as floats."""
+
+
+def cell_text(value: object) -> str:
+    """Return a value as a cell of these tables: None and NaN empty, booleans as in YAML, lists and dicts as JSON."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool | list | tuple | dict):
+        return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return repr(value) if isinstance(value, float) else str(value)

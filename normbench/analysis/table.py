@@ -1,0 +1,107 @@
+"""Results tables: one row a group of runs, one metric, and what a reader must know beside the numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.cells import Ints, cells, config_columns, require
+from normbench.analysis.columns import METRICS
+from normbench.analysis.notes import choice_notes, copies_note, metric_notes, pooling_notes
+from normbench.analysis.select import arm_columns
+from normbench.analysis.select import best as choices
+from normbench.analysis.summary import count_status, metric_statistics
+from normbench.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsTable:
+    """A table of results.
+
+    Attributes:
+        rows: One row a group: `by`; with `best` that column (the value chosen most often), `chosen_by` (how many chose
+            it) and `at_edge` (how many chose the lowest or highest number tried; missing where there was no choice);
+            `n` (its runs; with `best`, its choices), `diverged`, `failed` where any did; `mean`, `ci_low`, `ci_high`
+            and `sd` of the finished runs; `mean_chance_imputed` where any diverged.
+        by: The columns that tell rows apart.
+        metric: What was averaged.
+        best: The tuned column, or None.
+        notes: Sentences that belong under the table.
+    """
+
+    rows: pd.DataFrame
+    by: tuple[str, ...]
+    metric: str
+    best: str | None
+    notes: tuple[str, ...]
+
+
+def aggregate(
+    runs: pd.DataFrame, *, by: Sequence[str] | None = None, metric: str = "test_accuracy", best: str | None = None
+) -> ResultsTable:
+    """Average one metric over seeds.
+
+    Args:
+        runs: One row a run.
+        by: What tells rows apart; None takes the study where there are several, and every factor but `best`.
+        metric: One of `METRICS`.
+        best: A config column that each seed tunes on its own validation accuracy, within its setting of all others.
+
+    Raises:
+        ConfigError: A column or the metric is unknown, or `best` is also in `by`.
+    """
+    names = _row_columns(runs, by, metric, best)
+    kept = (runs if "study" in names else runs.drop_duplicates("run_id")).reset_index(drop=True)
+    numbers, keys = cells(kept, names)
+    scored = kept if best is None else choices(kept, [best])
+    groups = numbers[scored.index]
+    columns = [] if best is None else [_choice_columns(scored, groups, len(keys), best)]
+    columns.append(_counts(kept, numbers, scored, groups, len(keys)))
+    columns.append(_metric_columns(scored, groups, len(keys), metric))
+    rows = pd.concat([keys, *columns], axis=1)
+    notes = metric_notes(rows, scored, metric) + pooling_notes(kept, names, best) + copies_note(runs, kept)
+    if best is not None:
+        notes += choice_notes(rows, kept, best)
+    return ResultsTable(rows, tuple(names), metric, best, tuple(notes))
+
+
+def _row_columns(runs: pd.DataFrame, by: Sequence[str] | None, metric: str, best: str | None) -> list[str]:
+    """Return the columns that tell rows apart, having checked every name."""
+    require(metric, METRICS, "metric")
+    tuned = [] if best is None else [best]
+    for name in tuned:
+        require(name, config_columns(runs), "config column to choose")
+    if by is None:
+        return arm_columns(runs, tuned) or [name for name in ["norm"] if name != best]
+    for name in by:
+        require(name, ["study", *config_columns(runs), "seed"], "column to group by")
+    if best in by:
+        raise ConfigError(f"'{best}' cannot both be chosen and tell rows apart; give it to --by or to --best")
+    return list(dict.fromkeys(by))
+
+
+def _counts(runs: pd.DataFrame, numbers: Ints, scored: pd.DataFrame, groups: Ints, count: int) -> pd.DataFrame:
+    """Return `n`, `diverged` and `failed`: a failed run is no choice, so it is counted among all runs."""
+    failed = count_status(runs, numbers, count, "failed")
+    n = np.bincount(groups, minlength=count).astype(np.int64)
+    counts = pd.DataFrame({"n": n, "diverged": count_status(scored, groups, count, "diverged")})
+    return counts.assign(failed=failed) if failed.any() else counts
+
+
+def _metric_columns(scored: pd.DataFrame, groups: Ints, count: int, metric: str) -> pd.DataFrame:
+    found = metric_statistics(scored, groups, count, metric)
+    columns = {"mean": found["mean_finished"], **{name: found[name] for name in ("ci_low", "ci_high", "sd")}}
+    if (scored["status"] == "diverged").any() and metric != "steps_to_target":
+        columns["mean_chance_imputed"] = found["mean_chance_imputed"]
+    return pd.DataFrame(columns)
+
+
+def _choice_columns(chosen: pd.DataFrame, groups: Ints, count: int, name: str) -> pd.DataFrame:
+    """Return the value chosen most often (the lowest of equals), how many chose it, and how many chose at the edge."""
+    votes, options = cells(chosen.assign(group=groups), ["group", name])
+    options["chosen_by"] = np.bincount(votes, minlength=len(options))
+    winners = options.sort_values("chosen_by", ascending=False, kind="stable").drop_duplicates("group")
+    columns = winners.set_index("group").reindex(range(count)).astype({"chosen_by": "Int64"})
+    at_edge = chosen["at_edge"].astype("Int64").groupby(groups).sum(min_count=1)
+    return columns.assign(chosen_by=columns["chosen_by"].fillna(0), at_edge=at_edge.reindex(range(count)))

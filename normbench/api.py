@@ -1,0 +1,188 @@
+"""What a command does, from overrides to tables: used by the command line and from Python."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from normbench.config.sweep import Sweep, expand
+from normbench.engine.local import Progress, execute
+from normbench.engine.observers import run_observers
+from normbench.engine.prepare import Work, freeze, pending, prepare
+from normbench.plan import Plan
+from normbench.record.store import Study
+from normbench.record.tables import merge
+from normbench.spec import Run
+from normbench.train.outcome import Outcome
+from normbench.train.solo import Observer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Watcher(Progress, Protocol):
+    """Shows what goes on: told of each run that ends, and looking into one that trains."""
+
+    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
+        """Return who should look on as a run trains."""
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
+        """Look at nothing."""
+        return ()
+
+    def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A command whose plan is made and of which nothing has started.
+
+    Attributes:
+        sweep: What the config asks for.
+        plan: Its runs, skipped cells and packs.
+        study: Where the rows go.
+        unfinished: Packs of earlier commands that hold runs of this plan still to be trained.
+        new: run_ids that this command is the first to plan.
+        force: Whether finished runs are trained again.
+        command: The overrides as typed.
+    """
+
+    sweep: Sweep
+    plan: Plan
+    study: Study
+    unfinished: list[Work]
+    new: list[str]
+    force: bool
+    command: tuple[str, ...]
+
+    @property
+    def to_train(self) -> int:
+        """Number of runs of the plan that will be trained."""
+        return len(self.new) + sum(len(work.runs) for work in self.unfinished)
+
+    def execute(self, watcher: Watcher) -> None:
+        """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
+
+        The study's folder must exist: `Study.create`.
+
+        Raises:
+            StudyError: If the study cannot be written.
+            KeyboardInterrupt: If the user stops it; what was finished is kept and merged.
+        """
+        settings = self.sweep.settings
+        fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
+
+        def observers(run_id: str, run: Run) -> Sequence[Observer]:
+            own = run_observers(run_id, run, self.study, settings.log, single=not self.sweep.multirun)
+            return [*own, *watcher.observers(run_id, run)]
+
+        try:
+            execute([*self.unfinished, *fresh], self.study, settings, observers=observers, progress=watcher)
+        finally:
+            write_tables(self.study)
+
+    def rows(self) -> "pd.DataFrame":
+        """Return the rows of runs.csv that belong to this plan."""
+        runs = load(self.study.folder)
+        return runs[runs["run_id"].isin(list(self.plan.runs))].reset_index(drop=True)
+
+
+def open_session(
+    overrides: Iterable[str],
+    *,
+    multirun: bool = False,
+    config_dir: Path | None = None,
+    force: bool = False,
+    sweep: Sweep | None = None,
+) -> Session:
+    """Plan a command: everything that can be wrong is found here, before anything starts or is written.
+
+    Args:
+        overrides: In Hydra's grammar.
+        multirun: Whether several values of a key are a sweep.
+        config_dir: A user's own conf folder, searched first.
+        force: Whether finished runs are trained again.
+        sweep: The overrides already expanded, where the caller has done so.
+
+    Returns:
+        The session.
+
+    Raises:
+        NormbenchError: If anything is wrong.
+    """
+    command = tuple(overrides)
+    sweep = sweep or expand(command, multirun=multirun, config_dir=config_dir)
+    plan = prepare(sweep.runs, sweep.settings, multirun=sweep.multirun)
+    study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
+    unfinished, new = pending(plan, study, force=force)
+    return Session(sweep, plan, study, unfinished, new, force, command)
+
+
+def write_tables(study: Study) -> None:
+    """Write runs.csv, curves.csv, provenance.csv and summary.csv of a study from its shards."""
+    if not merge(study):
+        return
+    from normbench.analysis.study import load_runs
+    from normbench.analysis.summary import write_summary
+
+    write_summary(load_runs(study.folder), study.folder / "summary.csv")
+
+
+def train(
+    overrides: Iterable[str] = (),
+    *,
+    study: str | None = None,
+    results_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    force: bool = False,
+) -> "pd.DataFrame":
+    """Train a run or a sweep and return its rows; runs that the study has already are not trained again.
+
+    Args:
+        overrides: In Hydra's grammar, such as ``["norm=batch,none", "seed=range(3)"]``; several values are a sweep.
+        study: Name of the study.
+        results_dir: Folder of the studies.
+        config_dir: A user's own conf folder, searched first.
+        force: Whether finished runs are trained again.
+
+    Returns:
+        One row a run, with the columns of runs.csv; failed runs have status `failed` and an `error`.
+
+    Raises:
+        NormbenchError: If a name, a value, the data or the folder is wrong; nothing has started.
+    """
+    settings = [
+        f"{key}={_quoted(str(value))}" for key, value in (("study", study), ("results_dir", results_dir)) if value
+    ]
+    folder = None if config_dir is None else Path(config_dir)
+    session = open_session([*overrides, *settings], multirun=True, config_dir=folder, force=force)
+    session.study.create()
+    session.execute(Silent())
+    return session.rows()
+
+
+def load(study: str | Path) -> "pd.DataFrame":
+    """Return the runs of a study.
+
+    Args:
+        study: Its folder, such as ``results/mine``.
+
+    Returns:
+        One row a run, with the columns of runs.csv.
+
+    Raises:
+        StudyError: If it is missing or damaged.
+    """
+    from normbench.analysis.study import load_runs
+
+    return load_runs(Path(study))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,163 @@
+"""The command line: wiring only. Nothing heavy is imported before a command needs it."""
+
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from normbench.errors import NormbenchError, nearest
+
+OVERRIDES_HELP = "OVERRIDE is Hydra's grammar: norm=group, model.depth=6, +experiment=small_batch, seed=range(10)."
+
+
+class _Commands(click.Group):
+    """A group that names the nearest command where a name is unknown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise click.UsageError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: normbench train +experiment=quickstart",
+)
+@click.version_option(package_name="normbench", message="normbench %(version)s")
+def cli() -> None:
+    """Run normalization ablations in PyTorch: train sweeps, keep their records, compare norms."""
+
+
+def _planning(command: Any) -> Any:
+    """Add the arguments that `train` and `plan` share."""
+    for option in (
+        click.option("--cfg", is_flag=True, help="Print the resolved config as YAML and stop."),
+        click.option("--force", is_flag=True, help="Train finished runs again."),
+        click.option(
+            "--config-dir",
+            type=click.Path(path_type=Path),
+            help="Your own conf folder, searched before the shipped one.",
+        ),
+        click.option(
+            "-m", "--multirun", is_flag=True, help="A sweep: keys may have several values. May stand anywhere."
+        ),
+        click.argument("overrides", nargs=-1, metavar="[OVERRIDE]..."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command(epilog="Example: normbench train -m norm=batch,group,none batch_size=2,128 seed=range(3)")
+@_planning
+def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
+    """Train one run, or with -m a sweep. What a study already holds is not trained again."""
+    if cfg:
+        return _print_config(overrides, multirun, config_dir)
+    from normbench.api import open_session
+    from normbench.closing import print_outcome, print_plan_notes
+    from normbench.terminal import SweepView
+
+    session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
+    session.study.create()
+    print_plan_notes(session)
+
+    with SweepView(session.to_train) as view:
+        try:
+            session.execute(view)
+        except NormbenchError as error:
+            return _complain(error, code=1)
+    return print_outcome(session, width=_width(), color=sys.stdout.isatty())
+
+
+@cli.command(epilog="Example: normbench plan -m norm=glob(*) model=mlp,resnet seed=range(10)")
+@_planning
+def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
+    """Show what `train` would do with the same arguments, and do nothing."""
+    if cfg:
+        return _print_config(overrides, multirun, config_dir)
+    from normbench.api import open_session
+    from normbench.closing import print_plan
+
+    print_plan(open_session(overrides, multirun=multirun, config_dir=config_dir, force=force))
+    return 0
+
+
+@cli.command(epilog="Example: normbench aggregate quickstart --by norm,batch_size --best lr")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...")
+@click.option("--by", help="Columns that make a row, such as norm,batch_size; all that vary when left out.")
+@click.option("--metric", default="test_accuracy", show_default=True, help="What to average over the seeds.")
+@click.option("--best", metavar="KEY", help="Use each seed's best value of KEY, such as lr, chosen on validation.")
+@click.option("--format", "form", default="table", show_default=True, help="table, csv, markdown or latex.")
+@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def aggregate(
+    studies: tuple[str, ...], by: str | None, metric: str, best: str | None, form: str, results_dir: Path
+) -> int:
+    """Print a results table of the studies named (a folder or a name under --results-dir), or of all."""
+    from normbench.analysis.render import render
+    from normbench.analysis.study import find_studies, load_runs
+    from normbench.analysis.table import aggregate as tabulate
+
+    runs = load_runs(*find_studies(studies, results_dir))
+    table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best)
+    click.echo(render(table, form, width=_width(), color=sys.stdout.isatty()), nl=False)
+    if form != "table":
+        for note in table.notes:
+            click.echo(note, err=True)
+    return 0
+
+
+@cli.command(epilog="Example: normbench doctor --data-root ~/data")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+def doctor(data_root: Path) -> int:
+    """Show versions, device, threads, compiler and data sets, and what would be slow or missing."""
+    from normbench.doctor import findings
+
+    for name, value in findings(data_root):
+        click.echo(f"{name:<14}{value}")
+    return 0
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code: 0, 1, 2 or 130."""
+    # The user's own modules (`norm._target_=my_norms.Mine`) lie where the user stands; they shadow nothing.
+    sys.path.append(os.getcwd())
+    try:
+        code = cli.main(prog_name="normbench", standalone_mode=False)
+    except NormbenchError as error:
+        code = _complain(error, code=2)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: what was finished is kept; the same command goes on from there.", err=True)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _complain(error: NormbenchError, *, code: int) -> int:
+    if os.environ.get("NORMBENCH_DEBUG") == "1":
+        traceback.print_exception(error)
+    else:
+        click.echo(f"normbench: {error}", err=True)
+    return code
+
+
+def _print_config(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None) -> int:
+    from normbench.config.sweep import expand
+
+    click.echo(expand(overrides, multirun=multirun, config_dir=config_dir).config, nl=False)
+    return 0
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns

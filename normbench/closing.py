@@ -1,0 +1,113 @@
+"""What a command says before and after its runs: the plan in a few lines, the results as a table."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from normbench.api import Session
+from normbench.spec import Run
+from normbench.terminal import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_ROWS = 40
+"""Rows of the closing table; more are for `normbench aggregate`."""
+
+_MOST_REASONS = 8
+"""Different reasons for skipping that are printed."""
+
+
+def print_plan_notes(session: Session) -> None:
+    """Say what was left out or skipped, and how much there is to do."""
+    for note in (*session.sweep.notes, *session.plan.notes):
+        say(f"note: {note}")
+    for text in _skipped(session):
+        say(text)
+    total = len(session.plan.runs)
+    done = total - session.to_train
+    if total > 1:
+        say(f"{total} runs in {session.study.folder}, {done} of them done already" if done else f"{total} runs")
+    elif done:
+        say(f"this run is done already, in {session.study.folder}; --force trains it again")
+
+
+def print_plan(session: Session) -> None:
+    """Print what `train` would do."""
+    total = len(session.plan.runs)
+    print(f"study     {session.study.folder}")
+    print(f"runs      {total}: {total - session.to_train} done already, {session.to_train} to train")
+    for text in _skipped(session):
+        print(text)
+    packs = [*(work.pack for work in session.unfinished)]
+    new = set(session.new)
+    packs += [pack for pack in session.plan.packs if new & set(pack.runs)]
+    for (size, mode, reason), count in Counter((len(pack.runs), pack.mode, pack.reason) for pack in packs).items():
+        print(f"packs     {count} of {size} run{'s' if size > 1 else ''}, {mode}: {reason}")
+    for note in (*session.sweep.notes, *session.plan.notes):
+        print(f"note      {note}")
+
+
+def print_outcome(session: Session, *, width: int, color: bool) -> int:
+    """Print the results of a session.
+
+    Args:
+        session: After its runs have ended.
+        width: Columns of the terminal.
+        color: Whether escape codes may be used.
+
+    Returns:
+        The exit code: 1 where a run failed, else 0.
+    """
+    rows = session.rows()
+    if len(rows) == 1:
+        _print_run(rows)
+    else:
+        _print_cells(rows, width=width, color=color)
+    failed = rows[rows["status"] == "failed"]
+    for row in failed.itertuples():
+        say(f"failed: run {row.run_id} ({label(session.plan.runs[str(row.run_id)])}): {row.error}")
+    if len(failed):
+        say(f"{len(failed)} of {len(rows)} runs failed; the same command tries them again.")
+    say(f"records: {session.study.folder}")
+    return 1 if len(failed) else 0
+
+
+def label(run: Run) -> str:
+    """Return a run in a few words."""
+    return f"model={run.model.name} norm={run.norm.name} batch_size={run.batch_size} lr={run.lr:g} seed={run.seed}"
+
+
+def _skipped(session: Session) -> list[str]:
+    reasons: dict[str, list[Run]] = {}
+    for run, reason in session.plan.skipped:
+        reasons.setdefault(reason, []).append(run)
+    lines = [f"skipped   {len(runs)} ({label(runs[0])}): {reason}" for reason, runs in reasons.items()]
+    more = len(lines) - _MOST_REASONS
+    return lines if more <= 0 else [*lines[:_MOST_REASONS], f"skipped   ... and for {more} reasons more"]
+
+
+def _print_run(rows: "pd.DataFrame") -> None:
+    row = rows.iloc[0]
+    if row["status"] != "finished":
+        print(f"run {row['run_id']} {row['status']}")
+        return
+    print(f"run {row['run_id']} finished")
+    for text, column in (
+        ("running statistics", "test_accuracy"),
+        ("precise statistics", "test_accuracy_precise"),
+        ("each batch's own statistics", "test_accuracy_batch"),
+    ):
+        print(f"test accuracy {row[column]:.4f}   {text}")
+
+
+def _print_cells(rows: "pd.DataFrame", *, width: int, color: bool) -> None:
+    from normbench.analysis.render import render
+    from normbench.analysis.table import aggregate
+
+    table = aggregate(rows, by=None, metric="test_accuracy", best=None)
+    if len(table.rows) > _MOST_ROWS:
+        say(
+            f"{len(table.rows)} cells: normbench aggregate {rows['study'].iloc[0]} prints them, --by and --best fold them."
+        )
+        return
+    print(render(table, "table", width=width, color=color), end="")

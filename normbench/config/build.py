@@ -1,0 +1,112 @@
+"""Plain config values become the frozen dataclasses of `normbench.spec`, each value checked."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from normbench.config.rules import checked
+from normbench.errors import ConfigError
+from normbench.spec import Component, Engine, Log, Run, Settings, Value
+
+Built = tuple[object, Component]
+"""The dict that a component was built from, and the component."""
+
+COMPONENTS = ("model", "norm", "data", "optimizer", "schedule")
+SETTINGS = ("study", "results_dir", "engine", "log")
+
+OWN_DATA_DEFAULTS: Mapping[str, Value] = {
+    "limit": None,
+    "size": None,
+    "val_fraction": 0.1,
+    "test_fraction": 0.2,
+    "label_noise": 0.0,
+    "augment": "none",
+}
+"""Keys that a user's own data set takes beside its own arguments."""
+
+_NUMBERS = ("batch_size", "norm_batch_size", "lr", "seed", "epochs", "steps", "eval_every", "target_accuracy")
+_NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
+
+
+def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dict[str, Built]) -> Run:
+    """Return the run that a resolved config describes.
+
+    Args:
+        values: The config, every interpolation resolved.
+        explicit: Keys that the command line or an axis sets: they decide between `epochs` and `steps`.
+        memo: The component last built of each group; cells of one composition share most of theirs.
+
+    Returns:
+        The frozen run.
+
+    Raises:
+        ConfigError: If a value is missing, of a wrong type or out of bounds.
+    """
+    parts: dict[str, Any] = {group: _component(group, values.get(group), memo) for group in COMPONENTS}
+    parts |= {key: checked(key, _given(values, key)) for key in _NUMBERS}
+    parts["epochs"], parts["steps"] = _budget(parts["epochs"], parts["steps"], explicit)
+    return Run(**parts)
+
+
+def build_settings(values: Mapping[str, Any]) -> Settings:
+    """Return where and how the runs of a resolved config are carried out.
+
+    Raises:
+        ConfigError: If a value is missing, of a wrong type or out of bounds.
+    """
+    engine = _section("engine", values)
+    log = _section("log", values)
+    study = str(checked("study", _given(values, "study")))
+    if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
+        raise ConfigError(f"study: got {study!r}, expected the name of a folder, without slashes; see results_dir.")
+    return Settings(
+        study=study,
+        results_dir=str(checked("results_dir", _given(values, "results_dir"))),
+        engine=Engine(mode=engine["mode"], device=engine["device"], threads=engine["threads"]),
+        log=Log(tensorboard=log["tensorboard"], weights=log["weights"]),
+    )
+
+
+def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
+    if group in memo and memo[group][0] is values:
+        return memo[group][1]
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{group}: got {values!r}, expected a choice of conf/{group}.")
+    target = values.get("_target_")
+    if values.get("name") is None:
+        raise ConfigError(f"{group}.name is missing: give {target or 'it'} a name, {group}.name=mine.")
+    # A user's own class checks its own arguments; every data set takes the shared keys.
+    check = target is None or group == "data"
+    args = {
+        str(key): checked(f"{group}.{key}", value) if check else value
+        for key, value in values.items()
+        if key not in ("name", "_target_")
+    }
+    if group == "data" and target is not None:
+        args = {**OWN_DATA_DEFAULTS, **args}
+    component = Component(str(values["name"]), args, None if target is None else str(target))
+    memo[group] = (values, component)
+    return component
+
+
+def _section(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    section = values.get(group)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{group}: got {section!r}, expected a section of keys.")
+    return {str(key): checked(f"{group}.{key}", value) for key, value in section.items()}
+
+
+def _given(values: Mapping[str, Any], key: str) -> Value:
+    if key not in values:
+        raise ConfigError(f"{key} is missing from the config.")
+    value: Value = values[key]
+    return value
+
+
+def _budget(epochs: int | None, steps: int | None, explicit: Collection[str]) -> tuple[int | None, int | None]:
+    if epochs is None and steps is None:
+        raise ConfigError("epochs and steps are both null: a run needs a budget, one of the two.")
+    if epochs is None or steps is None:
+        return epochs, steps
+    if ("epochs" in explicit) == ("steps" in explicit):
+        raise ConfigError(f"epochs={epochs} and steps={steps} are both given: a run has one budget, one of the two.")
+    return (epochs, None) if "epochs" in explicit else (None, steps)

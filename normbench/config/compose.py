@@ -1,0 +1,176 @@
+"""Hydra's compose API over the shipped conf folder and the user's own, which is searched first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from normbench.config.overrides import Setting
+from normbench.errors import ConfigError, nearest
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_conf() -> Path:
+    """Return the conf folder: inside the package when installed, beside it in a checkout."""
+    inside = _PACKAGE / "conf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+
+
+class _UserFolders(SearchPathPlugin):
+    """Puts the user's conf folders before the shipped one."""
+
+    folders: tuple[Path, ...] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in reversed(self.folders):
+            search_path.prepend("config-dir", f"file://{folder}")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What Hydra made of one choice of config groups.
+
+    Attributes:
+        choices: Group name to chosen option.
+        values: The config as nested plain values, interpolations unresolved.
+        interpolated: Whether a value refers to another.
+    """
+
+    choices: Mapping[str, str]
+    values: dict[str, Any]
+    interpolated: bool
+
+
+class Composer:
+    """Composes configs from the shipped conf folder and a user's; a context manager, as Hydra's state is global."""
+
+    def __init__(self, config_dir: Path | None = None) -> None:
+        """Prepare to compose.
+
+        Args:
+            config_dir: A user's own conf folder, searched first.
+
+        Raises:
+            ConfigError: If `config_dir` is no folder.
+        """
+        if config_dir is not None and not config_dir.is_dir():
+            raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
+        self._folders = () if config_dir is None else (config_dir.absolute(),)
+
+    def __enter__(self) -> "Composer":
+        _UserFolders.folders = self._folders
+        Plugins.instance().register(_UserFolders)
+        GlobalHydra.instance().clear()
+        self._hydra = initialize_config_dir(str(shipped_conf()), version_base="1.3", job_name="normbench")
+        self._hydra.__enter__()
+        self._loader = GlobalHydra.instance().config_loader()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._hydra.__exit__(*exception)
+        _UserFolders.folders = ()
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the config groups."""
+        return tuple(name for name in self._loader.list_groups("") if name not in ("hydra", "claim"))
+
+    def options(self, group: str) -> list[str]:
+        """Return the names of a group's options."""
+        return list(self._loader.get_group_options(group, ObjectType.CONFIG))
+
+    def compose(self, choices: Mapping[str, str]) -> Composition:
+        """Compose the config of one choice of groups.
+
+        Args:
+            choices: Group to option; groups left out keep their default.
+
+        Returns:
+            The composition.
+
+        Raises:
+            ConfigError: If a YAML is wrong; unknown options are to be caught before by `check_option`.
+        """
+        overrides = [f"{'+' if group == 'experiment' else ''}{group}={option}" for group, option in choices.items()]
+        try:
+            composed = compose("config", overrides=overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot compose {' '.join(overrides) or 'the config'}: {_flat(error)}") from error
+        chosen = {str(group): str(option) for group, option in composed.hydra.runtime.choices.items()}
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        values = OmegaConf.to_container(own, resolve=False)
+        assert isinstance(values, dict)
+        return Composition(
+            choices={group: option for group, option in chosen.items() if group in self.groups},
+            values={str(key): value for key, value in values.items()},
+            interpolated=_interpolates(values),
+        )
+
+    def check_option(self, group: str, option: object) -> str:
+        """Return `option` if the group has it.
+
+        Raises:
+            ConfigError: If not, with the nearest name.
+        """
+        options = self.options(group)
+        if not isinstance(option, str) or option not in options:
+            raise ConfigError(f"unknown {group} {option!r}{nearest(str(option), options)}")
+        return option
+
+    def expand_glob(self, setting: Setting) -> tuple[str, ...]:
+        """Return the options of a group that a ``glob(...)`` sweep matches.
+
+        Raises:
+            ConfigError: If none does.
+        """
+        names = setting.glob.filter(self.options(setting.key))  # type: ignore[attr-defined]
+        if not names:
+            raise ConfigError(f"{setting.text!r} matches no {setting.key}{nearest('', self.options(setting.key))}")
+        return tuple(names)
+
+
+def resolve(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with every interpolation resolved.
+
+    Raises:
+        ConfigError: If one cannot be.
+    """
+    config = OmegaConf.create(values)
+    assert isinstance(config, DictConfig)
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"cannot resolve the config: {_flat(error)}") from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Return a config as YAML text."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
+
+
+def _interpolates(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_interpolates(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_interpolates(item) for item in value)
+    return isinstance(value, str) and "${" in value
+
+
+def _flat(error: Exception) -> str:
+    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])

@@ -1,0 +1,114 @@
+"""What the user typed, parsed by Hydra's own override grammar into settings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.errors import HydraException
+
+from normbench.errors import ConfigError
+from normbench.spec import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One override: a key and the value, or the values of a sweep, that it gets.
+
+    Attributes:
+        key: Dotted name of a value, or the name of a config group.
+        values: One value, or those of the sweep; of a glob sweep its patterns.
+        sweep: Whether the user asked for a sweep over `values`.
+        delete: Whether the key goes away (`~key`).
+        glob: Whether `values` are the names of a group's options that match ``glob(...)``, still to be looked up.
+        text: What the user typed.
+    """
+
+    key: str
+    values: tuple[Value, ...]
+    sweep: bool = False
+    delete: bool = False
+    glob: object | None = None
+    text: str = ""
+
+
+def parse(texts: Iterable[str]) -> tuple[Setting, ...]:
+    """Parse overrides such as ``norm=batch,none``, ``seed=range(10)``, ``+experiment=x`` and ``~key``.
+
+    Args:
+        texts: The overrides as typed.
+
+    Returns:
+        A setting for each, in order.
+
+    Raises:
+        ConfigError: If one does not follow the grammar, or a key is given twice.
+    """
+    settings = tuple(_parse_one(text) for text in texts)
+    seen: dict[str, str] = {}
+    for setting in settings:
+        if setting.key in seen:
+            raise ConfigError(f"'{setting.key}' is given twice: {seen[setting.key]} and {setting.text}.")
+        seen[setting.key] = setting.text
+    return settings
+
+
+def axis(key: str, values: Value) -> Setting:
+    """Return the sweep axis that an experiment's YAML gives as a list, or as text in Hydra's grammar.
+
+    Args:
+        key: Dotted name or group.
+        values: A list such as ``[batch, none]`` or a text such as ``range(10)``.
+
+    Returns:
+        A sweep setting.
+
+    Raises:
+        ConfigError: If `values` is neither.
+    """
+    if isinstance(values, list) and values:
+        return Setting(key, tuple(values), sweep=True, text=f"sweep.{key}")
+    if isinstance(values, str):
+        setting = _parse_one(f"{key}={values}")
+        return Setting(key, setting.values, sweep=True, glob=setting.glob, text=f"sweep.{key}")
+    raise ConfigError(f"sweep.{key}: got {values!r}, expected a list of values or a text such as range(10).")
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def _parse_one(text: str) -> Setting:
+    try:
+        override = _parser().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(f"cannot read the override {text!r}: {_first_line(error)}") from error
+    if override.package is not None:
+        raise ConfigError(f"{text!r}: packages (@) are not supported on the command line.")
+    key = override.key_or_group
+    if not key:
+        raise ConfigError(f"cannot read the override {text!r}: a key is missing before '='.")
+    if override.type is OverrideType.DEL:
+        return Setting(key, (), delete=True, text=text)
+    if not override.is_sweep_override():
+        value: Any = override.value()
+        return Setting(key, (value,), text=text)
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        return Setting(key, (), sweep=True, glob=override.value(), text=text)
+    return Setting(key, _sweep_values(override, text), sweep=True, text=text)
+
+
+def _sweep_values(override: Override, text: str) -> tuple[Value, ...]:
+    if override.value_type is ValueType.INTERVAL_SWEEP:
+        raise ConfigError(f"{text!r}: an interval has no list of values; give choices or range(start, stop, step).")
+    values: Sequence[Any] = list(override.sweep_iterator())
+    if not values:
+        raise ConfigError(f"{text!r}: the sweep is empty.")
+    return tuple(values)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") + "."

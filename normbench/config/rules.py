@@ -1,0 +1,167 @@
+"""What each config key may hold: one literal table, and the check of a value against it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from normbench.errors import ConfigError, nearest
+from normbench.spec import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The type of a key's value and the bounds of a number.
+
+    Attributes:
+        kind: `int`, `float`, `bool`, `str` or `list` (of numbers).
+        optional: Whether null is a value.
+        low: Lowest number allowed.
+        above: Number that the value must exceed.
+        high: Highest number allowed.
+        below: Number that the value must stay under.
+        choices: The texts allowed; empty allows any text but the empty one.
+    """
+
+    kind: type
+    optional: bool = False
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return what is allowed, in words."""
+        words = f"one of {', '.join(self.choices)}" if self.choices else _WORDS[self.kind]
+        bounds = [
+            f"{label} {bound:g}"
+            for label, bound in (
+                ("of at least", self.low),
+                ("above", self.above),
+                ("of at most", self.high),
+                ("below", self.below),
+            )
+            if bound is not None
+        ]
+        if bounds:
+            words += " " + " and ".join(bounds)
+        return words + (" or null" if self.optional else "")
+
+
+_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", list: "a list of numbers"}
+
+_COUNT = Rule(int, low=1)
+_SHARE = Rule(float, low=0, high=1)
+_PART = Rule(float, low=0, below=1)
+
+RULES: Mapping[str, Rule] = {
+    "batch_size": _COUNT,
+    "norm_batch_size": Rule(int, optional=True, low=1),
+    "lr": Rule(float, above=0),
+    "seed": Rule(int, low=0),
+    "epochs": Rule(int, optional=True, low=1),
+    "steps": Rule(int, optional=True, low=1),
+    "eval_every": Rule(int, optional=True, low=1),
+    "target_accuracy": Rule(float, optional=True, above=0, high=1),
+    "study": Rule(str),
+    "results_dir": Rule(str),
+    "log.tensorboard": Rule(str, choices=("auto", "run", "off")),
+    "log.weights": Rule(str, choices=("none", "final")),
+    "engine.name": Rule(str),
+    "engine.mode": Rule(str, choices=("solo",)),
+    "engine.device": Rule(str),
+    "engine.threads": Rule(int, optional=True, low=1),
+    "model.name": Rule(str),
+    "model.width": _COUNT,
+    "model.depth": _COUNT,
+    "model.activation": Rule(str),
+    "model.norm_placement": Rule(str, choices=("before", "after")),
+    "model.init": Rule(str),
+    "model.init_scale": Rule(float, above=0),
+    "model.dropout": _PART,
+    "model.zero_init_residual": Rule(bool),
+    "norm.name": Rule(str),
+    "norm.eps": Rule(float, low=0),
+    "norm.momentum": Rule(float, optional=True, low=0, high=1),
+    "norm.affine": Rule(bool),
+    "norm.track_running_stats": Rule(bool),
+    "norm.num_groups": Rule(int, optional=True, low=1),
+    "data.name": Rule(str),
+    "data.root": Rule(str, optional=True),
+    "data.download": Rule(bool),
+    "data.limit": Rule(int, optional=True, low=1),
+    "data.size": Rule(int, optional=True, low=1),
+    "data.val_fraction": Rule(float, above=0, below=1),
+    "data.test_fraction": Rule(float, above=0, below=1),
+    "data.label_noise": _SHARE,
+    "data.augment": Rule(str, choices=("none", "crop", "flip", "crop_flip")),
+    "data.num_classes": Rule(int, low=2),
+    "data.num_samples": _COUNT,
+    "data.image_size": _COUNT,
+    "data.channels": _COUNT,
+    "data.difficulty": _SHARE,
+    "data.generator_seed": Rule(int, low=0),
+    "optimizer.name": Rule(str),
+    "optimizer.momentum": _PART,
+    "optimizer.nesterov": Rule(bool),
+    "optimizer.beta1": _PART,
+    "optimizer.beta2": _PART,
+    "optimizer.eps": Rule(float, above=0),
+    "optimizer.weight_decay": Rule(float, low=0),
+    "optimizer.decay_norm": Rule(bool),
+    "optimizer.clip_norm": Rule(float, optional=True, above=0),
+    "schedule.name": Rule(str),
+    "schedule.warmup_steps": Rule(int, low=0),
+    "schedule.final_fraction": _SHARE,
+    "schedule.milestones": Rule(list, above=0, below=1),
+    "schedule.gamma": Rule(float, above=0, high=1),
+}
+
+
+def checked(key: str, value: Value) -> Value:
+    """Return `value` in the type that the rule of `key` asks for; a key without a rule takes any value.
+
+    Args:
+        key: Dotted name, such as ``model.depth``.
+        value: What the config holds.
+
+    Returns:
+        The value, an integer made a float where a number is wanted, so that equal configs are equal.
+
+    Raises:
+        ConfigError: If the type is wrong or the value out of bounds.
+    """
+    rule = RULES.get(key)
+    if rule is None or (value is None and rule.optional):
+        return value
+    if rule.kind is list:
+        if not isinstance(value, list):
+            raise _wrong(key, value, rule)
+        return [_number(key, item, rule, float) for item in value]
+    if rule.kind in (int, float):
+        return _number(key, value, rule, rule.kind)
+    if type(value) is not rule.kind or value == "":
+        raise _wrong(key, value, rule)
+    if rule.choices and value not in rule.choices:
+        raise ConfigError(f"{key}: unknown value {value!r}{nearest(str(value), rule.choices)}")
+    return value
+
+
+def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(key, value, rule)
+    if kind is int and not isinstance(value, int):
+        raise _wrong(key, value, rule)
+    inside = (
+        (rule.low is None or value >= rule.low)
+        and (rule.above is None or value > rule.above)
+        and (rule.high is None or value <= rule.high)
+        and (rule.below is None or value < rule.below)
+        and abs(value) != float("inf")
+    )
+    if not inside or value != value:
+        raise _wrong(key, value, rule)
+    return int(value) if kind is int else float(value)
+
+
+def _wrong(key: str, value: Value, rule: Rule) -> ConfigError:
+    return ConfigError(f"{key}: got {value!r}, expected {rule.describe()}.")

@@ -1,0 +1,70 @@
+"""Data sets as tensors in memory, and how a run divides, distorts and augments them."""
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from normbench.data import digits, image_folder, synthetic, torchvision_sets
+from normbench.data.augmentation import augment
+from normbench.data.dataset import Dataset
+from normbench.data.partition import Split, limit, resize, split
+from normbench.errors import DataError, nearest
+
+__all__ = ["REGISTRY", "RUN_KEYS", "Dataset", "Split", "augment", "limit", "load", "resize", "split"]
+
+REGISTRY: dict[str, Callable[..., Dataset]] = {
+    "cifar10": torchvision_sets.cifar10,
+    "cifar100": torchvision_sets.cifar100,
+    "digits": digits.digits,
+    "fashion_mnist": torchvision_sets.fashion_mnist,
+    "image_folder": image_folder.image_folder,
+    "mnist": torchvision_sets.mnist,
+    "svhn": torchvision_sets.svhn,
+    "synthetic": synthetic.synthetic,
+}
+
+# Keys of a data config that say how a run uses the set, not what the set is.
+RUN_KEYS = ("val_fraction", "test_fraction", "label_noise", "augment")
+
+
+def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | None = None) -> Dataset:
+    """Load a data set; equal arguments load once a process.
+
+    Args:
+        name: Name in `REGISTRY`, or the user's own name beside `loader`.
+        args: The data config without its name: keyword arguments of the loader, `limit` and `size` (applied here, in
+            this order, where the loader does not take them itself), and `RUN_KEYS`, which are left to the training.
+        loader: The user's own function, for a data set that normbench does not ship.
+
+    Returns:
+        The data set; shared, so not to be written to.
+
+    Raises:
+        DataError: The name is unknown, the arguments do not fit the loader, or the loader found its data unfit.
+    """
+    function = loader or REGISTRY.get(name)
+    if function is None:
+        raise DataError(f"unknown data set '{name}'{nearest(name, REGISTRY)}")
+    own = {key: value for key, value in args.items() if key not in RUN_KEYS}
+    # The working directory is part of the key: loaders take relative paths.
+    return _load_once(function, name, json.dumps(own, sort_keys=True), os.getcwd())
+
+
+@functools.lru_cache(maxsize=8)
+def _load_once(function: Callable[..., Dataset], name: str, canonical: str, _directory: str) -> Dataset:
+    args = json.loads(canonical)
+    signature = inspect.signature(function)
+    shared = {key: args.pop(key, None) for key in ("limit", "size") if key not in signature.parameters}
+    try:
+        signature.bind(**args)
+    except TypeError as error:
+        raise DataError(f"data set '{name}': {error}") from error
+    dataset = function(**args)
+    if shared.get("limit") is not None:
+        dataset = limit(dataset, shared["limit"])
+    if shared.get("size") is not None:
+        dataset = resize(dataset, shared["size"])
+    return dataset

@@ -1,0 +1,95 @@
+"""Random crops and flips of a batch: what is drawn is kept apart from how it is applied."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from normbench.errors import DataError, nearest
+
+KINDS = ("none", "crop", "flip", "crop_flip")
+
+
+class Draws(NamedTuple):
+    """What was drawn for a batch.
+
+    Attributes:
+        offsets: (B, 2) int64: row and column of the window in the padded image, each in [0, 2 * padding].
+        flips: (B,) bool: whether the image is mirrored left to right.
+    """
+
+    offsets: Tensor
+    flips: Tensor
+
+
+def padding(height: int) -> int:
+    """Return the zero pixels put around an image: an eighth of its height (4 for 32), at least 1."""
+    return max(1, height // 8)
+
+
+def draw(batch_size: int, height: int, kind: str, generator: torch.Generator) -> Draws:
+    """Draw crops and flips for a batch; what `kind` leaves out is drawn as "no change".
+
+    Args:
+        batch_size: Images B.
+        height: Pixels a column.
+        kind: One of `KINDS`.
+        generator: CPU generator that is drawn from; `none` draws nothing.
+
+    Returns:
+        The draws, on the CPU.
+
+    Raises:
+        DataError: The kind is unknown.
+    """
+    if kind not in KINDS:
+        raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
+    pad = padding(height)
+    offsets = torch.full((batch_size, 2), pad)
+    flips = torch.zeros(batch_size, dtype=torch.bool)
+    if "crop" in kind:
+        offsets = torch.randint(0, 2 * pad + 1, (batch_size, 2), generator=generator)
+    if "flip" in kind:
+        flips = torch.randint(0, 2, (batch_size,), generator=generator).bool()
+    return Draws(offsets, flips)
+
+
+def apply(images: Tensor, draws: Draws) -> Tensor:
+    """Pad with zeros, cut the drawn windows and mirror them (He et al. 2016): a pure function, fit for `torch.vmap`.
+
+    Args:
+        images: (B, C, H, W) float, standardised, so that zero is the mean.
+        draws: What `draw` returned for this batch, on the device of `images`.
+
+    Returns:
+        (B, C, H, W).
+    """
+    batch_size, _, height, width = images.shape
+    pad = padding(height)
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    rows = draws.offsets[:, :1] + torch.arange(height, device=images.device)
+    columns = draws.offsets[:, 1:] + torch.arange(width, device=images.device)
+    columns = torch.where(draws.flips[:, None], columns.flip(1), columns)
+    batch = torch.arange(batch_size, device=images.device)[:, None, None]
+    windows = padded[batch, :, rows[:, :, None], columns[:, None, :]]
+    return windows.permute(0, 3, 1, 2).contiguous()
+
+
+def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Draw and apply in one go.
+
+    Args:
+        images: (B, C, H, W) float, standardised.
+        kind: One of `KINDS`; `none` returns `images` itself.
+        generator: CPU generator that is drawn from.
+
+    Returns:
+        (B, C, H, W).
+
+    Raises:
+        DataError: The kind is unknown.
+    """
+    draws = draw(len(images), images.shape[2], kind, generator)
+    if kind == "none":
+        return images
+    return apply(images, Draws(draws.offsets.to(images.device), draws.flips.to(images.device)))

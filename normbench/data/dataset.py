@@ -1,0 +1,152 @@
+"""A data set in memory: all images in one tensor, standardised when a batch is taken."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from normbench.errors import DataError
+
+# Standardised once and kept up to this size as float32; a larger set stays as it is and each batch is standardised.
+CACHED_BYTES = 256 * 2**20
+# Values handled at a time where a whole set is walked through: fast in cache, and a memory-mapped set stays on disk.
+CHUNK_VALUES = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images, the last `num_test` of which are the set's own test part.
+
+    Attributes:
+        name: Name for messages and tables.
+        images: (N, C, H, W), uint8 or float32, in any unit.
+        labels: (N,) int64, in [0, num_classes).
+        num_test: Images of the set's own test part; 0 where `split` has to draw one.
+        class_names: One name a class.
+        content: SHA-256 in hex of the data before `limit` and `resize`: the same data, the same hash everywhere.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    num_test: int
+    class_names: tuple[str, ...]
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
+            raise DataError(
+                f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
+                f"got {tuple(self.images.shape)} in {self.images.dtype}"
+            )
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
+            raise DataError(
+                f"data set '{self.name}': labels must be ({len(self.images)},) in int64, "
+                f"got {tuple(self.labels.shape)} in {self.labels.dtype}"
+            )
+        if not 0 <= self.num_test < len(self.images):
+            raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self.images)} images are test images")
+        if self.labels.min() < 0 or self.labels.max() >= self.num_classes:
+            raise DataError(
+                f"data set '{self.name}': labels must lie in 0..{self.num_classes - 1} for its {self.num_classes} "
+                f"class names, got {int(self.labels.min())}..{int(self.labels.max())}"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_pool(self) -> int:
+        """Number of images outside the set's own test part."""
+        return len(self.images) - self.num_test
+
+    @property
+    def mean(self) -> Tensor:
+        """(C,) float32: mean of each channel over the images outside the set's own test part."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> Tensor:
+        """(C,) float32: biased standard deviation of each channel over the same images, at least 1e-6."""
+        return self._moments[1]
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return images, each channel shifted by `mean` and divided by `std`.
+
+        Args:
+            index: int64 rows of `images`, on the same device, in any shape: (B,), or (R, B) for R runs.
+
+        Returns:
+            (*index.shape, C, H, W) float32.
+        """
+        rows = index.reshape(-1)
+        if self._standardised is not None:
+            images = self._standardised.index_select(0, rows)
+        else:
+            images = self._standardise(self.images.index_select(0, rows))
+        return images.reshape(*index.shape, *self.input_shape)
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """Return the data set with its tensors on `device`; itself where they are there already."""
+        images, labels = self.images.to(device), self.labels.to(device)
+        if images is self.images and labels is self.labels:
+            return self
+        return replace(self, images=images, labels=labels)
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        # In float64 on the CPU, where sums over uint8 are exact: every machine and device standardises alike.
+        pool = self.images[: self.num_pool]
+        total = torch.zeros(self.images.shape[1], dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        step = chunk_length(pool)
+        for start in range(0, len(pool), step):
+            values = pool[start : start + step].cpu().double()
+            total += values.sum(dim=(0, 2, 3))
+            squares += values.square_().sum(dim=(0, 2, 3))
+        count = pool.numel() // pool.shape[1]
+        mean = total / count
+        std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+        return mean.float().to(self.images.device), std.float().to(self.images.device)
+
+    @cached_property
+    def _standardised(self) -> Tensor | None:
+        if 4 * self.images.numel() > CACHED_BYTES:
+            return None
+        return self._standardise(self.images)
+
+    def _standardise(self, images: Tensor) -> Tensor:
+        return images.float().sub_(self.mean.view(-1, 1, 1)).div_(self.std.view(-1, 1, 1))
+
+
+def chunk_length(images: Tensor) -> int:
+    """Return how many images (N, C, H, W) make up `CHUNK_VALUES`, at least one."""
+    return max(1, CHUNK_VALUES // images[0].numel())
+
+
+def content_hash(images: Tensor, labels: Tensor, num_test: int) -> str:
+    """Return the SHA-256 in hex of a data set's tensors, the same on every machine.
+
+    Args:
+        images: (N, C, H, W) uint8 or float32.
+        labels: (N,) int64.
+        num_test: Images of the set's own test part.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)} {num_test}".encode())
+    for tensor in (images, labels):
+        array = tensor.contiguous().numpy()
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""Which images a run trains on, chooses on and is judged by: stratified parts drawn from the run's seed."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from normbench.data.dataset import Dataset, chunk_length
+from normbench.errors import DataError
+from normbench.randomness import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Disjoint parts of a data set, as rows of its images in ascending order.
+
+    Attributes:
+        train: (n_train,) int64.
+        val: (n_val,) int64.
+        test: (n_test,) int64.
+        labels: (N,) int64 labels of all images, with label noise on `train` only.
+    """
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the split with its tensors on `device`."""
+        return Split(self.train.to(device), self.val.to(device), self.test.to(device), self.labels.to(device))
+
+
+def split(
+    dataset: Dataset, *, seed: int, val_fraction: float, test_fraction: float = 0.0, label_noise: float = 0.0
+) -> Split:
+    """Draw training, validation and test parts, each with the classes in proportion as far as counts allow.
+
+    A part has exactly ``round(n * fraction)`` images, where n counts the images outside the set's own test part. The
+    test part does not depend on `val_fraction`, and more label noise keeps the wrong labels that less noise has.
+
+    Args:
+        dataset: What to split.
+        seed: Seed of the run; the streams "split" and "label_noise" are drawn from.
+        val_fraction: Share of the n images for validation.
+        test_fraction: Share of the n images for the test; unused where the set has its own test part.
+        label_noise: Share of the training images whose label becomes a uniformly random other class.
+
+    Returns:
+        The parts and the labels, on the CPU.
+
+    Raises:
+        DataError: A fraction lies outside [0, 1], a part would be empty, or a class is missing from training.
+    """
+    shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "label_noise": label_noise}
+    for key, fraction in shares.items():
+        if not 0 <= fraction <= 1:
+            raise DataError(f"data.{key} must lie in [0, 1], got {fraction}")
+    labels = dataset.labels.cpu()
+    size = dataset.num_pool
+    num_test = 0 if dataset.num_test else round(size * test_fraction)
+    num_val = round(size * val_fraction)
+    if num_test + num_val >= size:
+        raise DataError(
+            f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of its {size} images "
+            "for training; lower data.val_fraction or data.test_fraction"
+        )
+    order = torch.randperm(size, generator=generator(seed, "split"))
+    test, rest = _take(order, labels, num_test, dataset.num_classes)
+    val, train = _take(rest, labels, num_val, dataset.num_classes)
+    if dataset.num_test:
+        test = torch.arange(size, len(labels))
+    _check(dataset, labels, train, val, test)
+    train = train.sort().values
+    noisy = _with_noise(labels, train, label_noise, dataset.num_classes, seed)
+    return Split(train, val.sort().values, test.sort().values, noisy)
+
+
+def limit(dataset: Dataset, n: int) -> Dataset:
+    """Keep at most `n` images, and at most `n` of the set's own test part: stratified, and the same for every seed.
+
+    Args:
+        dataset: What to cut down.
+        n: Most images of either part.
+
+    Returns:
+        The smaller data set, images in their old order; `dataset` itself where it is small enough.
+
+    Raises:
+        DataError: `n` is below 1.
+    """
+    if n < 1:
+        raise DataError(f"data.limit must be at least 1, or null for all images; got {n}")
+    size, num_test = dataset.num_pool, dataset.num_test
+    if max(size, num_test) <= n:
+        return dataset
+    labels = dataset.labels.cpu()
+    kept = []
+    for start, count, part in ((0, size, "pool"), (size, num_test, "test")):
+        order = start + torch.randperm(count, generator=generator(0, "limit", part))
+        # The images to drop are taken, not those to keep: `_take` leaves each class one image where it can.
+        _, rest = _take(order, labels, max(0, count - n), dataset.num_classes)
+        kept.append(rest.sort().values)
+    index = torch.cat(kept)
+    rows = index.to(dataset.images.device)
+    return replace(dataset, images=dataset.images[rows], labels=dataset.labels[rows], num_test=len(kept[1]))
+
+
+def resize(dataset: Dataset, size: int) -> Dataset:
+    """Scale all images to `size` x `size`, bilinear and antialiased; the sides may change their ratio.
+
+    Args:
+        dataset: What to scale.
+        size: New height and width in pixels.
+
+    Returns:
+        The scaled data set in the old dtype; `dataset` itself where it has that size.
+
+    Raises:
+        DataError: `size` is below 1.
+    """
+    if size < 1:
+        raise DataError(f"data.size must be at least 1 pixel, or null for the images' own size; got {size}")
+    old = dataset.images
+    if old.shape[2:] == (size, size):
+        return dataset
+    new = old.new_empty(len(old), old.shape[1], size, size)
+    step = chunk_length(old)
+    for start in range(0, len(old), step):
+        scaled = torch.nn.functional.interpolate(
+            old[start : start + step].float(), (size, size), mode="bilinear", antialias=True
+        )
+        new[start : start + step] = scaled if old.is_floating_point() else scaled.round_().clamp_(0, 255)
+    return replace(dataset, images=new)
+
+
+def _take(rows: Tensor, labels: Tensor, total: int, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Take `total` of the shuffled `rows`, the first of each class up to its quota; return them and the rest."""
+    quotas = _quotas(torch.bincount(labels[rows], minlength=num_classes), total)
+    by_class = [rows[labels[rows] == index] for index in range(num_classes)]
+    taken = [members[:quota] for members, quota in zip(by_class, quotas, strict=True)]
+    rest = [members[quota:] for members, quota in zip(by_class, quotas, strict=True)]
+    return torch.cat(taken), torch.cat(rest)
+
+
+def _quotas(class_counts: Tensor, total: int) -> list[int]:
+    """Divide exactly `total` over classes in proportion to their counts (K,), by largest remainder."""
+    counts = class_counts.tolist()
+    size = max(1, sum(counts))
+    quotas = [total * count // size for count in counts]
+    order = sorted(range(len(counts)), key=lambda index: (-(total * counts[index] % size), index))
+    while short := total - sum(quotas):
+        # Rounding up empties no class while another has images to give: a rare class would be lost to training.
+        room = [index for index in order if quotas[index] < counts[index] - 1]
+        for index in (room or [index for index in order if quotas[index] < counts[index]])[:short]:
+            quotas[index] += 1
+    return quotas
+
+
+def _check(dataset: Dataset, labels: Tensor, train: Tensor, val: Tensor, test: Tensor) -> None:
+    for key, part in (("val_fraction", val), ("test_fraction", test)):
+        if not len(part):
+            raise DataError(
+                f"data set '{dataset.name}': data.{key} leaves no image of {dataset.num_pool}; raise it, or data.limit"
+            )
+    missing = sorted(set(range(dataset.num_classes)) - set(labels[train].tolist()))
+    if missing:
+        names = ", ".join(f"'{dataset.class_names[index]}'" for index in missing[:5])
+        raise DataError(
+            f"data set '{dataset.name}': {len(missing)} of {dataset.num_classes} classes have no training image "
+            f"({names}{', ...' if len(missing) > 5 else ''}); raise data.limit or lower data.val_fraction"
+        )
+
+
+def _with_noise(labels: Tensor, train: Tensor, share: float, num_classes: int, seed: int) -> Tensor:
+    count = round(len(train) * share)
+    if not count:
+        return labels
+    stream = generator(seed, "label_noise")
+    order = torch.randperm(len(train), generator=stream)
+    shift = torch.randint(1, num_classes, (len(train),), generator=stream)
+    wrong = train[order[:count]]
+    noisy = labels.clone()
+    noisy[wrong] = (labels[wrong] + shift[:count]) % num_classes
+    return noisy

@@ -1,0 +1,40 @@
+"""What normbench finds on this machine, and what would be slow or missing."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from normbench.data.torchvision_sets import FILES
+from normbench.engine.device import device_name, find_device
+from normbench.record.provenance import commit, versions
+
+_PYTORCH_COMPILERS = ("c++", "g++", "clang++")
+
+
+def findings(data_root: Path) -> Iterator[tuple[str, str]]:
+    """Yield what is found, as pairs of a name and a line of text.
+
+    Args:
+        data_root: Where torchvision's data sets would lie.
+    """
+    for name, number in versions().items():
+        yield name, number or "missing"
+    head = commit()
+    if head["git_commit"]:
+        dirty = ", with uncommitted changes" if head["git_dirty"] == "true" else ""
+        yield "git", f"{head['git_commit'][:12]}{dirty}"
+    device = find_device("auto")
+    yield "device", f"{device} ({device_name(device)})"
+    yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+    compiler = next((found for found in map(shutil.which, _PYTORCH_COMPILERS) if found), None)
+    yield "compiler", compiler or "none: torch.compile is not used on the CPU, everything works, only slower"
+    yield "data", "digits and synthetic need no files"
+    for name, files in FILES.items():
+        folder = data_root / files
+        yield "", f"{name}: found in {folder}" if folder.exists() else f"{name}: not in {folder.absolute()}"
+    if platform.system() == "Windows":
+        yield "system", "Windows is supported through WSL: run normbench inside it"

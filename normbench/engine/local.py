@@ -1,0 +1,74 @@
+"""Packs trained on this machine, in this process, one after another; each leaves a shard."""
+
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Protocol
+
+import torch
+
+from normbench.engine.device import device_name, find_device, make_deterministic, peak_memory_mb
+from normbench.engine.prepare import Work, load_data
+from normbench.engine.rows import provenance_line, record
+from normbench.record.store import Study
+from normbench.spec import Run, Settings
+from normbench.train.outcome import Outcome
+from normbench.train.solo import Observer, train
+
+Observers = Callable[[str, Run], Sequence[Observer]]
+
+
+class Progress(Protocol):
+    """Is told what the engine does."""
+
+    def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
+        """See a run's outcome, its record already on disk."""
+
+
+def execute(
+    work: Iterable[Work], study: Study, settings: Settings, *, observers: Observers, progress: Progress
+) -> None:
+    """Train packs one after another and keep the records of each as soon as it ends.
+
+    Args:
+        work: The packs.
+        study: Where the records go.
+        settings: Device.
+        observers: Makes the observers of a run.
+        progress: Is told of each run that ends.
+
+    Raises:
+        StudyError: If a record cannot be written.
+        KeyboardInterrupt: If the user asks to stop; finished packs are kept.
+    """
+    device = find_device(settings.engine.device)
+    make_deterministic(device)
+    name = device_name(device)
+    for item in work:
+        torch.set_num_threads(item.pack.threads)
+        for run_id, run in item.runs.items():
+            started, clock = datetime.now(UTC), perf_counter()
+            outcome = _attempt(run, device, observers(run_id, run))
+            origin = provenance_line(
+                run_id,
+                item,
+                device=str(device),
+                device_name=name,
+                started=started.isoformat(timespec="milliseconds"),
+                wall_time_s=round(perf_counter() - clock, 3),
+                peak_memory_mb=peak_memory_mb(device),
+                norm_layers=outcome.norm_layers,
+            )
+            study.write_shard(item.block, item.index, [record(run_id, outcome, origin)])
+            progress.run_ended(run_id, run, outcome)
+
+
+def _attempt(run: Run, device: torch.device, observers: Sequence[Observer]) -> Outcome:
+    """Train a run; whatever it raises becomes its outcome, so that the others go on."""
+    try:
+        return train(run, load_data(run.data), device=device, observers=observers)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())
+        return Outcome(status="failed", error=f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})")

@@ -1,0 +1,120 @@
+"""Who looks on as a run trains: its own TensorBoard log, and the keeper of its final weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from normbench.record.files import make_folder
+from normbench.record.store import Study
+from normbench.spec import Log, Run
+from normbench.train.outcome import Evaluation, Outcome
+from normbench.train.probes import activations
+from normbench.train.setup import Setup
+from normbench.train.solo import Observer
+
+if TYPE_CHECKING:
+    from normbench.record.tensorboard import RunLog
+
+HISTOGRAMS = 10
+"""Most times that a run's histograms are taken: at every epoch they tripled the cost of a step."""
+
+EXAMPLES = 256
+"""Validation images that the histograms are taken on, always the same ones."""
+
+
+def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool) -> list[Observer]:
+    """Return the observers that the config asks for.
+
+    Args:
+        run_id: Identity of the run.
+        run: The run.
+        study: Where its files go.
+        log: What is wanted.
+        single: Whether the run is the only one of its command.
+    """
+    observers: list[Observer] = []
+    if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
+        from normbench.record.tensorboard import RunLog
+
+        observers.append(TensorBoardObserver(run, RunLog(study.folder / "tensorboard" / run_id)))
+    if log.weights == "final":
+        observers.append(WeightsKeeper(study, run_id))
+    return observers
+
+
+class TensorBoardObserver:
+    """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run."""
+
+    def __init__(self, run: Run, log: "RunLog") -> None:
+        self._run = run
+        self._log = log
+        self._every = 1
+        self._seen = 0
+
+    def started(self, setup: Setup) -> None:
+        """Choose the examples and how often histograms are taken."""
+        self._setup = setup
+        self._examples = setup.dataset.batch(setup.parts.val[:EXAMPLES])
+        self._every = -(-setup.budget.evaluations // HISTOGRAMS)
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """Write the scalars and, at most `HISTOGRAMS` times a run, the histograms."""
+        point, write = evaluation, self._log.scalar
+        for part, score in (("train", point.train), ("val", point.val)):
+            write(f"loss/{part}", score.loss, point.step)
+            write(f"accuracy/{part}", score.accuracy, point.step)
+        write("lr", point.lr, point.step)
+        for name, grad in grads.items():
+            write(f"gradient_norm/{name}", float(torch.linalg.vector_norm(grad)), point.step)
+        self._seen += 1
+        if self._seen % self._every == 0:
+            for layer, (before, after) in activations(self._setup.model, self._examples).items():
+                self._log.histogram(f"{layer}/before_norm", before, point.step)
+                self._log.histogram(f"{layer}/after_norm", after, point.step)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Write the hyper-parameters with the final metrics, and close the log."""
+        metrics = {"test_accuracy": float("nan"), "val_accuracy": float("nan")}
+        if outcome.status == "finished":
+            metrics = {
+                "test_accuracy": outcome.test["running"].accuracy,
+                "test_accuracy_precise": outcome.test["precise"].accuracy,
+                "test_accuracy_batch": outcome.test["batch"].accuracy,
+                "val_accuracy": outcome.curve[-1].val.accuracy,
+            }
+        self._log.hparams(_flat(self._run), metrics)
+        self._log.close()
+
+
+class WeightsKeeper:
+    """Saves a run's last weights to ``weights/<run_id>.pt``; load them with ``torch.load(..., weights_only=True)``."""
+
+    def __init__(self, study: Study, run_id: str) -> None:
+        self._path = study.folder / "weights" / f"{run_id}.pt"
+
+    def started(self, setup: Setup) -> None:
+        """Remember the model."""
+        self._model = setup.model
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """Look away."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Save the weights, whole or not at all."""
+        make_folder(self._path.parent)
+        draft = self._path.with_suffix(".tmp")
+        torch.save({name: value.cpu() for name, value in self._model.state_dict().items()}, draft)
+        draft.replace(self._path)
+
+
+def _flat(run: Run) -> dict[str, bool | str | float | int]:
+    flat: dict[str, bool | str | float | int] = {}
+    for group, value in run.as_dict().items():
+        parts: Sequence[tuple[str, object]] = [(group, value)]
+        if isinstance(value, dict):
+            parts = [(group if key == "name" else f"{group}.{key}", item) for key, item in value.items()]
+        for key, item in parts:
+            flat[key] = item if isinstance(item, bool | str | int | float) else str(item)
+    return flat

@@ -1,0 +1,176 @@
+"""From frozen runs to a plan: loads the data, tries each model once, and finds what is still to do."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from normbench.data import Dataset, load
+from normbench.engine.device import find_device
+from normbench.errors import ImpossibleRunError
+from normbench.plan import Pack, Plan, make_plan
+from normbench.record.provenance import commit, versions
+from normbench.record.store import Block, Study
+from normbench.spec import Checked, Component, Run, Settings
+from normbench.train.budget import budget
+from normbench.train.build import dry_run, resolve_target
+from normbench.train.optimizers import check_optimizer
+from normbench.train.schedules import check_schedule
+from normbench.train.setup import split_of
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A pack that is still to be trained.
+
+    Attributes:
+        block: Number of the block of the plan that holds it.
+        index: Its place in the block, from 0.
+        pack: Its runs and mode.
+        runs: Its runs by run_id.
+    """
+
+    block: int
+    index: int
+    pack: Pack
+    runs: Mapping[str, Run]
+
+
+def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
+    """Load the data of all runs, try each model once, and freeze the plan.
+
+    Args:
+        runs: What the config asks for.
+        settings: Where and how they are to be carried out.
+        multirun: Whether impossible runs are skipped.
+
+    Returns:
+        The plan.
+
+    Raises:
+        NormbenchError: If data, a model or the device is not to be had; nothing has started.
+    """
+    find_device(settings.engine.device)
+    return make_plan(
+        runs,
+        content=lambda data: load_data(data).content,
+        check=_Checker(),
+        multirun=multirun,
+        threads=settings.engine.threads,
+        cores=torch.get_num_threads(),
+    )
+
+
+def load_data(data: Component) -> Dataset:
+    """Return the data set that a component names; loaded once a process.
+
+    Raises:
+        DataError: If it is missing or unreadable.
+        ConfigError: If the user's own loader cannot be found.
+    """
+    return load(data.name, data.args, loader=None if data.target is None else resolve_target(data.target, "data"))
+
+
+def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[str]]:
+    """Return what of a plan a study still lacks.
+
+    A run belongs to the newest block that holds it, and is done when a record of that block or a later one says that it
+    finished or diverged.
+
+    Args:
+        plan: The plan of this command.
+        study: Where its runs go.
+        force: Whether finished runs are trained again.
+
+    Returns:
+        The packs of earlier blocks that hold unfinished runs of the plan, and the run_ids that need a new block.
+    """
+    newest = {run_id: block for block in study.blocks() for run_id in block.runs}
+    records = study.records()
+    work: dict[tuple[int, int], Work] = {}
+    new: list[str] = []
+    for run_id in plan.runs:
+        block, record = newest.get(run_id), records.get(run_id)
+        if force or block is None:
+            new.append(run_id)
+        elif record is None or record[0] < block.number:
+            index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
+            work[block.number, index] = _work(block, index, plan)
+        elif record[1].status == "failed":
+            new.append(run_id)
+    return [work[key] for key in sorted(work)], new
+
+
+def freeze(
+    plan: Plan, new: Sequence[str], study: Study, settings: Settings, *, command: Sequence[str], changed: Sequence[str]
+) -> list[Work]:
+    """Write a new block of the plan before any of its runs starts.
+
+    Args:
+        plan: The plan of this command.
+        new: Which of its runs need a block.
+        study: Where the block goes.
+        settings: How its runs are carried out.
+        command: The overrides as typed.
+        changed: Keys that get a column of their own.
+
+    Returns:
+        The packs of the block.
+    """
+    if not new:
+        return []
+    wanted = set(new)
+    packs = [pack for pack in plan.packs if wanted & set(pack.runs)]
+    block = study.append_block(
+        header={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": list(command),
+            "changed": list(changed),
+            "engine": {name: getattr(settings.engine, name) for name in settings.engine.__slots__},
+            "skipped": len(plan.skipped),
+            **versions(),
+            **commit(),
+        },
+        runs={run_id: {"content": plan.contents[run_id], "config": plan.runs[run_id].as_dict()} for run_id in new},
+        packs=[
+            {"runs": list(pack.runs), "mode": pack.mode, "threads": pack.threads, "reason": pack.reason}
+            for pack in packs
+        ],
+    )
+    return [_work(block, index, plan) for index in range(len(packs))]
+
+
+def _work(block: Block, index: int, plan: Plan) -> Work:
+    values: Mapping[str, Any] = block.packs[index]
+    pack = Pack(tuple(values["runs"]), values["mode"], values["threads"], values["reason"])
+    return Work(block.number, index, pack, {run_id: plan.runs[run_id] for run_id in pack.runs})
+
+
+class _Checker:
+    """Checks runs; what seed and rate do not change is checked once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Checked | ImpossibleRunError] = {}
+
+    def __call__(self, run: Run) -> Checked:
+        key = json.dumps(replace(run, seed=0, lr=1.0).as_dict(), sort_keys=True)
+        if key not in self._known:
+            try:
+                self._known[key] = _check(run)
+            except ImpossibleRunError as error:
+                self._known[key] = error
+        known = self._known[key]
+        if isinstance(known, ImpossibleRunError):
+            raise known
+        return replace(known, run=replace(known.run, seed=run.seed, lr=run.lr))
+
+
+def _check(run: Run) -> Checked:
+    dataset = load_data(run.data)
+    steps = budget(run, len(split_of(run, dataset).train)).total
+    check_schedule(run.schedule, steps)
+    check_optimizer(run.optimizer)
+    return dry_run(run, dataset.input_shape, dataset.num_classes)

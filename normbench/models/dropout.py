@@ -1,0 +1,80 @@
+"""Dropout whose masks are given, not drawn, in the forward pass: `torch.func.vmap` has no randomness of a run's own."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+class Dropout(nn.Module):
+    """Zero units with probability p in training and divide the rest by 1 - p (Srivastava et al. 2014).
+
+    y = mask * x in training, with masks from `draw_masks`; y = x in evaluation.
+
+    Args:
+        p: Probability that a unit is zeroed, in (0, 1).
+        features: Shape of one sample of the input.
+
+    Attributes:
+        mask: Buffer, (B, *features), of 0 and 1/(1 - p); None until drawn. It is an input of the step, so it is no
+            part of the state dict.
+
+    Shape:
+        (B, *features) to the same.
+    """
+
+    mask: Tensor | None
+
+    def __init__(self, p: float, features: tuple[int, ...]) -> None:
+        super().__init__()
+        assert 0 < p < 1, "leave the module out where p is 0"
+        self.p = p
+        self.features = features
+        self.register_buffer("mask", None, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the mask to x, (B, *features)."""
+        if not self.training:
+            return x
+        if self.mask is None:
+            # A dry run looks at shapes and takes no gradient; a training step without masks would be no dropout.
+            assert x.is_meta or not torch.is_grad_enabled(), "call draw_masks before a training step"
+            return x
+        return x * self.mask
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw which units are kept: (B, *features) of 0 and 1, in float32 on the generator's device."""
+        kept = torch.empty(batch_size, *self.features, device=generator.device)
+        return kept.bernoulli_(1 - self.p, generator=generator)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, as `print(model)` shows them."""
+        return f"p={self.p}, features={self.features}"
+
+
+def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator) -> None:
+    """Draw new masks for every `Dropout` of a model, in the order of ``model.modules()``.
+
+    A mask of the right size is overwritten in place, so that whoever holds it (a stacked state, a compiled step) sees
+    the new one. Does nothing, and draws nothing, for a model without dropout.
+
+    Args:
+        model: The model; masks take the dtype and device of its parameters.
+        batch_size: Samples B of the coming step.
+        generator: Where all of the run's masks come from.
+    """
+    like = next(model.parameters())
+    for module in model.modules():
+        if not isinstance(module, Dropout):
+            continue
+        mask = module.sample(batch_size, generator).to(like) / (1 - module.p)
+        if module.mask is not None and module.mask.shape == mask.shape:
+            module.mask.copy_(mask)
+        else:
+            module.mask = mask
+
+
+def optional_dropout(p: float, features: tuple[int, ...]) -> nn.Module:
+    """Return a `Dropout`, or an identity where p is 0."""
+    return Dropout(p, features) if p else nn.Identity()

@@ -1,0 +1,120 @@
+"""Fixup (Zhang, Dauphin & Ma 2019): residual networks trained without norms."""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from normbench.errors import ImpossibleRunError
+from normbench.models.activations import build_activation
+from normbench.models.dials import Dials
+from normbench.models.dropout import optional_dropout
+from normbench.models.initialization import Initialization
+from normbench.models.layers import conv3x3
+from normbench.models.shortcut import shortcut
+from normbench.models.staged import BlockShape, StagedNet
+from normbench.norms.factory import NormFactory
+from normbench.norms.none import NoNorm
+
+_BRANCH_LAYERS = 2
+
+
+@final
+class ScalarBias(nn.Module):
+    """Add one learnable number, 0 at first: y = x + b."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + b, in the shape of x."""
+        return x + self.bias
+
+
+@final
+class BareConv(nn.Module):
+    """A 3x3 convolution without bias, its weight named as in `NormedLayer`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.layer = conv3x3(in_channels, out_channels, stride=stride)(bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x, (N, C_in, H, W)."""
+        return self.layer(x)  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+@final
+class FixupBlock(nn.Module):
+    """A residual block with scalars in place of norms.
+
+    y = act(shortcut(x) + scale * conv2(act(conv1(x + b1) + b2) + b3) + b4), scale 1 and every b 0 at first.
+
+    Shape:
+        (N, C_in, H, W) to (N, C_out, H / stride, W / stride), halves rounded up.
+    """
+
+    def __init__(self, shape: BlockShape, dials: Dials) -> None:
+        super().__init__()
+        self.shape = shape
+        out = shape.out_channels
+        self.bias1 = ScalarBias()
+        self.first = BareConv(shape.in_channels, out, stride=shape.stride)
+        self.bias2 = ScalarBias()
+        self.bias3 = ScalarBias()
+        self.second = BareConv(out, out)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.bias4 = ScalarBias()
+        self.activation = build_activation(dials.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block of x, (N, C_in, H, W)."""
+        y = self.activation(self.bias2(self.first(self.bias1(x))))
+        y = self.bias4(self.scale * self.second(self.bias3(y)))
+        return self.activation(shortcut(x, self.shape) + y)  # type: ignore[no-any-return]  # as above
+
+
+def fixup_resnet(
+    in_channels: int, num_classes: int, norm: NormFactory, *, shapes: list[BlockShape], dials: Dials
+) -> StagedNet:
+    """Return the residual network with the scalars and the initialisation of Fixup.
+
+    With L branches of m = 2 layers, the first convolution of a branch is drawn L^(-1/(2m-2)) times smaller, the last
+    one and the head are zero, and the rest is He's.
+
+    Args:
+        in_channels: Channels C of the images.
+        num_classes: Classes K.
+        norm: Must be the norm `none`.
+        shapes: Of the blocks.
+        dials: The shared settings.
+
+    Raises:
+        ImpossibleRunError: If there is a norm, or the norm's place is after the activation.
+    """
+    if norm.norm is not NoNorm:
+        raise ImpossibleRunError(
+            "model.init=fixup replaces the norms, and a norm after its zero convolutions would divide by a variance of "
+            "zero; use norm=none, or init=he or skipinit."
+        )
+    if not dials.norm_first:
+        raise ImpossibleRunError(
+            "model.init=fixup has its activations where norm_placement=before puts them; an activation after its zero "
+            "convolutions would block the gradient. Use norm_placement=before."
+        )
+    width, features = shapes[0].in_channels, shapes[-1].out_channels
+    return StagedNet(
+        stem=nn.Sequential(BareConv(in_channels, width), ScalarBias(), build_activation(dials.activation)),
+        blocks=[FixupBlock(shape, dials) for shape in shapes],
+        pooled=nn.Sequential(optional_dropout(dials.dropout, (features,)), ScalarBias()),
+        head=nn.Linear(features, num_classes),
+        init=Initialization("he", dials.activation, dials.init_scale, factors=_factors(len(shapes))),
+    )
+
+
+def _factors(branches: int) -> dict[str, float]:
+    small = branches ** (-1 / (2 * _BRANCH_LAYERS - 2))
+    firsts = {f"blocks.{index}.first.layer.weight": small for index in range(branches)}
+    lasts = {f"blocks.{index}.second.layer.weight": 0.0 for index in range(branches)}
+    return {**firsts, **lasts, "head.weight": 0.0}

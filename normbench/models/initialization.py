@@ -1,0 +1,82 @@
+"""Initial weights: each from the random stream of its own name, by the scheme that the model declares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from normbench.models.activations import activation_gain
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True, slots=True)
+class Initialization:
+    """How a model wants its weights drawn; a model declares it as its attribute ``init``.
+
+    With s = `scale`, f = the weight's factor and g the gain of the activation:
+
+    - `he`: normal, standard deviation s f g / sqrt(fan_in) (He et al. 2015). The gain is what the activation before
+      the layer takes away; the first layer, which has none before it, gets it too, as is customary.
+    - `xavier`: normal, standard deviation s f sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
+
+    Biases are zero. Everything else (norms, scalars of residual branches) stays as constructed, but for `constants`.
+
+    Attributes:
+        distribution: `he` or `xavier`.
+        activation: A key of `ACTIVATIONS`, for the gain.
+        scale: Multiplies every weight drawn.
+        factors: A factor for single weights, by parameter name; 0 draws nothing.
+        constants: A value for whole parameters, by name.
+    """
+
+    distribution: str
+    activation: str = "relu"
+    scale: float = 1.0
+    factors: Mapping[str, float] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+    def deviation(self, weight: Tensor) -> float:
+        """Return the standard deviation of a weight, (out, in, ...), its factor left out."""
+        fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
+        if self.distribution == "xavier":
+            return self.scale * sqrt(2 / (fan_in + fan_out))
+        return self.scale * activation_gain(self.activation) / sqrt(fan_in)
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> None:
+    """Draw the weights of a model's linear and convolutional layers, and zero their biases.
+
+    Each weight comes from the stream of its own name: models with one seed share every weight whose name and shape
+    they share, whatever else they contain. The numbers are drawn in float32 on the generator's device, so neither the
+    model's dtype nor its device changes them. A model without an `Initialization` as its attribute ``init``, such as a
+    user's, is left as constructed.
+
+    Args:
+        model: The model, changed in place.
+        stream: Maps a parameter's name, such as ``layers.0.layer.weight``, to its generator.
+    """
+    init = getattr(model, "init", None)
+    if not isinstance(init, Initialization):
+        return
+    for prefix, module in model.named_modules():
+        if not isinstance(module, _LAYERS):
+            continue
+        name = f"{prefix}.weight" if prefix else "weight"
+        _draw(module.weight, init.deviation(module.weight) * init.factors.get(name, 1.0), name, stream)
+        if module.bias is not None:
+            module.bias.zero_()
+    for name, value in init.constants.items():
+        model.get_parameter(name).fill_(value)
+
+
+def _draw(weight: Tensor, deviation: float, name: str, stream: Callable[[str], torch.Generator]) -> None:
+    if deviation == 0:
+        weight.zero_()
+        return
+    generator = stream(name)
+    drawn = torch.empty(weight.shape, device=generator.device).normal_(0, deviation, generator=generator)
+    weight.copy_(drawn)

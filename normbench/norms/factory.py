@@ -1,0 +1,43 @@
+"""What a model is given to make its norms with."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class NormFactory:
+    """A norm class and the keyword arguments that every layer of a model gives it.
+
+    Attributes:
+        norm: Class or function, called as ``norm(num_features, **args)``.
+        args: Keyword arguments; not to be changed.
+    """
+
+    norm: Callable[..., nn.Module]
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, num_features: int) -> nn.Module:
+        """Return a new norm for `num_features` channels, to be found again by `norm_layers`."""
+        layer = self.norm(num_features, **self.args)
+        object.__setattr__(layer, "made_by_norm_factory", True)
+        return layer
+
+    @property
+    def removes_channel_mean(self) -> bool:
+        """Whether a bias a channel just before the norm has no effect; False where the norm does not say."""
+        return bool(getattr(self.norm, "removes_channel_mean", False))
+
+
+def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers of a model that a `NormFactory` made, by their qualified name, in the order of the model."""
+    return {name: module for name, module in model.named_modules() if getattr(module, "made_by_norm_factory", False)}
+
+
+def describe_norms(model: nn.Module) -> str:
+    """Return the kinds of norm layers of a model with their arguments and counts, such as ``GroupNorm(16, ...) x3``."""
+    counts = Counter(" ".join(repr(layer).split()) for layer in norm_layers(model).values())
+    return ", ".join(f"{kind} x{count}" for kind, count in counts.items())

@@ -1,0 +1,234 @@
+"""Which statistics a norm with batch statistics reads: running ones, its own batch's, or ones it is pooling.
+
+A model under evaluation stays in ``eval()``, so that dropout is off, and a context manager says what its norms read:
+
+    model.eval()
+    model(x)                              # running statistics
+    with own_batch(model, 4): model(x)    # each 4 samples by their own; no buffer is touched
+    with pooling(model): ...              # each x by its own, pooled into the buffers over all x seen
+    model(x)                              # the pooled statistics, until the caller restores the buffers
+
+The contexts set a plain attribute of each module, so they act through `torch.func.functional_call` and under
+`torch.func.vmap` too, given to the module that the call runs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from normbench.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBatch:
+    """Normalise by the statistics of each `norm_batch_size` samples (None: of the whole batch), touching no buffer."""
+
+    norm_batch_size: int | None
+
+
+@dataclass(slots=True)
+class Pooling:
+    """Normalise by the whole batch's own statistics and pool them; `count` values a channel are pooled so far."""
+
+    count: int = 0
+
+
+class Normalized(NamedTuple):
+    """What normalising k chunks by their own statistics gives.
+
+    Attributes:
+        output: As the input, (N, C, ...).
+        mean: Mean of each chunk and channel, (k, C).
+        var: Unbiased variance of each chunk and channel, (k, C).
+    """
+
+    output: Tensor
+    mean: Tensor
+    var: Tensor
+
+
+class BatchStatistics(nn.Module, ABC):
+    """A norm that normalises by statistics over samples; subclasses are final and say how, this class says by which.
+
+    A subclass implements `by_batch` and `by_running`, and overrides `by_training` where training is more than
+    `by_batch` and `update_running`. In exchange `own_batch`, `pooling`, ghost batches and running statistics work.
+
+    Buffers, all absent (None) without `track_running_stats`: ``running_mean`` and ``running_var`` (C,), the variance
+    unbiased as torch stores it, and ``num_batches_tracked``, a scalar that counts chunks.
+
+    Args:
+        num_features: Channels C.
+        momentum: Weight a of the newest chunk, r <- (1 - a) r + a s; None averages all chunks equally.
+        track_running_stats: Whether there are running statistics; without, evaluation uses the batch's own.
+        norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
+
+    Attributes:
+        statistics: What the contexts of this module set; None reads running statistics in ``eval()`` and trains in
+            ``train()``.
+
+    Raises:
+        ConfigError: If `norm_batch_size` is below 1.
+    """
+
+    batch_statistics: ClassVar[bool] = True
+    removes_channel_mean: ClassVar[bool]
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self, num_features: int, *, momentum: float | None, track_running_stats: bool, norm_batch_size: int | None
+    ) -> None:
+        super().__init__()
+        if norm_batch_size is not None and norm_batch_size < 1:
+            raise ConfigError(f"norm_batch_size: got {norm_batch_size}, expected an integer of at least 1 or null.")
+        self.num_features = num_features
+        self.momentum = momentum
+        self.norm_batch_size = norm_batch_size
+        self.statistics: OwnBatch | Pooling | None = None
+        tracked = track_running_stats
+        self.register_buffer("running_mean", torch.zeros(num_features) if tracked else None)
+        self.register_buffer("running_var", torch.ones(num_features) if tracked else None)
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long) if tracked else None)
+
+    @abstractmethod
+    def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
+        """Normalise each `norm_batch_size` samples of x (N, C, ...) by their own statistics, touching no buffer."""
+
+    @abstractmethod
+    def by_running(self, x: Tensor) -> Tensor:
+        """Normalise x (N, C, ...) by the running statistics."""
+
+    def by_training(self, x: Tensor) -> Tensor:
+        """Normalise x (N, C, ...) as in training, and update the buffers."""
+        output, mean, var = self.by_batch(x, self.norm_batch_size)
+        self.update_running(mean, var)
+        return output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (N, C, ...) by the statistics that `statistics` and the mode of the module call for."""
+        if isinstance(self.statistics, OwnBatch):
+            return self.by_batch(x, self.statistics.norm_batch_size).output
+        if isinstance(self.statistics, Pooling):
+            return self._by_pooling(x, self.statistics)
+        if self.training:
+            return self.by_training(x)
+        if self.running_mean is None:
+            return self.by_batch(x, None).output
+        return self.by_running(x)
+
+    @torch.no_grad()
+    def update_running(self, mean: Tensor, var: Tensor) -> None:
+        """Update the running statistics as k successive steps of one chunk would, in closed form.
+
+        With a = `momentum`, ``r <- (1 - a)^k r + sum_i a (1 - a)^(k-1-i) s_i``; with `momentum` None and t chunks
+        before, ``r <- (t r + sum_i s_i) / (t + k)``, where t stays a tensor: ``.item()`` would break vmap.
+
+        Args:
+            mean: (k, C).
+            var: Unbiased, (k, C).
+        """
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        chunks = mean.shape[0]
+        self.num_batches_tracked.add_(chunks)
+        pairs = ((self.running_mean, mean), (self.running_var, var))
+        if self.momentum is None:
+            # Divided in the statistics' own dtype: an integer tensor would give float32.
+            share = chunks / self.num_batches_tracked.to(mean.dtype)
+            for running, new in pairs:
+                running.add_((new.mean(0) - running) * share)
+            return
+        keep = 1 - self.momentum
+        weights = self.momentum * keep ** torch.arange(chunks - 1, -1, -1, dtype=mean.dtype, device=mean.device)
+        for running, new in pairs:
+            running.mul_(keep**chunks).add_(weights @ new)
+
+    def _by_pooling(self, x: Tensor, pool: Pooling) -> Tensor:
+        output, mean, var = self.by_batch(x, None)
+        if self.running_mean is not None and self.running_var is not None:
+            count = x.numel() // x.shape[1]
+            pool_moments(self.running_mean, self.running_var, pool.count, mean[0], var[0], count=count)
+            pool.count += count
+        return output
+
+
+@torch.no_grad()
+def pool_moments(mean_a: Tensor, var_a: Tensor, count_a: int, mean_b: Tensor, var_b: Tensor, *, count: int) -> None:
+    """Join the moments of `count` more values into `mean_a` and `var_a` in place (Chan, Golub & LeVeque 1979).
+
+    With d = mean_b - mean_a and n = n_a + n_b: mean = mean_a + d n_b / n and
+    (n - 1) var = (n_a - 1) var_a + (n_b - 1) var_b + d^2 n_a n_b / n. The last term is the variance between the
+    parts, which averaging variances forgets; E[x^2] - E[x]^2 would cancel.
+
+    Args:
+        mean_a: Mean of the values so far, (C,); anything where `count_a` is 0.
+        var_a: Unbiased variance of the values so far, (C,); anything where `count_a` is 0.
+        count_a: n_a, values a channel so far.
+        mean_b: Mean of the new values, (C,).
+        var_b: Unbiased variance of the new values, (C,).
+        count: n_b, new values a channel.
+    """
+    if count_a == 0:
+        mean_a.copy_(mean_b)
+        var_a.copy_(var_b)
+        return
+    total = count_a + count
+    delta = mean_b - mean_a
+    squares = var_a * (count_a - 1) + var_b * (count - 1) + delta.square() * (count_a * count / total)
+    mean_a.add_(delta * (count / total))
+    var_a.copy_(squares / (total - 1))
+
+
+def has_batch_statistics(model: nn.Module) -> bool:
+    """Return whether any norm of the model normalises by statistics over samples."""
+    return any(isinstance(module, BatchStatistics) for module in model.modules())
+
+
+@contextmanager
+def own_batch(model: nn.Module, norm_batch_size: int | None) -> Iterator[None]:
+    """Let every norm with batch statistics normalise by its own batch, as in training, but touch no buffer.
+
+    Args:
+        model: The model, or a norm; put it in ``eval()`` for dropout's sake.
+        norm_batch_size: Samples that share statistics, consecutive ones; None takes each whole batch. Every batch must
+            be a multiple of it.
+    """
+    with _reading(model, lambda: OwnBatch(norm_batch_size)):
+        yield
+
+
+@contextmanager
+def pooling(model: nn.Module) -> Iterator[None]:
+    """Pool the statistics of every batch seen inside into the running ones, from nothing.
+
+    Each batch is normalised by its own whole-batch statistics. Afterwards ``running_mean`` is the mean and
+    ``running_var`` the unbiased variance of all values seen, the variance between batches included;
+    ``num_batches_tracked`` is untouched. The caller saves and restores the buffers. Norms without running statistics
+    have nothing to pool into and are normalised by their own batch, as they always are.
+
+    Args:
+        model: The model, or a norm; put it in ``eval()`` for dropout's sake. Run it eagerly: the counts are Python
+            integers, and a compiled model would be compiled again for each batch.
+    """
+    with _reading(model, Pooling):
+        yield
+
+
+@contextmanager
+def _reading(model: nn.Module, statistics: Callable[[], OwnBatch | Pooling]) -> Iterator[None]:
+    norms = [module for module in model.modules() if isinstance(module, BatchStatistics)]
+    before = [norm.statistics for norm in norms]
+    for norm in norms:
+        norm.statistics = statistics()
+    try:
+        yield
+    finally:
+        for norm, old in zip(norms, before, strict=True):
+            norm.statistics = old

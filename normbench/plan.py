@@ -1,0 +1,173 @@
+"""Runs become a frozen plan: identities, skipped cells with their reasons, packs with their mode."""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.spec import Checked, Component, Run, Value
+
+SCHEMA = 1
+"""Number of the canonical form that a run_id is made of."""
+
+_LATER_KEYS: Mapping[str, Value] = {}
+"""Dotted keys that came after schema 1, with their defaults: they enter an id only where they are off them."""
+
+_NOT_SCIENCE = {"data": ("root", "download")}
+_LARGE_STEP = 2e8
+"""Multiply-adds of a step's forward pass from which all cores beat one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Runs that are trained together, by one worker.
+
+    Attributes:
+        runs: Their run_ids.
+        mode: `solo`.
+        threads: Threads of the worker.
+        reason: Why this mode and this number of threads.
+    """
+
+    runs: tuple[str, ...]
+    mode: str
+    threads: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a command will do, before any of it is done.
+
+    Attributes:
+        runs: Runs by run_id, in the order of the axes; equal ones merged.
+        contents: The content hash of each run's data, by run_id.
+        skipped: Impossible runs with the reason.
+        packs: The runs in packs, in the order they start.
+        notes: What the user should be told, each once.
+    """
+
+    runs: Mapping[str, Run]
+    contents: Mapping[str, str]
+    skipped: tuple[tuple[Run, str], ...]
+    packs: tuple[Pack, ...]
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    runs: Iterable[Run],
+    *,
+    content: Callable[[Component], str],
+    check: Callable[[Run], Checked],
+    multirun: bool,
+    threads: int | None,
+    cores: int,
+) -> Plan:
+    """Freeze runs into a plan.
+
+    Args:
+        runs: What the config asks for.
+        content: Returns the content hash of a data set.
+        check: Tries a run's model once.
+        multirun: Whether an impossible run is skipped with its reason; otherwise it is an error.
+        threads: Threads that the user asked for; None chooses by the size of the model.
+        cores: Cores of this machine.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ImpossibleRunError: If a single run cannot be.
+        ConfigError: If every run of a sweep is impossible.
+    """
+    planned: dict[str, Run] = {}
+    contents: dict[str, str] = {}
+    packs: list[Pack] = []
+    skipped: list[tuple[Run, str]] = []
+    notes: dict[str, None] = {}
+    for asked in runs:
+        try:
+            checked = check(asked)
+        except ImpossibleRunError as error:
+            if not multirun:
+                raise
+            skipped.append((asked, str(error)))
+            continue
+        run, data_content = checked.run, content(asked.data)
+        identity = run_id(run, data_content)
+        notes.update(dict.fromkeys(checked.notes))
+        if identity not in planned:
+            planned[identity], contents[identity] = run, data_content
+            packs.append(_solo(identity, checked.multiply_adds, threads, cores))
+    if not planned:
+        raise ConfigError(f"no run of this sweep is possible. The first: {skipped[0][1] if skipped else 'none given'}")
+    return Plan(planned, contents, tuple(skipped), tuple(packs), tuple(notes))
+
+
+def run_id(run: Run, content: str) -> str:
+    """Return the identity of a run: 12 hex digits, the same for the same science on every machine.
+
+    Args:
+        run: The run.
+        content: Content hash of its data.
+
+    Returns:
+        The first 12 hex digits of the SHA-256 of the canonical JSON of `science`.
+    """
+    text = json.dumps(science(run, content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def science(run: Run, content: str) -> dict[str, Value]:
+    """Return what a run_id is made of: every value that decides the result, and nothing else."""
+    values = run.as_dict()
+    for group, value in values.items():
+        if not isinstance(value, dict):
+            continue
+        for key in _NOT_SCIENCE.get(group, ()):
+            value.pop(key, None)
+        for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
+            del value[key]
+        if isinstance(target := value.get("_target_"), str):
+            value["source"] = source_hash(target)
+    values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
+    data = values["data"]
+    assert isinstance(data, dict)
+    data["content"] = content
+    return {"schema": SCHEMA, **values}
+
+
+_MISSING = object()
+
+
+def source_hash(target: str) -> str:
+    """Return the SHA-256 of the source file that holds `target`, a dotted path.
+
+    Raises:
+        ConfigError: If no module of that path has a source file.
+    """
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            found = importlib.util.find_spec(".".join(parts[:length]))
+        except (ImportError, ValueError):
+            continue
+        if found is not None and found.origin is not None and Path(found.origin).is_file():
+            return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    raise ConfigError(f"_target_={target}: no module of that name can be imported from here.")
+
+
+def pending(plan: Plan, done: Collection[str]) -> tuple[Pack, ...]:
+    """Return the packs that still have something to train."""
+    return tuple(pack for pack in plan.packs if any(identity not in done for identity in pack.runs))
+
+
+def _solo(identity: str, multiply_adds: float, threads: int | None, cores: int) -> Pack:
+    if threads is not None:
+        return Pack((identity,), "solo", threads, f"engine.mode=solo, engine.threads={threads}")
+    if multiply_adds >= _LARGE_STEP:
+        return Pack((identity,), "solo", cores, f"engine.mode=solo, all {cores} cores for a large model")
+    return Pack((identity,), "solo", 1, "engine.mode=solo, one thread for a small model")

@@ -1,0 +1,69 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from normbench.errors import StudyError
+
+
+def write_whole(path: Path, lines: Iterable[str]) -> None:
+    """Write lines to a file beside `path` and rename it over `path`, so that no reader ever sees half of it.
+
+    Args:
+        path: The file to make or replace.
+        lines: Its lines, each with its own newline.
+
+    Raises:
+        StudyError: If it cannot be written; what stood there before is unharmed.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StudyError(f"cannot write {path}: {error.strerror}. What was finished before is kept.") from error
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file in one write and wait until they are on the disk.
+
+    Args:
+        path: The file, made where it is missing.
+        lines: Lines, each with its own newline.
+
+    Raises:
+        StudyError: If they cannot be written; the file is cut back to what it held before.
+    """
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write("".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if path.exists():
+            os.truncate(path, before)
+        raise StudyError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, and see that it can be written to.
+
+    Raises:
+        StudyError: If not.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot make the folder {path}: {error.strerror}. Choose another, results_dir=...") from error
+    probe = path / f".probe.{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StudyError(f"cannot write to {path}: {error.strerror}. Choose another, results_dir=...") from error

@@ -1,0 +1,164 @@
+"""One study's folder: the frozen plan in blocks, and a shard for each finished pack."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from normbench.errors import StudyError
+from normbench.record.files import append_lines, make_folder, write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one command planned.
+
+    Attributes:
+        number: From 1, in the order of the commands.
+        header: When, how and by which version it was planned.
+        runs: Resolved config and content hash of the data by run_id.
+        packs: Packs in the order they start: `runs`, `mode`, `threads`, `reason`.
+    """
+
+    number: int
+    header: Mapping[str, Any]
+    runs: Mapping[str, Mapping[str, Any]]
+    packs: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of one run: its cells as final CSV text.
+
+    Attributes:
+        run_id: Identity of the run.
+        status: `finished`, `diverged` or `failed`.
+        result: Cells of runs.csv from `num_params` on.
+        curves: Whole lines of curves.csv.
+        provenance: The line of provenance.csv.
+    """
+
+    run_id: str
+    status: str
+    result: str
+    curves: str
+    provenance: str
+
+
+class Study:
+    """A study on disk; what it holds is read anew at each call, as other commands may add to it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Point at a folder, which need not exist yet."""
+        self.folder = folder
+        self._plan = folder / "plan.jsonl"
+        self._shards = folder / "shards"
+
+    @property
+    def name(self) -> str:
+        """Name of the study: that of its folder."""
+        return self.folder.name
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            StudyError: If it cannot be made or written to.
+        """
+        make_folder(self.folder)
+        make_folder(self._shards)
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks of the plan in order; one that was cut off while it was written is not there.
+
+        Raises:
+            StudyError: If a line is damaged.
+        """
+        return [block for block, _ in self._read_blocks()]
+
+    def append_block(
+        self, header: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], packs: Sequence[Mapping[str, Any]]
+    ) -> Block:
+        """Freeze runs and packs on disk before any of them starts.
+
+        Args:
+            header: When and how they were planned.
+            runs: Resolved config and content hash by run_id.
+            packs: The packs.
+
+        Returns:
+            The numbered block.
+
+        Raises:
+            StudyError: If it cannot be written.
+        """
+        read = list(self._read_blocks())
+        if self._plan.exists():
+            self._cut_off(read[-1][1] if read else 0)
+        number = len(read) + 1
+        head = {"block": number, "lines": len(runs) + len(packs), **header}
+        entries = [head, *({"run": run_id, **values} for run_id, values in runs.items()), *packs]
+        append_lines(self._plan, (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+        return Block(number, head, dict(runs), tuple(packs))
+
+    def write_shard(self, block: int, pack: int, records: Iterable[Record]) -> None:
+        """Keep the records of one finished pack.
+
+        Args:
+            block: Number of its block.
+            pack: Its place in the block, from 0.
+            records: A record for each of its runs.
+
+        Raises:
+            StudyError: If it cannot be written.
+        """
+        text = json.dumps([{name: getattr(record, name) for name in Record.__slots__} for record in records])
+        write_whole(self._shards / f"{block:04d}-{pack:06d}.json", [text, "\n"])
+
+    def records(self) -> dict[str, tuple[int, Record]]:
+        """Return the newest record of each run and the block that it belongs to.
+
+        Raises:
+            StudyError: If a shard is damaged.
+        """
+        found: dict[str, tuple[int, Record]] = {}
+        for path in sorted(self._shards.glob("*.json")):
+            try:
+                rows = [Record(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+                block = int(path.name.partition("-")[0])
+            except (ValueError, TypeError) as error:
+                raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error
+            found.update((row.run_id, (block, row)) for row in rows)
+        return found
+
+    def _read_blocks(self) -> Iterator[tuple[Block, int]]:
+        """Yield each whole block and the byte at which it ends."""
+        if not self._plan.exists():
+            return
+        lines = self._plan.read_bytes().split(b"\n")
+        position = end = 0
+        while position < len(lines) - 1:
+            header = self._entry(lines, position)
+            last = position + 1 + int(header["lines"])
+            if last > len(lines) - 1:
+                return
+            entries = [self._entry(lines, line) for line in range(position + 1, last)]
+            end += sum(len(line) + 1 for line in lines[position:last])
+            runs = {entry.pop("run"): entry for entry in entries if "run" in entry}
+            packs = tuple(entry for entry in entries if "runs" in entry)
+            yield Block(header["block"], header, runs, packs), end
+            position = last
+
+    def _entry(self, lines: Sequence[bytes], number: int) -> dict[str, Any]:
+        try:
+            entry: dict[str, Any] = json.loads(lines[number])
+        except ValueError as error:
+            raise StudyError(f"{self._plan}, line {number + 1} is damaged: {error}.") from error
+        return entry
+
+    def _cut_off(self, end: int) -> None:
+        """Drop a last block that was never written whole: none of its runs has started."""
+        if self._plan.stat().st_size > end:
+            with self._plan.open("r+b") as file:
+                file.truncate(end)

@@ -1,0 +1,33 @@
+"""One run's TensorBoard log."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+
+class RunLog:
+    """Event files of one run, in a folder of its own; an earlier log of the same run is replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the log in `folder`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder))
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Write one point of a curve."""
+        self._writer.add_scalar(tag, value, step)
+
+    def histogram(self, tag: str, values: Tensor, step: int) -> None:
+        """Write the distribution of some values."""
+        self._writer.add_histogram(tag, values, step)
+
+    def hparams(self, values: Mapping[str, bool | str | float | int], metrics: Mapping[str, float]) -> None:
+        """Write the config of the run and the metrics it ended with."""
+        self._writer.add_hparams(dict(values), dict(metrics), run_name=".")
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._writer.close()

@@ -1,0 +1,128 @@
+"""The frozen dataclasses that every stage hands to the next: what to train, and how to run it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Value = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One choice of a config group: its name and the keyword arguments of what it names.
+
+    Attributes:
+        name: Name in the registry, or the user's own name beside `target`.
+        args: Keyword arguments; not to be changed.
+        target: Dotted path of a user's own class or function; None for what normbench ships.
+    """
+
+    name: str
+    args: Mapping[str, Value]
+    target: str | None = None
+
+    def as_dict(self) -> dict[str, Value]:
+        """Return the component as the config shows it."""
+        own: dict[str, Value] = {"name": self.name}
+        if self.target is not None:
+            own["_target_"] = self.target
+        return {**own, **self.args}
+
+    def number(self, key: str) -> float:
+        """Return an argument that the config has checked to be a number."""
+        value = self.args[key]
+        assert isinstance(value, int | float), f"{self.name}.{key}={value!r}"
+        return float(value)
+
+    def text(self, key: str) -> str:
+        """Return an argument that the config has checked to be a text."""
+        value = self.args[key]
+        assert isinstance(value, str), f"{self.name}.{key}={value!r}"
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training: everything that decides its result, and nothing else.
+
+    Attributes:
+        batch_size: Samples the optimizer sees in a step.
+        norm_batch_size: Samples that batch statistics are taken over; None means all of the batch.
+        lr: Peak learning rate.
+        epochs: Budget in passes over the training set; None where `steps` is given.
+        steps: Budget in optimizer steps; None where `epochs` is given.
+        eval_every: Steps between evaluations; None evaluates after each epoch.
+        target_accuracy: Validation accuracy in [0, 1] that `steps_to_target` waits for.
+    """
+
+    model: Component
+    norm: Component
+    data: Component
+    optimizer: Component
+    schedule: Component
+    batch_size: int
+    norm_batch_size: int | None
+    lr: float
+    seed: int
+    epochs: int | None
+    steps: int | None
+    eval_every: int | None
+    target_accuracy: float | None
+
+    def as_dict(self) -> dict[str, Value]:
+        """Return the run as nested plain values, in the order of the fields."""
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a dry run of a run's model found.
+
+    Attributes:
+        run: The run, without settings that do nothing for it.
+        multiply_adds: Of the forward pass of one batch.
+        notes: What the user should be told.
+    """
+
+    run: Run
+    multiply_adds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How runs are carried out; decides no result beyond rounding.
+
+    Attributes:
+        mode: How runs are trained; `solo` is one after another.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        threads: Threads of one worker; None chooses from the size of the model.
+    """
+
+    mode: str
+    device: str
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is kept besides the tables.
+
+    Attributes:
+        tensorboard: `auto` (a single run writes its own log, a sweep none), `run` or `off`.
+        weights: `none`, or `final` to keep each run's last weights.
+    """
+
+    tensorboard: str
+    weights: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a study lies and how its runs are carried out: no part of a run's identity."""
+
+    study: str
+    results_dir: str
+    engine: Engine
+    log: Log

@@ -1,0 +1,73 @@
+"""How many steps a run takes, when it is evaluated, and the order in which it sees its samples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from normbench.errors import ImpossibleRunError
+from normbench.randomness import generator
+from normbench.spec import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The steps of one run.
+
+    Attributes:
+        total: Optimizer steps of the whole run.
+        per_epoch: Optimizer steps of an epoch; the ragged last batch is dropped.
+        eval_every: Steps between evaluations; the last step is always evaluated.
+    """
+
+    total: int
+    per_epoch: int
+    eval_every: int
+
+    @property
+    def evaluations(self) -> int:
+        """How often the run is evaluated."""
+        return -(-self.total // self.eval_every)
+
+    def evaluates(self, step: int) -> bool:
+        """Return whether the run is evaluated after step `step` (from 1)."""
+        return step % self.eval_every == 0 or step == self.total
+
+
+def budget(run: Run, num_train: int) -> Budget:
+    """Return the steps of a run on `num_train` training samples.
+
+    Raises:
+        ImpossibleRunError: If a batch is larger than the training set.
+    """
+    if run.batch_size > num_train:
+        raise ImpossibleRunError(
+            f"batch_size={run.batch_size} is larger than the training set, {num_train} samples of {run.data.name}."
+        )
+    per_epoch = num_train // run.batch_size
+    total = run.steps if run.steps is not None else per_epoch * (run.epochs or 0)
+    return Budget(total=total, per_epoch=per_epoch, eval_every=run.eval_every or per_epoch)
+
+
+def batches(indices: Tensor, run: Run, plan: Budget) -> Iterator[Tensor]:
+    """Yield the sample indices of each step: every epoch in a new order, the same for every arm of a seed.
+
+    Args:
+        indices: Indices of the training samples, (n,).
+        run: The run; its seed gives the order.
+        plan: Its budget.
+
+    Yields:
+        Indices of one batch, (batch_size,).
+    """
+    taken = 0
+    epoch = 0
+    while taken < plan.total:
+        order = indices[torch.randperm(len(indices), generator=generator(run.seed, "order", epoch))]
+        for batch in torch.split(order[: plan.per_epoch * run.batch_size], run.batch_size):
+            if taken == plan.total:
+                return
+            yield batch
+            taken += 1
+        epoch += 1

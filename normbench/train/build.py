@@ -1,0 +1,176 @@
+"""From a run to its model: constructed, initialised from the seed's streams, and tried once before anything starts."""
+
+import json
+import pkgutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from normbench import models, norms
+from normbench.errors import ConfigError, ImpossibleRunError, nearest
+from normbench.models.initialization import initialize
+from normbench.norms.factory import NormFactory
+from normbench.randomness import generator, stream_seed
+from normbench.spec import Checked, Component, Run
+
+Shape = tuple[int, int, int]
+
+
+def build(run: Run, input_shape: Shape, num_classes: int) -> nn.Module:
+    """Return the model of a run with the initial weights of its seed, on the CPU.
+
+    Args:
+        run: What to build.
+        input_shape: Channels, height and width of an image.
+        num_classes: Number of classes.
+
+    Returns:
+        A module that maps (B, C, H, W) to logits (B, num_classes).
+
+    Raises:
+        ImpossibleRunError: If the parts cannot go together.
+        ConfigError: If a name is unknown or an argument wrong.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # What shipped models draw here is overwritten below; a user's own model may keep it.
+        torch.manual_seed(stream_seed(run.seed, "model"))
+        model = _construct(run.model, norm_factory(run), input_shape, num_classes)
+    initialize(model, lambda name: generator(run.seed, "init", name))
+    return model
+
+
+def norm_factory(run: Run) -> NormFactory:
+    """Return the factory that builds the norm layers of a run.
+
+    Raises:
+        ConfigError: If the norm's name is unknown.
+    """
+    norm = _find(run.norm, norms.REGISTRY, "norm")
+    args = dict(run.norm.args)
+    if run.norm_batch_size is not None and getattr(norm, "batch_statistics", False):
+        args["norm_batch_size"] = run.norm_batch_size
+    return NormFactory(norm, args)
+
+
+def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
+    """Build a run's model and pass a few samples through, to see whether its parts go together.
+
+    Args:
+        run: The run to try.
+        input_shape: Channels, height and width of an image.
+        num_classes: Number of classes.
+
+    Returns:
+        The run without settings that do nothing for it, and what its forward pass costs.
+
+    Raises:
+        ImpossibleRunError: If the parts cannot go together.
+        ConfigError: If a name is unknown or an argument wrong.
+    """
+    notes: tuple[str, ...] = ()
+    size = run.norm_batch_size
+    if size is not None and not getattr(_find(run.norm, norms.REGISTRY, "norm"), "batch_statistics", False):
+        notes = (f"norm_batch_size does nothing for norm={run.norm.name}, which has no batch statistics: left out.",)
+        run = replace(run, norm_batch_size=None)
+    elif size is not None and run.batch_size % size:
+        raise ImpossibleRunError(f"norm_batch_size={size} does not divide batch_size={run.batch_size}.")
+    samples = min(run.norm_batch_size or run.batch_size, 2)
+    parts = json.dumps([run.model.as_dict(), run.norm.as_dict()], sort_keys=True)
+    per_sample = _try(_Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes)
+    return Checked(run, multiply_adds=per_sample * run.batch_size, notes=notes)
+
+
+class _Probe:
+    """A run that equals every other with the same model and norm, so that each pair is tried once."""
+
+    def __init__(self, parts: str, run: Run) -> None:
+        self.parts = parts
+        self.run = run
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Probe) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+
+@lru_cache(maxsize=4096)
+def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> float | ImpossibleRunError:
+    try:
+        model = build(probe.run, input_shape, num_classes)
+        return _multiply_adds(model, torch.zeros(samples, *input_shape), num_classes) / samples
+    except ImpossibleRunError as error:
+        return error
+
+
+def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> float:
+    result = _tried(probe, samples, input_shape, num_classes)
+    if isinstance(result, ImpossibleRunError):
+        raise result
+    return result
+
+
+@torch.no_grad()
+def _multiply_adds(model: nn.Module, images: torch.Tensor, num_classes: int) -> float:
+    """Return the multiply-adds of the linear and convolutional layers in one forward pass over `images`."""
+    total = 0.0
+
+    def count(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        total += output.numel() * weight.numel() / weight.shape[0]
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    logits = model(images)
+    for hook in hooks:
+        hook.remove()
+    if logits.shape != (len(images), num_classes):
+        raise ConfigError(
+            f"the model returned shape {tuple(logits.shape)}, expected logits {(len(images), num_classes)}."
+        )
+    return total
+
+
+def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_classes: int) -> nn.Module:
+    model = _find(component, models.REGISTRY, "model")
+    try:
+        module = model(input_shape, num_classes, norm, **component.args)
+    except TypeError as error:
+        raise ConfigError(f"model={component.name}: {error}") from error
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _find(component: Component, registry: dict[str, Any], group: str) -> Callable[..., Any]:
+    """Return what a component names: an entry of the registry, or a user's own by its dotted path."""
+    if component.target is None:
+        if component.name not in registry:
+            raise ConfigError(f"unknown {group} {component.name!r}{nearest(component.name, registry)}")
+        found: Callable[..., Any] = registry[component.name]
+        return found
+    return resolve_target(component.target, group)
+
+
+def resolve_target(target: str, group: str) -> Callable[..., Any]:
+    """Return the user's own class or function at a dotted path.
+
+    Args:
+        target: Such as ``my_package.layers.MyNorm``.
+        group: The config group that names it, for the message.
+
+    Raises:
+        ConfigError: If it cannot be imported or called.
+    """
+    try:
+        own = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{group}._target_={target}: {error}") from error
+    if not callable(own):
+        raise ConfigError(f"{group}._target_={target}: not a class or function.")
+    found: Callable[..., Any] = own
+    return found

@@ -1,0 +1,60 @@
+"""What a training yields: rows of numbers, no files."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["finished", "diverged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean cross-entropy in nats and accuracy in [0, 1] over one part of the data."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One point of the curves.
+
+    Attributes:
+        step: Optimizer steps taken.
+        epoch: The same in passes over the training set.
+        lr: Learning rate of the last step.
+        train: Mean over the minibatches since the evaluation before, in training mode.
+        val: Score on the validation part, in evaluation mode.
+    """
+
+    step: int
+    epoch: float
+    lr: float
+    train: Score
+    val: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one run.
+
+    Attributes:
+        status: `finished`, `diverged` (a loss that is not finite) or `failed` (an exception).
+        num_params: Trainable numbers in the model; None where it could not be built.
+        num_classes: Classes of the data: chance accuracy is one over it.
+        curve: The evaluations in order.
+        test: Scores on the test part by the statistics used: `running`, `precise`, `batch`; empty unless finished.
+        steps_to_target: First evaluated step whose validation accuracy reached the target.
+        diverged_at_step: Step whose loss was not finite.
+        error: One line, where the run failed.
+        norm_layers: What the norms of the model are, such as ``GroupNorm(num_groups=32) x3``.
+    """
+
+    status: Status
+    num_params: int | None = None
+    num_classes: int | None = None
+    curve: tuple[Evaluation, ...] = ()
+    test: dict[str, Score] = field(default_factory=dict)
+    steps_to_target: int | None = None
+    diverged_at_step: int | None = None
+    error: str = ""
+    norm_layers: str = ""

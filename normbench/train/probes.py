@@ -1,0 +1,38 @@
+"""Diagnostics that change nothing: a run trained with them is bit for bit the run without."""
+
+import torch
+from torch import Tensor, nn
+
+from normbench.norms.factory import norm_layers
+from normbench.norms.statistics import own_batch
+
+
+@torch.no_grad()
+def activations(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return what goes into and comes out of each norm layer, as training would see it (Ioffe & Szegedy 2015, fig. 1).
+
+    Batch statistics are those of `images`; no buffer is touched and nothing is drawn.
+
+    Args:
+        model: The model, left in the mode it was in.
+        images: Fixed examples, (B, C, H, W).
+
+    Returns:
+        Input and output by the name of the layer, both on the CPU.
+    """
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    hooks = [
+        layer.register_forward_hook(
+            lambda _, args, output, name=name: seen.update({name: (args[0].detach().cpu(), output.detach().cpu())})
+        )
+        for name, layer in norm_layers(model).items()
+    ]
+    was_training = model.training
+    try:
+        with own_batch(model.eval(), None):
+            model(images)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return seen

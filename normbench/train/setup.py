@@ -1,0 +1,105 @@
+"""Everything that a training needs before its first step, all of it decided by the run and its seed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from normbench.data import Dataset, Split, split
+from normbench.norms.factory import norm_layers
+from normbench.randomness import generator
+from normbench.spec import Run
+from normbench.train.budget import Budget, budget
+from normbench.train.build import build
+from normbench.train.evaluate import Evaluator
+from normbench.train.optimizers import Optimizer
+from normbench.train.schedules import factors
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One run, ready to train.
+
+    Attributes:
+        run: What is trained.
+        dataset: Its data set, on the device.
+        parts: The seed's split of it, on the device.
+        budget: Steps and evaluations.
+        model: The model with the seed's initial weights, in training mode, on the device.
+        params: Trainable parameters by name.
+        optimizer: Changes `params` in place.
+        rates: Learning rate of each step.
+        evaluator: Scores the model on the parts.
+        masks: Generator of dropout masks.
+        crops: Generator of augmentations.
+    """
+
+    run: Run
+    dataset: Dataset
+    parts: Split
+    budget: Budget
+    model: nn.Module
+    params: dict[str, Tensor]
+    optimizer: Optimizer
+    rates: list[float]
+    evaluator: Evaluator
+    masks: torch.Generator
+    crops: torch.Generator
+
+
+def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
+    """Split the data, build the model and its optimizer.
+
+    Args:
+        run: What to train.
+        dataset: The data set that the run names.
+        device: Where to train.
+
+    Returns:
+        The run, ready to train.
+
+    Raises:
+        ImpossibleRunError: If the parts of the run cannot go together.
+        ConfigError: If a name is unknown or an argument wrong.
+    """
+    dataset = dataset.to(device)
+    parts = split_of(run, dataset).to(device)
+    plan = budget(run, len(parts.train))
+    model = build(run, dataset.input_shape, dataset.num_classes).to(device).train()
+    params: dict[str, Tensor] = {name: param for name, param in model.named_parameters() if param.requires_grad}
+    return Setup(
+        run=run,
+        dataset=dataset,
+        parts=parts,
+        budget=plan,
+        model=model,
+        params=params,
+        optimizer=Optimizer(run.optimizer, params, undecayed=_undecayed(model, run)),
+        rates=[run.lr * factor for factor in factors(run.schedule, plan.total)],
+        evaluator=Evaluator(dataset, parts, run.seed, run.norm_batch_size or run.batch_size),
+        masks=generator(run.seed, "dropout"),
+        crops=generator(run.seed, "augment"),
+    )
+
+
+def split_of(run: Run, dataset: Dataset) -> Split:
+    """Return the training, validation and test part that a run's seed draws, on the CPU.
+
+    Raises:
+        DataError: If a part would be empty.
+    """
+    return split(
+        dataset,
+        seed=run.seed,
+        val_fraction=run.data.number("val_fraction"),
+        # A set with its own test part has no such key.
+        test_fraction=run.data.number("test_fraction") if "test_fraction" in run.data.args else 0.0,
+        label_noise=run.data.number("label_noise"),
+    )
+
+
+def _undecayed(model: nn.Module, run: Run) -> set[str]:
+    """Return the names of the parameters without weight decay: the norms' own where `decay_norm` is off."""
+    if run.optimizer.args.get("decay_norm", True):
+        return set()
+    return {f"{layer}.{name}" for layer, norm in norm_layers(model).items() for name, _ in norm.named_parameters()}

@@ -1,0 +1,108 @@
+"""One run, trained by one readable loop: the reference that every faster path is tested against."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normbench.data import Dataset, augment
+from normbench.models.dropout import draw_masks
+from normbench.norms.factory import describe_norms
+from normbench.spec import Run
+from normbench.train.budget import batches
+from normbench.train.outcome import Evaluation, Outcome, Status
+from normbench.train.setup import Setup, prepare
+from normbench.train.window import Window
+
+
+class Observer(Protocol):
+    """Looks at a run as it trains; changes nothing of it."""
+
+    def started(self, setup: Setup) -> None:
+        """See the run before its first step."""
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """See an evaluation and the gradients of its last step by parameter name."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """See the result; the model is as the last step left it."""
+
+
+def train(run: Run, dataset: Dataset, *, device: torch.device, observers: Sequence[Observer] = ()) -> Outcome:
+    """Train one run from its seed to its test scores.
+
+    Args:
+        run: What to train.
+        dataset: The data set that the run names.
+        device: Where to train.
+        observers: Who looks on.
+
+    Returns:
+        The outcome: finished, or diverged as soon as a loss was not finite.
+
+    Raises:
+        ImpossibleRunError: If the parts of the run cannot go together.
+        ConfigError: If a name is unknown or an argument wrong.
+    """
+    setup = prepare(run, dataset, device)
+    for observer in observers:
+        observer.started(setup)
+    outcome = _train(setup, observers)
+    for observer in observers:
+        observer.ended(outcome)
+    return outcome
+
+
+def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
+    run, model, evaluator = setup.run, setup.model, setup.evaluator
+    params = list(setup.params.values())
+    rates = torch.tensor(setup.rates, dtype=params[0].dtype, device=params[0].device)
+    augmentation = run.data.text("augment")
+    dropout = bool(run.model.args.get("dropout"))
+    window = Window()
+    curve: list[Evaluation] = []
+    for step, index in enumerate(batches(setup.parts.train, run, setup.budget), start=1):
+        images = augment(setup.dataset.batch(index), augmentation, setup.crops)
+        labels = setup.parts.labels[index]
+        if dropout:
+            draw_masks(model, run.batch_size, setup.masks)
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+        grads = torch.autograd.grad(loss, params, materialize_grads=True)
+        setup.optimizer.step(grads, rates[step - 1])
+        window.add(loss, logits, labels)
+        evaluates = setup.budget.evaluates(step)
+        if (evaluates or window.full) and (bad_step := window.look()) is not None:
+            return _outcome("diverged", setup, curve, diverged_at_step=bad_step)
+        if evaluates:
+            val = evaluator.evaluate(model, setup.parts.val)
+            if not math.isfinite(val.loss):
+                return _outcome("diverged", setup, curve, diverged_at_step=step)
+            curve.append(Evaluation(step, step / setup.budget.per_epoch, setup.rates[step - 1], window.take(), val))
+            for observer in observers:
+                observer.evaluated(curve[-1], dict(zip(setup.params, grads, strict=True)))
+    test = evaluator.test_scores(model)
+    if not all(math.isfinite(score.loss) for score in test.values()):
+        return _outcome("diverged", setup, curve, diverged_at_step=setup.budget.total)
+    return _outcome("finished", setup, curve, test=test)
+
+
+def _outcome(status: Status, setup: Setup, curve: Sequence[Evaluation], **more: Any) -> Outcome:
+    return Outcome(
+        status=status,
+        num_params=sum(param.numel() for param in setup.params.values()),
+        num_classes=setup.dataset.num_classes,
+        curve=tuple(curve),
+        steps_to_target=_steps_to_target(curve, setup.run.target_accuracy),
+        norm_layers=describe_norms(setup.model),
+        **more,
+    )
+
+
+def _steps_to_target(curve: Sequence[Evaluation], target: float | None) -> int | None:
+    if target is None:
+        return None
+    return next((point.step for point in curve if point.val.accuracy >= target), None)

@@ -1,0 +1,56 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from normbench.analysis.intervals import clopper_pearson, t_interval
+
+
+@given(
+    mean=st.floats(-1e3, 1e3), sd=st.floats(1e-3, 1e3), n=st.integers(2, 1000), level=st.sampled_from([0.5, 0.95, 0.99])
+)
+def test_t_interval_is_scipys(mean: float, sd: float, n: int, level: float) -> None:
+    """The t interval is that of `scipy.stats.t`."""
+    expected = stats.t.interval(level, n - 1, loc=mean, scale=sd / np.sqrt(n))
+    np.testing.assert_allclose(t_interval(mean, sd, n, level), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_t_interval_needs_two_values(n: int) -> None:
+    """Fewer than two values have no interval, whatever stands in for their spread."""
+    assert np.isnan(t_interval(0.5, 0.1, n)).all()
+
+
+def test_t_interval_is_elementwise() -> None:
+    """Arrays give the intervals of their elements."""
+    low, high = t_interval([1.0, 2.0], [0.5, 0.25], [4, 1])
+    assert (low[0], high[0]) == t_interval(1.0, 0.5, 4)
+    assert np.isnan([low[1], high[1]]).all()
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_clopper_pearson_is_scipys(case: tuple[int, int]) -> None:
+    """The exact interval is that of `scipy.stats.binomtest`."""
+    expected = stats.binomtest(*case).proportion_ci(0.95, method="exact")
+    np.testing.assert_allclose(clopper_pearson(*case), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_clopper_pearson_of_nothing() -> None:
+    """No trial excludes nothing."""
+    np.testing.assert_array_equal(clopper_pearson(0, 0), [0.0, 1.0])
+
+
+def test_twelve_clean_seeds_leave_a_quarter_open() -> None:
+    """Twelve seeds without a collapse cannot exclude a rate of 26 %."""
+    assert clopper_pearson(0, 12)[1] == pytest.approx(0.2646, abs=1e-4)
+
+
+def test_intervals_warn_of_nothing_at_the_ends() -> None:
+    """Proportions of 0 and 1 are computed without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        low, high = clopper_pearson(np.array([0, 5]), np.array([5, 5]))
+    assert (low[0], high[1]) == (0.0, 1.0)

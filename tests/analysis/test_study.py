@@ -1,0 +1,234 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from normbench.analysis.columns import CURVES, FIXED, cell_text
+from normbench.analysis.study import find_studies, load_curves, load_runs
+from normbench.errors import StudyError
+
+from .tables import DEFAULTS
+
+
+def write_study(folder: Path, *rows: dict[str, Any]) -> Path:
+    """Write a `runs.csv` with these values and the defaults, as the writer of records would."""
+    named = [{**DEFAULTS, "study": folder.name, "run_id": f"{place:012x}", **row} for place, row in enumerate(rows)]
+    names = list(dict.fromkeys([*FIXED, *(key for row in named for key in row)]))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([names, *([cell_text(row.get(name)) for name in names] for row in named)])
+    return folder
+
+
+def edit(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """Edit the lines of a `runs.csv` as a hand would."""
+    path = folder / "runs.csv"
+    path.write_text("\n".join(change(path.read_text().split("\n"))), newline="")
+
+
+def test_a_name_or_a_folder_is_a_study(tmp_path: Path) -> None:
+    """A study is found by its name under the results, and by its path; twice the same is once."""
+    folder = write_study(tmp_path / "mine", {})
+    assert find_studies(["mine", str(folder)], tmp_path) == [folder]
+
+
+def test_a_folder_elsewhere_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path from where the user stands is found, and a name under the results wins over it."""
+    elsewhere = write_study(tmp_path / "elsewhere", {})
+    results = write_study(tmp_path / "results" / "mine", {}).parent
+    write_study(tmp_path / "mine", {})
+    monkeypatch.chdir(tmp_path)
+    assert [folder.resolve() for folder in find_studies(["elsewhere", "mine"], results)] == [elsewhere, results / "mine"]
+
+
+def test_no_name_means_all_studies(tmp_path: Path) -> None:
+    """All folders with a plan or with runs are studies, and other folders are none."""
+    write_study(tmp_path / "b", {})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "plan.jsonl").touch()
+    (tmp_path / "figures").mkdir()
+    assert [folder.name for folder in find_studies([], tmp_path)] == ["a", "b"]
+
+
+def test_a_misspelt_study_is_answered_by_the_nearest(tmp_path: Path) -> None:
+    """The message names the nearest study and all others."""
+    write_study(tmp_path / "small_batch", {})
+    write_study(tmp_path / "depth", {})
+    with pytest.raises(StudyError, match=r"did you mean 'small_batch'\? Known: depth, small_batch"):
+        find_studies(["smal_batch"], tmp_path)
+
+
+def test_a_folder_without_records_is_no_study(tmp_path: Path) -> None:
+    """A folder that holds neither runs nor a plan is refused as such."""
+    with pytest.raises(StudyError, match=r"is no study: it holds neither runs\.csv nor plan\.jsonl"):
+        find_studies([str(tmp_path)], tmp_path / "results")
+
+
+@pytest.mark.parametrize("names", [[], ["mine"]])
+def test_no_results_at_all(tmp_path: Path, names: list[str]) -> None:
+    """Where nothing was trained yet, the message says where it looked."""
+    with pytest.raises(StudyError, match=r"no study.* under .*nowhere"):
+        find_studies(names, tmp_path / "nowhere")
+
+
+def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
+    """Run ids that look like numbers, and names that look like missing values, are text."""
+    error = 'a "quoted", two-line\nreason'
+    folder = write_study(
+        tmp_path / "s",
+        {"run_id": "1234e6789012", "norm": "none", "data": "NA", "status": "failed", "error": error},
+        {"run_id": "000000000001", "norm": "null"},
+    )
+    runs = load_runs(folder)
+    assert runs["run_id"].tolist() == ["1234e6789012", "000000000001"]
+    assert runs[["norm", "data"]].to_numpy().tolist() == [["none", "NA"], ["null", "digits"]]
+    assert runs["error"].iloc[0] == error
+    assert pd.isna(runs["error"].iloc[1])
+
+
+def test_fixed_columns_have_their_dtypes(tmp_path: Path) -> None:
+    """Whole numbers stay whole beside empty cells, and an empty metric is NaN."""
+    runs = load_runs(write_study(tmp_path / "s", {"steps_to_target": 7}, {"test_loss": 0.1, "norm_batch_size": 4}))
+    assert {name: str(runs[name].dtype) for name in FIXED} == {name: spec.dtype for name, spec in FIXED.items()}
+    assert runs["steps_to_target"].iloc[0] == 7
+    assert np.isnan(runs["test_loss"].iloc[0])
+    assert runs["norm_batch_size"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        pytest.param([3, None, 12], "Int64", [3, pd.NA, 12], id="whole numbers"),
+        pytest.param([1e-05, 0.5, 1], "float64", [1e-05, 0.5, 1.0], id="floats"),
+        pytest.param([True, None, False], "boolean", [True, pd.NA, False], id="booleans"),
+        pytest.param(["auto", 4, None], "str", ["auto", "4", np.nan], id="mixed is text"),
+        pytest.param([True, "zero", None], "str", ["true", "zero", np.nan], id="booleans among text"),
+        pytest.param(["007", "1_000", "nan"], "str", ["007", "1_000", "nan"], id="not quite numbers"),
+        pytest.param([10**20, 1, 2], "float64", [1e20, 1.0, 2.0], id="beyond int64"),
+        pytest.param([None, None, None], "str", [np.nan] * 3, id="all empty"),
+        pytest.param([[1, 2], {"a": 1}, None], "str", ["[1,2]", '{"a":1}', np.nan], id="lists"),
+    ],
+)
+def test_other_config_is_kept_faithfully(tmp_path: Path, values: list[Any], dtype: str, expected: list[Any]) -> None:
+    """A dotted column is as narrow as all its values allow, and otherwise what was written."""
+    found = load_runs(write_study(tmp_path / "s", *({"norm.x": value} for value in values)))["norm.x"]
+    pd.testing.assert_series_equal(found, pd.Series(expected, dtype=dtype, name="norm.x"))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.floats(allow_nan=False), st.text(st.characters(exclude_categories=["C"])))))
+def test_what_is_written_is_what_is_read(tmp_path: Path, rows: list[tuple[float, str]]) -> None:
+    """Floats come back to the last bit, and any text with them."""
+    runs = load_runs(write_study(tmp_path / "s", *({"val_loss": loss, "error": error} for loss, error in rows)))
+    assert runs["val_loss"].tolist() == [loss for loss, _ in rows]
+    assert runs["error"].fillna("").tolist() == [error for _, error in rows]
+
+
+def test_studies_load_together(tmp_path: Path) -> None:
+    """A column that only one study has is missing in the other, and values are read alike in both."""
+    one = write_study(tmp_path / "one", {"norm.groups": 4})
+    two = write_study(tmp_path / "two", {"norm.groups": "auto"})
+    three = write_study(tmp_path / "three", {})
+    runs = load_runs(one, two, three)
+    assert runs["study"].tolist() == ["one", "two", "three"]
+    assert runs["norm.groups"].fillna("-").tolist() == ["4", "auto", "-"]
+
+
+def test_a_study_of_which_nothing_has_ended_yet(tmp_path: Path) -> None:
+    """A file of a header alone has no runs, in the right dtypes."""
+    runs = load_runs(write_study(tmp_path / "s"))
+    assert (len(runs), str(runs["seed"].dtype), str(runs["run_id"].dtype)) == (0, "int64", "str")
+
+
+def set_cell(line: int, name: str, value: str) -> Callable[[list[str]], list[str]]:
+    """Return an edit that overwrites one cell."""
+
+    def change(lines: list[str]) -> list[str]:
+        cells = lines[line - 1].split(",")
+        cells[list(FIXED).index(name)] = value
+        return [*lines[: line - 1], ",".join(cells), *lines[line:]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda lines: [lines[0].replace(",lr,", ",x,"), *lines[1:]], "1: missing columns: lr", id="no lr"),
+        pytest.param(lambda lines: [lines[0] + ",lr", *lines[1:]], "1: columns given twice: lr", id="lr twice"),
+        pytest.param(lambda lines: [*lines[:2], lines[2][:40]], "3: the file ends in the middle of a line", id="cut"),
+        pytest.param(lambda lines: [*lines[:2], lines[2][:40], *lines[3:]], "3: 6 fields where", id="too few"),
+        pytest.param(lambda lines: [*lines[:2], lines[2] + ",", *lines[3:]], "3: 26 fields where", id="too many"),
+        pytest.param(
+            lambda lines: [lines[0], lines[1] + ",", lines[2][:-1], *lines[3:]], "2: 26 fields", id="many and few"
+        ),
+        pytest.param(lambda lines: [*lines[:2], "", *lines[2:]], "3: 0 fields where", id="blank line"),
+        pytest.param(lambda lines: [*lines[:2], lines[2] + '"x', *lines[3:]], "line 2: unexpected end", id="quote"),
+        pytest.param(set_cell(3, "run_id", "0" * 12), "3: run_id is '000000000000'; an earlier", id="run_id twice"),
+        pytest.param(set_cell(3, "run_id", ""), "3: run_id is empty; a run needs a name", id="no run_id"),
+        pytest.param(set_cell(3, "status", "done"), "3: status is 'done'; allowed: finished,", id="status"),
+        pytest.param(set_cell(3, "lr", "fast"), "3: lr is 'fast', not a number", id="number"),
+        pytest.param(set_cell(3, "steps", "1.5"), "3: steps is '1.5', not a whole number", id="whole number"),
+        pytest.param(set_cell(3, "seed", ""), "3: seed is '', not a whole number", id="no seed"),
+        pytest.param(set_cell(2, "num_classes", ""), "2: num_classes is empty; a diverged run", id="no chance"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, change: Callable[[list[str]], list[str]], message: str) -> None:
+    """What is wrong is said with the file and the line."""
+    folder = write_study(tmp_path / "s", {"status": "diverged"}, {"seed": 1}, {"seed": 2})
+    edit(folder, change)
+    with pytest.raises(StudyError) as caught:
+        load_runs(folder)
+    assert str(folder / "runs.csv") in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_an_error_after_a_two_line_cell_names_the_line_of_the_file(tmp_path: Path) -> None:
+    """Lines are counted as an editor counts them."""
+    folder = write_study(tmp_path / "s", {"error": "two\nlines"}, {"status": "done"})
+    with pytest.raises(StudyError, match="line 4: status is 'done'"):
+        load_runs(folder)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """A file that is no UTF-8 is unreadable."""
+    (tmp_path / "runs.csv").write_bytes(b"\xff\xfe\x00\n")
+    with pytest.raises(StudyError, match="unreadable"):
+        load_runs(tmp_path)
+
+
+def test_no_runs_yet(tmp_path: Path) -> None:
+    """A study without a `runs.csv` says that no run has ended."""
+    with pytest.raises(StudyError, match="no run of this study has ended yet"):
+        load_runs(tmp_path)
+
+
+def test_curves(tmp_path: Path) -> None:
+    """Curves have their fixed columns, and probe scalars as floats."""
+    lines = [",".join([*CURVES, "grad_norm"]), "1234e6789012,1,40,0.1,2.3,0.1,2.2,0.2,", "a,,80,0.1,1,1,1,1,3"]
+    (tmp_path / "curves.csv").write_text("\n".join([*lines, ""]))
+    curves = load_curves(tmp_path)
+    assert curves["run_id"].tolist() == ["1234e6789012", "a"]
+    assert curves["epoch"].isna().tolist() == [False, True]
+    assert curves["grad_norm"].tolist()[1:] == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fields"),
+    [
+        pytest.param(["a,1,40,0.1"], 4, id="too few"),
+        pytest.param(["1,1,1,1,1,1,1,1,1", "2,1,1,1,1,1,1"], 9, id="one too many and one too few"),
+    ],
+)
+def test_damaged_curves_are_refused(tmp_path: Path, lines: list[str], fields: int) -> None:
+    """A line of curves with other fields than the header is named, though all be numbers."""
+    (tmp_path / "curves.csv").write_text("\n".join([",".join(CURVES), *lines, ""]))
+    with pytest.raises(StudyError, match=rf"curves\.csv, line 2: {fields} fields where the header has 8"):
+        load_curves(tmp_path)

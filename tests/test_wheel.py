@@ -1,0 +1,58 @@
+"""The wheel, built and installed: what a stranger gets works with no checkout near it."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> str:
+    """Run a command that must succeed, and return its stdout; its stderr is shown where it does not."""
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel alone: its dependencies are those of the running Python."""
+    built, target = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("installed")
+    uv = (sys.executable, "-m", "uv")
+    run(
+        *uv, "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", built, ROOT, cwd=built
+    )
+    (wheel,) = built.glob("*.whl")
+    run(*uv, "pip", "install", "--python", sys.executable, "--target", target, "--no-deps", wheel, cwd=built)
+    return target
+
+
+def test_the_wheel_holds_the_configs(installed: Path) -> None:
+    """Every file of conf/ is inside the package, since there is no checkout to look in."""
+    shipped = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
+    inside = installed / "normbench" / "conf"
+    assert {path.relative_to(inside) for path in inside.rglob("*.yaml")} == shipped
+
+
+def test_the_wheel_holds_every_module(installed: Path) -> None:
+    """What is imported in the checkout can be imported from the wheel, and so can the files that lie beside it."""
+    package = ROOT / "normbench"
+    shipped = {path.relative_to(package) for path in package.rglob("*.*") if path.is_file() and path.suffix != ".pyc"}
+    missing = {path for path in shipped if not (installed / "normbench" / path).is_file()}
+    assert shipped and not missing
+
+
+def test_the_installed_wheel_trains_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    """The code that runs is the wheel's, and the results lie where the user stands."""
+    where = run(
+        sys.executable, "-c", "import normbench; print(normbench.__file__)", cwd=tmp_path, PYTHONPATH=str(installed)
+    )
+    assert Path(where.strip()).is_relative_to(installed)
+    run(sys.executable, "-m", "normbench", "train", "steps=20", cwd=tmp_path, PYTHONPATH=str(installed))
+    with (tmp_path / "results" / "default" / "runs.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["status"] == "finished"
