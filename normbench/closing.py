@@ -106,8 +106,7 @@ def _print_cells(rows: "pd.DataFrame", *, width: int, color: bool) -> None:
 
     table = aggregate(rows, by=None, metric="test_accuracy", best=None)
     if len(table.rows) > _MOST_ROWS:
-        say(
-            f"{len(table.rows)} cells: normbench aggregate {rows['study'].iloc[0]} prints them, --by and --best fold them."
-        )
+        study = rows["study"].iloc[0]
+        say(f"{len(table.rows)} cells: normbench aggregate {study} shows them, --by and --best fold them.")
         return
     print(render(table, "table", width=width, color=color), end="")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from normbench.analysis.columns import FIXED
 from normbench.errors import ConfigError, nearest
+from normbench.record.columns import FIXED
 
 Ints = NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from normbench.analysis.cells import cells, factors
-from normbench.analysis.columns import FIXED
 from normbench.analysis.select import arm_columns
+from normbench.record.columns import FIXED
 
 
 def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str) -> list[str]:

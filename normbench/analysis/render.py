@@ -89,7 +89,8 @@ def _terminal(table: ResultsTable, width: int, color: bool) -> str:
     with console.capture() as capture:
         console.print(grid)
     notes = [textwrap.fill(note, max(width, 40)) for note in table.notes]
-    return "\n".join([capture.get(), *notes, ""])
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join([*lines, "", *notes, ""])
 
 
 FORMATS: dict[str, Callable[[ResultsTable, int, bool], str]] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.cells import NUMBER
-from normbench.analysis.columns import CURVES, FIXED, STATUSES
 from normbench.errors import StudyError, nearest
+from normbench.record.columns import CURVES, FIXED, STATUSES
 
 MARKERS = ("runs.csv", "plan.jsonl")
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
@@ -114,7 +114,7 @@ def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFr
         table = pd.read_csv(io.StringIO(text), dtype=all_dtypes, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser
         raise _fault(path, text, all_dtypes) or StudyError(f"{path}: {error}") from error
-    if not _is_rectangular(text, len(header)) or not isinstance(table.index, pd.RangeIndex):
+    if not _is_rectangular(text, len(header)):
         raise _fault(path, text, all_dtypes) or StudyError(f"{path}: its lines differ in their number of fields")
     return table
 
@@ -133,7 +133,12 @@ def _read_text(path: Path) -> str:
 
 
 def _is_rectangular(text: str, fields: int) -> bool:
-    """Return whether commas and line ends outside quotes add up; pandas fills a short line without a word."""
+    """Return whether every line has as many fields, given that pandas has read it.
+
+    pandas refuses a long line, but takes a long first one for an index, and fills a short one without a word.
+    """
+    if any(len(record) != fields for _, record in islice(_records(text), 1)):
+        return False
     outside = text.split('"')[::2]
     return sum(part.count(",") for part in outside) == (fields - 1) * sum(part.count("\n") for part in outside)
 

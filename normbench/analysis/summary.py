@@ -9,8 +9,8 @@ from pandas.api.types import is_bool_dtype
 
 from normbench.analysis.cells import Ints, cells
 from normbench.analysis.chance import finished_values, imputed_values
-from normbench.analysis.columns import METRICS, STATUSES
 from normbench.analysis.intervals import Floats, t_interval
+from normbench.record.columns import METRICS, STATUSES
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:

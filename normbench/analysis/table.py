@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import Ints, cells, config_columns, require
-from normbench.analysis.columns import METRICS
 from normbench.analysis.notes import choice_notes, copies_note, metric_notes, pooling_notes
 from normbench.analysis.select import arm_columns
 from normbench.analysis.select import best as choices
 from normbench.analysis.summary import count_status, metric_statistics
 from normbench.errors import ConfigError
+from normbench.record.columns import METRICS
 
 
 @dataclass(frozen=True, slots=True)

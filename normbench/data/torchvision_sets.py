@@ -9,6 +9,15 @@ from torch import Tensor
 from normbench.data.dataset import Dataset, content_hash
 from normbench.errors import DataError
 
+FILES = {
+    "mnist": "MNIST/raw",
+    "fashion_mnist": "FashionMNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+    "svhn": "train_32x32.mat",
+}
+"""What of each data set torchvision leaves under `root`."""
+
 
 def mnist(root: str, download: bool) -> Dataset:
     """Load MNIST: 60,000 + 10,000 grey digits of 28 x 28 pixels (LeCun et al. 1998).
@@ -23,22 +32,22 @@ def mnist(root: str, download: bool) -> Dataset:
     Raises:
         DataError: The files are missing or damaged, or the download failed.
     """
-    return _load("mnist", "MNIST", Path(root), "MNIST/raw", download)
+    return _load("mnist", "MNIST", Path(root), download)
 
 
 def fashion_mnist(root: str, download: bool) -> Dataset:
     """Load Fashion-MNIST: 60,000 + 10,000 grey articles of 28 x 28 pixels (Xiao et al. 2017); see `mnist`."""
-    return _load("fashion_mnist", "FashionMNIST", Path(root), "FashionMNIST/raw", download)
+    return _load("fashion_mnist", "FashionMNIST", Path(root), download)
 
 
 def cifar10(root: str, download: bool) -> Dataset:
     """Load CIFAR-10: 50,000 + 10,000 colour images of 32 x 32 pixels (Krizhevsky 2009); see `mnist`."""
-    return _load("cifar10", "CIFAR10", Path(root), "cifar-10-batches-py", download)
+    return _load("cifar10", "CIFAR10", Path(root), download)
 
 
 def cifar100(root: str, download: bool) -> Dataset:
     """Load CIFAR-100: 50,000 + 10,000 colour images of 32 x 32 pixels (Krizhevsky 2009); see `mnist`."""
-    return _load("cifar100", "CIFAR100", Path(root), "cifar-100-python", download)
+    return _load("cifar100", "CIFAR100", Path(root), download)
 
 
 def svhn(root: str, download: bool) -> Dataset:
@@ -46,15 +55,17 @@ def svhn(root: str, download: bool) -> Dataset:
 
     The files ``train_32x32.mat`` and ``test_32x32.mat`` lie in `root` itself.
     """
-    return _load("svhn", "SVHN", Path(root), ".", download)
+    return _load("svhn", "SVHN", Path(root), download)
 
 
-def _load(name: str, class_name: str, root: Path, subfolder: str, download: bool) -> Dataset:
+def _load(name: str, class_name: str, root: Path, download: bool) -> Dataset:
     # Torchvision takes seconds to import, and a run on other data needs none of it.
     from torchvision import datasets
 
     torchvision_class = getattr(datasets, class_name)
-    folder = (root.expanduser() / subfolder).resolve()
+    # Files of their own, as SVHN has, are expected in the root itself.
+    files = (root.expanduser() / FILES[name]).resolve()
+    folder = files.parent if files.suffix else files
     parts = []
     for part in ("train", "test"):
         choice = {"split": part} if class_name == "SVHN" else {"train": part == "train"}

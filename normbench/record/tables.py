@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from normbench.analysis.columns import CURVES, FIXED, cell_text
+from normbench.record.columns import CURVES, FIXED, cell_text
 from normbench.record.files import write_whole
 from normbench.record.store import Block, Record, Study
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normbench.data import Dataset, Split
-from normbench.norms.statistics import BatchStatistics, own_batch, pooling
+from normbench.norms.statistics import BatchStatistics, has_batch_statistics, own_batch, pooling
 from normbench.randomness import generator
 from normbench.train.outcome import Score
 
@@ -49,7 +49,7 @@ class Evaluator:
             Mean cross-entropy in nats and accuracy.
         """
         model.eval()
-        if _has_statistics(model) and not _keeps_statistics(model):
+        if has_batch_statistics(model) and not _keeps_statistics(model):
             result = self._by_own_batches(model, index)
         else:
             result = self._score(model, torch.split(index, chunk_size(self.dataset)))
@@ -126,10 +126,6 @@ def chunk_size(dataset: Dataset) -> int:
     """Return how many samples are evaluated at once."""
     channels, height, width = dataset.input_shape
     return max(1, min(1024, _CHUNK_VALUES // (channels * height * width)))
-
-
-def _has_statistics(model: nn.Module) -> bool:
-    return any(isinstance(module, BatchStatistics) for module in model.modules())
 
 
 def _keeps_statistics(model: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.analysis.columns import FIXED
+from normbench.record.columns import FIXED
 
 DEFAULTS: dict[str, Any] = {
     "study": "mine",

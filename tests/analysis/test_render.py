@@ -57,6 +57,7 @@ def test_a_wide_table_fits_80_columns_by_breaking_headers() -> None:
     """Long headers break before any text does, and text breaks between its parts."""
     text = render(WIDE, width=80)
     assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(" $", text, re.MULTILINE)
     assert "optimizer.weight_decay" not in text
     assert re.search(r"^layer_ +my_lab\..*\nchannels +sets\.", text, re.MULTILINE)
     assert "optimizer.weight_decay" in render(WIDE, width=200)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from normbench.analysis.columns import CURVES, FIXED, cell_text
 from normbench.analysis.study import find_studies, load_curves, load_runs
 from normbench.errors import StudyError
+from normbench.record.columns import CURVES, FIXED, cell_text
 
 from .tables import DEFAULTS
 
@@ -45,7 +45,8 @@ def test_a_folder_elsewhere_is_a_study(tmp_path: Path, monkeypatch: pytest.Monke
     results = write_study(tmp_path / "results" / "mine", {}).parent
     write_study(tmp_path / "mine", {})
     monkeypatch.chdir(tmp_path)
-    assert [folder.resolve() for folder in find_studies(["elsewhere", "mine"], results)] == [elsewhere, results / "mine"]
+    found = find_studies(["elsewhere", "mine"], results)
+    assert [folder.resolve() for folder in found] == [elsewhere, results / "mine"]
 
 
 def test_no_name_means_all_studies(tmp_path: Path) -> None:

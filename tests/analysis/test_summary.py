@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from normbench.analysis.columns import METRICS
 from normbench.analysis.summary import csv_text, summarize, write_summary
+from normbench.record.columns import METRICS
 
 from .tables import runs_table
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from normbench.analysis.columns import FIXED, METRICS, cell_text
+from normbench.record.columns import FIXED, METRICS, cell_text
 
 CONTRACT = """run_id study status model norm data batch_size norm_batch_size lr seed epochs steps num_params num_classes
 train_loss train_accuracy val_loss val_accuracy test_loss test_accuracy test_accuracy_precise test_accuracy_batch
