@@ -1,6 +1,6 @@
 """Plain config values become the frozen dataclasses of `normbench.spec`, each value checked."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from normbench.config.rules import checked
@@ -53,16 +53,16 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    engine = _section("engine", values)
-    log = _section("log", values)
+    engine = _section("engine", values, ("mode", "device", "threads"))
+    log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
         raise ConfigError(f"study: got {study!r}, expected the name of a folder, without slashes; see results_dir.")
     return Settings(
         study=study,
         results_dir=str(checked("results_dir", _given(values, "results_dir"))),
-        engine=Engine(mode=engine["mode"], device=engine["device"], threads=engine["threads"]),
-        log=Log(tensorboard=log["tensorboard"], weights=log["weights"]),
+        engine=Engine(**engine),
+        log=Log(**log),
     )
 
 
@@ -88,11 +88,12 @@ def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
     return component
 
 
-def _section(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _section(group: str, values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     section = values.get(group)
     if not isinstance(section, Mapping):
         raise ConfigError(f"{group}: got {section!r}, expected a section of keys.")
-    return {str(key): checked(f"{group}.{key}", value) for key, value in section.items()}
+    dotted = {f"{group}.{key}": value for key, value in section.items()}
+    return {key: checked(f"{group}.{key}", _given(dotted, f"{group}.{key}")) for key in keys}
 
 
 def _given(values: Mapping[str, Any], key: str) -> Value:

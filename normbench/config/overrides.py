@@ -1,12 +1,12 @@
 """What the user typed, parsed by Hydra's own override grammar into settings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
 from hydra.errors import HydraException
 
 from normbench.errors import ConfigError
@@ -104,10 +104,21 @@ def _parse_one(text: str) -> Setting:
 def _sweep_values(override: Override, text: str) -> tuple[Value, ...]:
     if override.value_type is ValueType.INTERVAL_SWEEP:
         raise ConfigError(f"{text!r}: an interval has no list of values; give choices or range(start, stop, step).")
-    values: Sequence[Any] = list(override.sweep_iterator())
+    values = tuple(_unquoted(value) for value in override.sweep_iterator())
     if not values:
         raise ConfigError(f"{text!r}: the sweep is empty.")
-    return tuple(values)
+    return values
+
+
+def _unquoted(value: Any) -> Any:
+    """Return a value of a sweep as plain data: Hydra takes the quotes off single values only."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    if isinstance(value, dict):
+        return {_unquoted(key): _unquoted(item) for key, item in value.items()}
+    return value
 
 
 def _first_line(error: Exception) -> str:

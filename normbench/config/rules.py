@@ -1,5 +1,6 @@
 """What each config key may hold: one literal table, and the check of a value against it."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -133,6 +134,8 @@ def checked(key: str, value: Value) -> Value:
     rule = RULES.get(key)
     if rule is None or (value is None and rule.optional):
         return value
+    if value is False and "off" in rule.choices:
+        return "off"  # what YAML makes of a bare off
     if rule.kind is list:
         if not isinstance(value, list):
             raise _wrong(key, value, rule)
@@ -156,11 +159,12 @@ def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
         and (rule.above is None or value > rule.above)
         and (rule.high is None or value <= rule.high)
         and (rule.below is None or value < rule.below)
-        and abs(value) != float("inf")
+        and (kind is int or abs(value) <= sys.float_info.max)
     )
     if not inside or value != value:
         raise _wrong(key, value, rule)
-    return int(value) if kind is int else float(value)
+    # Adding zero makes -0.0 the same as 0.0.
+    return int(value) if kind is int else float(value) + 0.0
 
 
 def _wrong(key: str, value: Value, rule: Rule) -> ConfigError:

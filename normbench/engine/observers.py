@@ -1,5 +1,6 @@
 """Who looks on as a run trains: its own TensorBoard log, and the keeper of its final weights."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,16 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
     if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
         from normbench.record.tensorboard import RunLog
 
-        observers.append(TensorBoardObserver(run, RunLog(study.folder / "tensorboard" / run_id)))
+        observers.append(TensorBoardObserver(run, RunLog(study.folder / "tensorboard" / log_name(run_id, run))))
     if log.weights == "final":
         observers.append(WeightsKeeper(study, run_id))
     return observers
+
+
+def log_name(run_id: str, run: Run) -> str:
+    """Return the name under which TensorBoard shows a run, such as ``mlp-batch-bs32-lr0.1-seed0-5fbf4657c930``."""
+    parts = (run.model.name, run.norm.name, f"bs{run.batch_size}", f"lr{run.lr:g}", f"seed{run.seed}", run_id)
+    return re.sub(r"[^\w.-]", "_", "-".join(parts))
 
 
 class TensorBoardObserver:

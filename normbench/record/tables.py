@@ -62,7 +62,7 @@ def _runs(
     for record in records:
         config = configs[record.run_id]
         head = line([record.run_id, study, record.status, *(_value(config, key) for key in _SETTINGS)])
-        tail = "".join(f",{line([_value(config, key)])}" for key in changed)
+        tail = line(["", *(_value(config, key) for key in changed)]) if changed else ""
         yield f"{head},{record.result}{tail}\n"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from normbench import models, norms
-from normbench.errors import ConfigError, ImpossibleRunError, nearest
+from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, nearest
 from normbench.models.initialization import initialize
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator, stream_seed
@@ -80,8 +80,22 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
         raise ImpossibleRunError(f"norm_batch_size={size} does not divide batch_size={run.batch_size}.")
     samples = min(run.norm_batch_size or run.batch_size, 2)
     parts = json.dumps([run.model.as_dict(), run.norm.as_dict()], sort_keys=True)
-    per_sample = _try(_Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes)
+    try:
+        per_sample = _try(_Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes)
+    except NormbenchError:
+        raise
+    except Exception as error:
+        # What a user's own class raises is theirs to mend; what a shipped one raises is a bug, with its traceback.
+        own = [f"{group}._target_={part.target}" for group, part in _parts(run) if part.target is not None]
+        if not own:
+            raise
+        text = " ".join(str(error).split())
+        raise ConfigError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
     return Checked(run, multiply_adds=per_sample * run.batch_size, notes=notes)
+
+
+def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
+    return ("model", run.model), ("norm", run.norm)
 
 
 class _Probe:
@@ -142,7 +156,8 @@ def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_
         module = model(input_shape, num_classes, norm, **component.args)
     except TypeError as error:
         raise ConfigError(f"model={component.name}: {error}") from error
-    assert isinstance(module, nn.Module)
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"model={component.name}: got {type(module).__name__}, expected a torch.nn.Module.")
     return module
 
 

@@ -134,20 +134,22 @@ class Optimizer:
         """Change the parameters by one step.
 
         Args:
-            grads: A gradient for each parameter; scaled in place where they are clipped.
+            grads: A gradient for each parameter; left as they are.
             lr: Learning rate of this step, a tensor without dimensions.
         """
         self._count += 1
         if self._clip is not None:
-            clip(grads, self._clip)
+            grads = clip(grads, self._clip)
         args = {**self._args, "count": self._count} if self._rule.counts else self._args
         for (param, state, decay), grad in zip(self._slots, grads, strict=True):
             self._rule.update(param, grad, state, lr=lr, decay=decay, **args)
 
 
-def clip(grads: Sequence[Tensor], max_norm: float) -> None:
-    """Scale gradients in place so that their global norm is at most `max_norm` (Pascanu et al. 2013)."""
+def clip(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
+    """Return gradients scaled so that their global norm is at most `max_norm` (Pascanu et al. 2013).
+
+    Not in place: the gradients that autograd hands out may share memory, and would then be scaled twice.
+    """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-    for grad in grads:
-        grad.mul_(scale)
+    return [grad * scale for grad in grads]
