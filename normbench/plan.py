@@ -117,7 +117,10 @@ def run_id(run: Run, content: str) -> str:
     Returns:
         The first 12 hex digits of the SHA-256 of the canonical JSON of `science`.
     """
-    text = json.dumps(science(run, content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(science(run, content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise ConfigError("an argument beside a _target_ is nan or inf, expected finite numbers.") from error
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -131,7 +134,7 @@ def science(run: Run, content: str) -> dict[str, Value]:
             value.pop(key, None)
         for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
             del value[key]
-        if isinstance(target := value.get("_target_"), str):
+        if isinstance(target := value.get("_target_"), str) and not target.startswith("normbench."):
             value["source"] = source_hash(target)
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]

@@ -2,15 +2,21 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from PIL import Image
 
 from normbench.cli import main
+from normbench.data import Dataset
+from normbench.spec import Run
+from normbench.train.outcome import Outcome
+from normbench.train.solo import train
 
 TINY = ["steps=3", "model.width=8"]
 
@@ -29,7 +35,7 @@ Command = Callable[..., Result]
 def normbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run a command in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.delenv("NORMBENCH_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / "cache"))
@@ -221,9 +227,9 @@ def test_divergence_is_a_result(normbench: Command, tmp_path: Path) -> None:
     rows = pd.read_csv(tmp_path / "results" / "default" / "runs.csv", dtype={"run_id": str})
     assert result.code == 0
     assert "diverged" in result.err
-    assert rows.loc[0, "status"] == "diverged"
-    assert pd.isna(rows.loc[0, "test_accuracy"])
-    assert rows.loc[0, "diverged_at_step"] > 0
+    assert list(rows["status"]) == ["diverged"]
+    assert rows["test_accuracy"].isna().all()
+    assert (rows["diverged_at_step"] > 0).all()
 
 
 def test_a_failed_run_is_told_at_the_end(normbench: Command, tmp_path: Path) -> None:
@@ -318,22 +324,19 @@ def test_interruption_keeps_what_was_finished(
     normbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C gives exit code 130 and tables of the finished runs; the same command then trains the rest."""
-    from normbench.engine import local
+    trained: list[Run] = []
 
-    trained: list[object] = []
-    real = local.train
-
-    def interrupted(*args: object, **kwargs: object) -> object:
+    def interrupted(run: Run, dataset: Dataset, **kwargs: Any) -> Outcome:
         if len(trained) == 2:
             raise KeyboardInterrupt
-        trained.append(args)
-        return real(*args, **kwargs)  # type: ignore[arg-type]
+        trained.append(run)
+        return train(run, dataset, **kwargs)
 
-    monkeypatch.setattr(local, "train", interrupted)
+    monkeypatch.setattr("normbench.engine.local.train", interrupted)
     result = normbench("train", "-m", "seed=range(4)", *TINY)
     assert result.code == 130
     assert len(pd.read_csv(tmp_path / "results" / "default" / "runs.csv")) == 2
-    monkeypatch.setattr(local, "train", real)
+    monkeypatch.setattr("normbench.engine.local.train", train)
     assert "2 of them done already" in normbench("train", "-m", "seed=range(4)", *TINY).err
     assert len(pd.read_csv(tmp_path / "results" / "default" / "runs.csv")) == 4
 

@@ -183,14 +183,12 @@ def _decimals(rows: pd.DataFrame, metric: str) -> int:
 
 
 def _estimates(means: "pd.Series[float]", halves: "pd.Series[float]", decimals: int) -> list[str]:
-    """Return each `mean ± half`, with the halves padded so that right-aligned cells stand one under another."""
+    """Return each `mean ± half`, halves of one width so that right-aligned cells stand under another; no half, no ±."""
     centers = [_fixed(mean, decimals) for mean in means]
-    if halves.isna().all():
-        return centers
     ends = [_fixed(half, decimals) for half in halves]
-    room = max(map(len, ends))
+    room = max(map(len, ends), default=0)
     return [
-        center if center == MISSING else f"{center} ± {end:>{room}}" for center, end in zip(centers, ends, strict=True)
+        center if end == MISSING else f"{center} ± {end:>{room}}" for center, end in zip(centers, ends, strict=True)
     ]
 
 

@@ -2,14 +2,15 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from normbench.config.build import COMPONENTS, SETTINGS, Built, build_run, build_settings
 from normbench.config.compose import Composer, Composition, resolve, to_yaml
 from normbench.config.overrides import Setting, axis, parse
+from normbench.config.rules import RULES
 from normbench.errors import ConfigError
 from normbench.spec import Run, Settings
 
@@ -56,6 +57,8 @@ def expand(overrides: Iterable[str], *, multirun: bool = False, config_dir: Path
         multirun = multirun or _is_sweep(cases, settings)
         default = composer.compose({})
         pristine = [_pristine(composer, case.composition) for case in cases]
+        for case, plain in zip(cases, pristine, strict=True):
+            _check_yaml(case, plain.values)
     notes = dict.fromkeys(note for case in cases for note in case.notes())
     runs: list[Run] = []
     changed: dict[str, None] = {}
@@ -65,7 +68,7 @@ def expand(overrides: Iterable[str], *, multirun: bool = False, config_dir: Path
     first = cases[0].base()
     return Sweep(
         runs=tuple(runs),
-        settings=build_settings(resolve(first)),
+        settings=_settings(cases),
         changed=tuple(sorted(changed)),
         multirun=multirun,
         notes=tuple(notes),
@@ -75,25 +78,38 @@ def expand(overrides: Iterable[str], *, multirun: bool = False, config_dir: Path
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """One composition, the settings that it knows, and the axes that run over it."""
+    """One composition, the settings that it knows, and the axes that run over it.
+
+    Attributes:
+        composition: What Hydra made of the choice of groups.
+        settings: Settings of one value.
+        axes: Settings of several.
+        dropped: Settings that these groups do not know.
+        own: Groups whose part is the user's own, by `_target_`: its keys are not known here.
+    """
 
     composition: Composition
     settings: tuple[Setting, ...]
     axes: tuple[Setting, ...]
     dropped: tuple[Setting, ...]
+    own: frozenset[str]
 
     def base(self) -> dict[str, Any]:
         """Return the config before the axes."""
         values = dict(self.composition.values)
-        for setting in self.settings:
+        for setting in (*self.settings, *self.axes):
             if setting.key.endswith("._target_"):
                 group = setting.key.partition(".")[0]
                 values[group] = {"name": None}
         for setting in self.settings:
-            if setting.delete:
-                values = _deleted(values, setting.key.split("."))
+            path = setting.key.split(".")
+            if not setting.delete:
+                values = _with_value(values, path, setting.values[0])
+            elif path[0] in self.own:
+                values = _deleted(values, path)
             else:
-                values = _with_value(values, setting.key.split("."), setting.values[0])
+                _check_may_be_null(setting)
+                values = _with_value(values, path, None)
         return values
 
     def runs(self) -> Iterator[Run]:
@@ -118,7 +134,7 @@ class _Case:
             base[setting.key] = setting.values if len(setting.values) > 1 else setting.values[0]
         for key, value in base.items():
             group, _, leaf = key.partition(".")
-            if group in SETTINGS or leaf in ("name", "_target_") or group == "sweep":
+            if group in SETTINGS or leaf == "name" or group == "sweep":
                 continue
             if key not in plain or plain[key] != value:
                 yield key
@@ -144,9 +160,7 @@ def _cases(composer: Composer, settings: Sequence[Setting]) -> Iterator[_Case]:
     choice_axes = [_options(composer, setting) for setting in settings if setting.key in groups]
     for choices in itertools.product(*choice_axes):
         composition = composer.compose(dict(choices))
-        own_axes = [
-            axis(key, values) for key, values in _experiment_axes(composition, settings).items() if key not in typed
-        ]
+        own_axes = [own for own in _experiment_axes(composition, settings) if own.key not in typed]
         more_axes = [_options(composer, setting) for setting in own_axes if setting.key in groups]
         for more in itertools.product(*more_axes):
             chosen = composer.compose({**dict(choices), **dict(more)}) if more else composition
@@ -156,7 +170,7 @@ def _cases(composer: Composer, settings: Sequence[Setting]) -> Iterator[_Case]:
 def _case(composition: Composition, settings: Sequence[Setting], groups: Sequence[str]) -> _Case:
     values = [setting for setting in settings if setting.key not in groups and not setting.key.startswith("sweep.")]
     targets = {setting.key.partition(".")[0] for setting in values if setting.key.endswith("._target_")}
-    targets |= {group for group in COMPONENTS if "_target_" in (composition.values.get(group) or {})}
+    targets |= {group for group in COMPONENTS if _has(composition.values, [group, "_target_"])}
     known = [
         setting
         for setting in values
@@ -167,7 +181,19 @@ def _case(composition: Composition, settings: Sequence[Setting], groups: Sequenc
         settings=tuple(setting for setting in known if not setting.sweep),
         axes=tuple(setting for setting in known if setting.sweep),
         dropped=tuple(setting for setting in values if setting not in known),
+        own=frozenset(targets),
     )
+
+
+def _check_may_be_null(setting: Setting) -> None:
+    """See that a key may be taken away: that is key=null, so that the same run has one identity.
+
+    Raises:
+        ConfigError: If the key has to have a value.
+    """
+    rule = RULES.get(setting.key)
+    if rule is not None and not rule.optional:
+        raise ConfigError(f"{setting.text!r}: {setting.key} needs a value, {rule.describe()}.")
 
 
 def _is_sweep(cases: Sequence[_Case], settings: Sequence[Setting]) -> bool:
@@ -184,16 +210,16 @@ def _is_sweep(cases: Sequence[_Case], settings: Sequence[Setting]) -> bool:
     return False
 
 
-def _experiment_axes(composition: Composition, settings: Sequence[Setting]) -> dict[str, Any]:
-    axes = dict(composition.values.get("sweep") or {})
+def _experiment_axes(composition: Composition, settings: Sequence[Setting]) -> list[Setting]:
+    axes = {key: axis(key, values) for key, values in (composition.values.get("sweep") or {}).items()}
     for setting in settings:
         if setting.key.startswith("sweep."):
             key = setting.key.removeprefix("sweep.")
             if setting.delete:
                 axes.pop(key, None)
             else:
-                axes[key] = setting.values[0]
-    return axes
+                axes[key] = replace(setting, key=key) if setting.sweep else axis(key, setting.values[0])
+    return list(axes.values())
 
 
 def _options(composer: Composer, setting: Setting) -> list[tuple[str, str]]:
@@ -207,6 +233,8 @@ def _check_known(cases: Sequence[_Case], settings: Sequence[Setting], groups: Se
     known = {setting.key for case in cases for setting in (*case.settings, *case.axes)}
     own = [setting for case in cases for setting in (*case.axes, *case.dropped) if setting not in settings]
     for setting in (*settings, *own):
+        if setting.delete and setting.key.startswith("sweep."):
+            _check_axis(cases, setting)
         if setting.key in groups or setting.key.startswith("sweep."):
             continue
         group = setting.key.partition(".")[0]
@@ -222,10 +250,51 @@ def _check_known(cases: Sequence[_Case], settings: Sequence[Setting], groups: Se
             raise ConfigError(f"unknown key {setting.key!r}{where}{_nearest_key(setting.key, names)}")
 
 
-def _nearest_key(key: str, known: Iterable[str]) -> str:
+def _check_axis(cases: Sequence[_Case], setting: Setting) -> None:
+    """See that there is an axis for ``~sweep.key`` to take away."""
+    axes = {key for case in cases for key in case.composition.values.get("sweep") or ()}
+    if setting.key.removeprefix("sweep.") not in axes:
+        raise ConfigError(f"{setting.text!r}: there is no such axis. Known: {', '.join(sorted(axes)) or 'none'}")
+
+
+def _check_yaml(case: _Case, plain: Mapping[str, Any]) -> None:
+    """See that the YAMLs hold no key that does nothing: a misspelt one would pass for a setting.
+
+    Raises:
+        ConfigError: At the first key that these groups do not have and no other value refers to.
+    """
+    known = _flat(plain).keys() & RULES.keys()
+    values = _flat(case.composition.values)
+    references = [str(value) for value in values.values() if "${" in str(value)]
+    for key in values:
+        group = key.partition(".")[0]
+        free = group in ("sweep", *case.own) or key in COMPONENTS or any(key in text for text in references)
+        if not free and key not in known:
+            raise ConfigError(f"unknown key {key!r} in the YAMLs{_nearest_key(key, known)}")
+
+
+def _settings(cases: Sequence[_Case]) -> Settings:
+    """Return the settings that all cases share.
+
+    Raises:
+        ConfigError: If they differ, as those of two experiments may.
+    """
+    first, *others = (build_settings(resolve(case.base())) for case in cases)
+    for other in others:
+        if other != first:
+            raise ConfigError(f"one sweep, one study: got {_differences(first, other)}; set it on the command line.")
+    return first
+
+
+def _differences(one: Settings, other: Settings) -> str:
+    pairs = ((name, getattr(one, name), getattr(other, name)) for name in one.__slots__)
+    return ", ".join(f"{name}={left!r} and {right!r}" for name, left, right in pairs if left != right)
+
+
+def _nearest_key(key: str, known: Collection[str]) -> str:
     """Return the tail of an unknown-key message: the nearest dotted key, else those beside it."""
     leaves = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
-    close = difflib.get_close_matches(key, [*leaves.values()], n=1, cutoff=0.7)
+    close = difflib.get_close_matches(key, [*known], n=1, cutoff=0.7)
     close = close or [leaves[leaf] for leaf in difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)]
     if close:
         return f"; did you mean '{close[0]}'?"

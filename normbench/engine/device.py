@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+from functools import cache
 
 import torch
 
@@ -44,6 +45,7 @@ def make_deterministic(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+@cache
 def device_name(device: torch.device) -> str:
     """Return what the device calls itself."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

@@ -1,7 +1,9 @@
 """Files that are written whole or not at all."""
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from normbench.errors import StudyError
@@ -19,14 +21,16 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        # An error message may hold what UTF-8 cannot; it must not keep the table from being written.
+        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise StudyError(f"cannot write {path}: {error.strerror}. What was finished before is kept.") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
@@ -49,6 +53,14 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
         if path.exists():
             os.truncate(path, before)
         raise StudyError(f"cannot write {path}: {error.strerror}.") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, so that commands that run at the same time write to it one after another."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def make_folder(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.errors import StudyError
-from normbench.record.files import append_lines, make_folder, write_whole
+from normbench.record.files import append_lines, locked, make_folder, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,14 @@ class Study:
         Raises:
             StudyError: If it cannot be written.
         """
-        read = list(self._read_blocks())
-        if self._plan.exists():
-            self._cut_off(read[-1][1] if read else 0)
-        number = len(read) + 1
-        head = {"block": number, "lines": len(runs) + len(packs), **header}
-        entries = [head, *({"run": run_id, **values} for run_id, values in runs.items()), *packs]
-        append_lines(self._plan, (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+        with locked(self.folder):
+            read = list(self._read_blocks())
+            if self._plan.exists():
+                self._cut_off(read[-1][1] if read else 0)
+            number = len(read) + 1
+            head = {"block": number, "lines": len(runs) + len(packs), **header}
+            entries = [head, *({"run": run_id, **values} for run_id, values in runs.items()), *packs]
+            append_lines(self._plan, (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
         return Block(number, head, dict(runs), tuple(packs))
 
     def write_shard(self, block: int, pack: int, records: Iterable[Record]) -> None:
@@ -129,7 +130,7 @@ class Study:
                 block = int(path.name.partition("-")[0])
             except (ValueError, TypeError) as error:
                 raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error
-            found.update((row.run_id, (block, row)) for row in rows)
+            found.update((row.run_id, (block, row)) for row in rows if block >= found.get(row.run_id, (0,))[0])
         return found
 
     def _read_blocks(self) -> Iterator[tuple[Block, int]]:
@@ -140,6 +141,8 @@ class Study:
         position = end = 0
         while position < len(lines) - 1:
             header = self._entry(lines, position)
+            if "block" not in header or "lines" not in header:
+                raise StudyError(f"{self._plan}, line {position + 1} is damaged: expected the head of a block.")
             last = position + 1 + int(header["lines"])
             if last > len(lines) - 1:
                 return
@@ -152,10 +155,9 @@ class Study:
 
     def _entry(self, lines: Sequence[bytes], number: int) -> dict[str, Any]:
         try:
-            entry: dict[str, Any] = json.loads(lines[number])
-        except ValueError as error:
+            return dict(json.loads(lines[number]))
+        except (ValueError, TypeError) as error:
             raise StudyError(f"{self._plan}, line {number + 1} is damaged: {error}.") from error
-        return entry
 
     def _cut_off(self, end: int) -> None:
         """Drop a last block that was never written whole: none of its runs has started."""
