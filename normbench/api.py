@@ -13,8 +13,8 @@ from normbench.plan import Plan
 from normbench.record.store import Study
 from normbench.record.tables import merge
 from normbench.spec import Run
-from normbench.train.outcome import Outcome
-from normbench.train.solo import Observer
+from normbench.training.outcome import Outcome
+from normbench.training.solo import Observer
 
 if TYPE_CHECKING:
     import pandas as pd

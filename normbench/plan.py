@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,11 +161,6 @@ def source_hash(target: str) -> str:
         if found is not None and found.origin is not None and Path(found.origin).is_file():
             return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
     raise ConfigError(f"_target_={target}: no module of that name can be imported from here.")
-
-
-def pending(plan: Plan, done: Collection[str]) -> tuple[Pack, ...]:
-    """Return the packs that still have something to train."""
-    return tuple(pack for pack in plan.packs if any(identity not in done for identity in pack.runs))
 
 
 def _solo(identity: str, multiply_adds: float, threads: int | None, cores: int) -> Pack:

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from normbench.spec import Run
-from normbench.train.outcome import Evaluation, Outcome
-from normbench.train.setup import Setup
-from normbench.train.solo import Observer
+from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.setup import Setup
+from normbench.training.solo import Observer
 
 _PLAIN_SECONDS = 10.0
 """Seconds between plain progress lines of a sweep."""

@@ -20,11 +20,11 @@ LAYERS = {
     "norms": "errors randomness",
     "models": "errors randomness norms",
     "data": "errors randomness",
-    "train": "errors randomness spec norms models data",
+    "training": "errors randomness spec norms models data",
     "config": "errors spec",
     "plan": "errors spec config",
     "record": "errors spec plan",
-    "engine": "errors randomness spec data train plan record",
+    "engine": "errors randomness spec data training plan record",
     "analysis": "errors record",
     "claims": "errors record analysis",
     "report": "errors record analysis claims",
@@ -32,7 +32,7 @@ LAYERS = {
 # What a user meets: the only modules that may join everything.
 EVERYTHING = " ".join(LAYERS)
 FACES = {
-    "terminal": "spec train",
+    "terminal": "spec training",
     "doctor": "data engine record",
     "api": EVERYTHING,
     "closing": "spec analysis terminal api",
@@ -47,7 +47,7 @@ LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
     "click": "cli",
-    "torch": "randomness norms models data train record engine terminal doctor",
+    "torch": "randomness norms models data training record engine terminal doctor",
     "torchvision": "models data doctor",
 }
 
@@ -128,21 +128,25 @@ PLANTED = {
     "norms know no models": ("norms/x.py", "from normbench import models", "norms may not import models"),
     "models know no plan": ("models/x.py", "import normbench.plan", "models may not import plan"),
     "data know no engine": ("data/x.py", "from ..engine import local", "data may not import engine"),
-    "train knows no record": ("train/x.py", "from normbench.record.store import y", "train may not import record"),
-    "train knows no analysis": ("train/x.py", "from .. import analysis", "train may not import analysis"),
+    "training knows no record": (
+        "training/x.py",
+        "from normbench.record.store import y",
+        "training may not import record",
+    ),
+    "training knows no analysis": ("training/x.py", "from .. import analysis", "training may not import analysis"),
     "record knows no engine": ("record/x.py", "import normbench.engine.local as e", "record may not import engine"),
     "analysis knows no torch": ("analysis/x.py", "from torch.nn import Linear", "analysis may not import torch"),
-    "claims know no train": ("claims/x.py", "from normbench.train import solo", "claims may not import train"),
+    "claims know no training": ("claims/x.py", "from normbench.training import solo", "claims may not import training"),
     "report knows no plan": ("report/deep/x.py", "from normbench.plan import y", "report may not import plan"),
     "plan knows no engine": ("plan/x.py", "from normbench.engine import y", "plan may not import engine"),
     "nobody imports the face": ("engine/x.py", "from normbench import train_all", "engine may not import __init__"),
     "nobody imports the cli": ("engine/x.py", "from normbench.cli import main", "engine may not import cli"),
-    "main imports only the cli": ("__main__.py", "import normbench.train", "__main__ may not import train"),
+    "main imports only the cli": ("__main__.py", "import normbench.training", "__main__ may not import training"),
     "an import in a function": ("claims/x.py", "def f():\n    import torch", "claims may not import torch"),
     "an unknown layer": ("extras/x.py", "", "has no place in the table"),
-    "a grab-bag module": ("train/utils.py", "", "utils names no idea"),
-    "a grab-bag folder": ("train/base/x.py", "", "base names no idea"),
-    "a long file": ("train/x.py", "\n" * 401, "401 lines"),
+    "a grab-bag module": ("training/utils.py", "", "utils names no idea"),
+    "a grab-bag folder": ("training/base/x.py", "", "base names no idea"),
+    "a long file": ("training/x.py", "\n" * 401, "401 lines"),
 }
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from normbench.cli import main
 from normbench.data import Dataset
 from normbench.spec import Run
-from normbench.train.outcome import Outcome
-from normbench.train.solo import train
+from normbench.training.outcome import Outcome
+from normbench.training.solo import train
 
 TINY = ["steps=3", "model.width=8"]
 

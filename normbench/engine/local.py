@@ -14,8 +14,8 @@ from normbench.engine.prepare import Work, load_data
 from normbench.engine.rows import provenance_line, record
 from normbench.record.store import Record, Study
 from normbench.spec import Run, Settings
-from normbench.train.outcome import Outcome
-from normbench.train.solo import Observer, train
+from normbench.training.outcome import Outcome
+from normbench.training.solo import Observer, train
 
 Observers = Callable[[str, Run], Sequence[Observer]]
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from normbench.record.files import make_folder
 from normbench.record.store import Study
 from normbench.spec import Log, Run
-from normbench.train.outcome import Evaluation, Outcome
-from normbench.train.probes import activations
-from normbench.train.setup import Setup
-from normbench.train.solo import Observer
+from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.probes import activations
+from normbench.training.setup import Setup
+from normbench.training.solo import Observer
 
 if TYPE_CHECKING:
     from normbench.record.tensorboard import RunLog

@@ -15,11 +15,11 @@ from normbench.plan import Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
 from normbench.spec import Checked, Component, Run, Settings
-from normbench.train.budget import budget
-from normbench.train.build import dry_run, resolve_target
-from normbench.train.optimizers import check_optimizer
-from normbench.train.schedules import check_schedule
-from normbench.train.setup import split_of
+from normbench.training.budget import budget
+from normbench.training.build import dry_run, resolve_target
+from normbench.training.optimizers import check_optimizer
+from normbench.training.schedules import check_schedule
+from normbench.training.setup import split_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from normbench.engine.prepare import Work
 from normbench.record.provenance import commit, machine, versions
 from normbench.record.store import Record
 from normbench.record.tables import PROVENANCE, RESULT, line
-from normbench.train.outcome import Outcome, Score
+from normbench.training.outcome import Outcome, Score
 
 
 def record(run_id: str, outcome: Outcome, provenance: str) -> Record:

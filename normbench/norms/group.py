@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from normbench.errors import ImpossibleRunError
 
 _PAPER_GROUPS = 32
+_FEWEST = 4
 
 
 @final
@@ -73,16 +74,17 @@ def divisors(number: int) -> list[int]:
 
 
 def default_groups(num_features: int) -> int:
-    """Return the largest divisor of the channels up to 32, the paper's choice, that leaves two channels a group.
+    """Return the largest divisor of the channels up to 32, the paper's choice, that leaves four channels a group.
 
     With one channel a group an MLP's output would not depend on its input (each group is a single value), and on maps
-    the layer would be instance norm by another name.
+    the layer would be instance norm by another name. Two values normalised together are plus and minus one, a sign
+    function that passes hardly any gradient.
 
     Args:
         num_features: Channels C.
 
     Returns:
-        The number of groups; 1 where C is 1 or prime.
+        The number of groups; 1 where no divisor leaves four.
     """
-    fitting = [groups for groups in divisors(num_features) if groups <= min(_PAPER_GROUPS, num_features // 2)]
+    fitting = [groups for groups in divisors(num_features) if groups <= min(_PAPER_GROUPS, num_features // _FEWEST)]
     return fitting[-1] if fitting else 1

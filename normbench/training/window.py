@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from normbench.train.outcome import Score
+from normbench.training.outcome import Score
 
 FLUSH_EVERY = 64
 """Steps between looks at the losses: a look costs as much as the small kernels of a step, and a wait on a GPU."""
@@ -48,7 +48,7 @@ class Window:
         if len(wrong):
             return self._first_step + int(wrong[0])
         labels = torch.cat(self._labels)
-        self._loss += float(losses.double().sum())
+        self._loss += float(losses.cpu().double().sum())
         self._correct += int((torch.cat(self._logits).argmax(dim=1) == labels).sum())
         self._samples += len(labels)
         self._steps += len(losses)

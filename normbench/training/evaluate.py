@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from normbench.data import Dataset, Split
 from normbench.norms.statistics import BatchStatistics, has_batch_statistics, own_batch, pooling
 from normbench.randomness import generator
-from normbench.train.outcome import Score
+from normbench.training.outcome import Score
 
 POOLING_CHUNK = 1024
 """Samples of a chunk over which precise statistics are pooled."""
@@ -105,7 +105,8 @@ class Evaluator:
         for index in parts:
             logits = model(self.dataset.batch(index))
             wanted = self.parts.labels[index]
-            loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
+            # Summed in float64: large but finite losses must not overflow.
+            loss += float(F.cross_entropy(logits, wanted, reduction="none").cpu().double().sum())
             correct += int((logits.argmax(dim=1) == wanted).sum())
         count = sum(len(index) for index in parts)
         return Score(loss=loss / count, accuracy=correct / count)

@@ -9,11 +9,11 @@ from normbench.data import Dataset, Split, split
 from normbench.norms.factory import norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
-from normbench.train.budget import Budget, budget
-from normbench.train.build import build
-from normbench.train.evaluate import Evaluator
-from normbench.train.optimizers import Optimizer
-from normbench.train.schedules import factors
+from normbench.training.budget import Budget, budget
+from normbench.training.build import build
+from normbench.training.evaluate import Evaluator
+from normbench.training.optimizers import Optimizer
+from normbench.training.schedules import factors
 
 
 @dataclass(frozen=True)

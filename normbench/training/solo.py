@@ -11,11 +11,12 @@ from torch import Tensor
 from normbench.data import Dataset, augment
 from normbench.models.dropout import draw_masks
 from normbench.norms.factory import describe_norms
+from normbench.randomness import stream_seed
 from normbench.spec import Run
-from normbench.train.budget import batches
-from normbench.train.outcome import Evaluation, Outcome, Status
-from normbench.train.setup import Setup, prepare
-from normbench.train.window import Window
+from normbench.training.budget import batches
+from normbench.training.outcome import Evaluation, Outcome, Status
+from normbench.training.setup import Setup, prepare
+from normbench.training.window import Window
 
 
 class Observer(Protocol):
@@ -50,7 +51,10 @@ def train(run: Run, dataset: Dataset, *, device: torch.device, observers: Sequen
     setup = prepare(run, dataset, device)
     for observer in observers:
         observer.started(setup)
-    outcome = _train(setup, observers)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        # Nothing of normbench draws from the global state; a user's own layer may.
+        torch.manual_seed(stream_seed(run.seed, "global"))
+        outcome = _train(setup, observers)
     for observer in observers:
         observer.ended(outcome)
     return outcome

@@ -1,0 +1,260 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from problems import problem
+from torch import nn
+
+from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.norms.factory import norm_layers
+from normbench.spec import Component, Run
+from normbench.training.build import build, dry_run, resolve_target
+
+DIGITS = ((1, 8, 8), 10)
+
+OWN = """
+import torch
+from torch import nn
+
+class Shift(nn.Module):
+    def __init__(self, num_features, by=0.0):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x + self.by
+
+class Raises(nn.Module):
+    def __init__(self, num_features):
+        super().__init__()
+        raise RuntimeError("no memory\\nat all")
+
+class RaisesLater(nn.Module):
+    def __init__(self, num_features):
+        super().__init__()
+
+    def forward(self, x):
+        return x.view(7, 7)
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_classes, norm, width=4):
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.layer = nn.Linear(64, width)
+        self.norm = norm(width)
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        return self.head(self.norm(self.layer(self.flatten(x))))
+
+class Regression(Net):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+
+def no_module(input_shape, num_classes, norm):
+    return lambda x: x
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a module of a user's own classes, on the path."""
+    folder: Path = tmp_path_factory.mktemp("own")
+    (folder / "normbench_test_own.py").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        resolve_target("normbench_test_own.Shift", "norm")
+    return "normbench_test_own"
+
+
+def with_norm(target: str, **args: float) -> Run:
+    """Return an MLP with a user's own norm."""
+    return replace(problem("mlp-batch"), norm=Component("mine", args, target))
+
+
+def with_model(target: str, **args: float) -> Run:
+    """Return a user's own model with batch norm."""
+    return replace(problem("mlp-batch"), model=Component("mine", args, target))
+
+
+@pytest.mark.parametrize("model", ["mlp", "resnet", "plain"])
+@pytest.mark.parametrize("norm", ["layer", "group", "none"])
+def test_arms_of_one_seed_share_their_initial_weights(model: str, norm: str) -> None:
+    """Every weight that two arms both have, they begin with alike."""
+    ours = build(problem(f"{model}-batch"), *DIGITS).state_dict()
+    theirs = build(problem(f"{model}-{norm}"), *DIGITS).state_dict()
+    shared = {name for name in ours.keys() & theirs.keys() if name.endswith("layer.weight")}
+    assert len(shared) == {"mlp": 2}.get(model, 7)
+    assert all(torch.equal(ours[name], theirs[name]) for name in (*shared, "head.weight", "head.bias"))
+
+
+def test_resnet_and_plain_share_their_initial_weights() -> None:
+    """Taking the shortcuts away changes no initial weight."""
+    torch.testing.assert_close(
+        build(problem("resnet-batch"), *DIGITS).state_dict(),
+        build(problem("plain-batch"), *DIGITS).state_dict(),
+        rtol=0,
+        atol=0,
+    )
+
+
+def test_seeds_differ_in_their_initial_weights() -> None:
+    """Another seed draws every weight matrix anew."""
+    first, second = (build(problem("mlp-batch", seed=seed), *DIGITS).state_dict() for seed in (0, 1))
+    assert not any(torch.equal(first[name], second[name]) for name in first if name.endswith("layer.weight"))
+
+
+@pytest.mark.parametrize("size", [4, None], ids=str)
+def test_norm_batch_size_reaches_every_norm(size: int | None) -> None:
+    """Each batch norm takes its training statistics over that many samples."""
+    layers = norm_layers(build(problem("resnet-batch", norm_batch_size=size), *DIGITS))
+    assert [layer.norm_batch_size for layer in layers.values()] == [size] * 7
+
+
+def test_building_leaves_the_global_state_alone(own: str) -> None:
+    """Constructors that draw move nobody else's random numbers."""
+    before = torch.get_rng_state()
+    build(with_model(f"{own}.Net"), *DIGITS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "per_sample"),
+    [
+        ("mlp-batch", 64 * 16 + 16 * 16 + 16 * 10),
+        (
+            "resnet-batch",
+            64 * 9 * (1 * 4 + 4 * 4 + 4 * 4) + 16 * 9 * (4 * 8 + 8 * 8) + 4 * 9 * (8 * 16 + 16 * 16) + 16 * 10,
+        ),
+    ],
+    ids=["mlp", "resnet"],
+)
+def test_multiply_adds_of_a_known_model(name: str, per_sample: int) -> None:
+    """The cost is that of the linear and convolutional layers over one batch, counted by hand."""
+    assert dry_run(problem(name), *DIGITS).multiply_adds == per_sample * 16
+
+
+def test_a_run_that_goes_together_is_left_as_it_is() -> None:
+    """Nothing is noted and nothing changed where every setting does something."""
+    run = problem("mlp-batch-ghost")
+    checked = dry_run(run, *DIGITS)
+    assert (checked.run, checked.notes) == (run, ())
+
+
+@pytest.mark.parametrize("norm", ["layer", "group", "none"])
+def test_norm_batch_size_is_dropped_where_it_does_nothing(norm: str) -> None:
+    """A norm without batch statistics loses the setting, so that equal runs merge, and the user is told."""
+    run = problem(f"mlp-{norm}")
+    checked = dry_run(replace(run, norm_batch_size=5), *DIGITS)
+    assert checked.run == run
+    assert checked.notes == (f"norm_batch_size does nothing for norm={norm}, which has no batch statistics: left out.",)
+
+
+IMPOSSIBLE = {
+    "instance on features": (("resnet-instance", "mlp-batch"), {}, "nothing to average over on fully connected"),
+    "ghosts that do not fill": (("mlp-batch", "mlp-batch"), {"norm_batch_size": 5}, "5 does not divide batch_size=16"),
+    "a batch of one": (("mlp-batch", "mlp-batch"), {"batch_size": 1}, "one value a channel"),
+    "ghosts of one": (("mlp-batch", "mlp-batch"), {"norm_batch_size": 1}, "one value a channel"),
+}
+
+
+@pytest.mark.parametrize(("arms", "changes", "message"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_parts_that_cannot_go_together(arms: tuple[str, str], changes: dict[str, int], message: str) -> None:
+    """The dry run finds them before anything starts, and finds them again when asked again."""
+    norm, rest = arms
+    run = replace(problem(rest, **changes), norm=problem(norm).norm)
+    with pytest.raises(ImpossibleRunError, match=message):
+        dry_run(run, *DIGITS)
+    with pytest.raises(ImpossibleRunError, match=message):
+        dry_run(run, *DIGITS)
+
+
+def test_groups_that_do_not_divide() -> None:
+    """The message of the norm comes through."""
+    run = problem("mlp-group")
+    with pytest.raises(ImpossibleRunError, match="num_groups=3 does not divide the 16 channels"):
+        dry_run(replace(run, norm=Component("group", {"num_groups": 3})), *DIGITS)
+
+
+@pytest.mark.parametrize("size", [None, 5], ids=["whole batch", "ghosts"])
+def test_an_unknown_norm_is_refused(size: int | None) -> None:
+    """The message names the nearest known one."""
+    run = replace(problem("mlp-batch", norm_batch_size=size), norm=Component("bacth", {}))
+    with pytest.raises(ConfigError, match="unknown norm 'bacth'; did you mean 'batch'"):
+        dry_run(run, *DIGITS)
+
+
+def test_an_unknown_model_is_refused() -> None:
+    """The message names the nearest known one."""
+    with pytest.raises(ConfigError, match="unknown model 'mpl'; did you mean 'mlp'"):
+        dry_run(replace(problem("mlp-batch"), model=Component("mpl", {})), *DIGITS)
+
+
+def test_a_wrong_argument_of_a_model_is_named() -> None:
+    """An argument that the model does not take is a config error with the model's name."""
+    with pytest.raises(ConfigError, match=r"model=mlp: .*'breadth'"):
+        dry_run(replace(problem("mlp-batch"), model=Component("mlp", {"breadth": 3})), *DIGITS)
+
+
+def test_a_users_own_norm_is_built_with_its_arguments(own: str) -> None:
+    """A norm by its dotted path stands where a shipped one would."""
+    run = with_norm(f"{own}.Shift", by=2.0)
+    layers = norm_layers(build(run, *DIGITS))
+    assert [type(layer).__name__ for layer in layers.values()] == ["Shift"] * 2
+    assert all(layer.by == 2.0 for layer in layers.values())
+    assert dry_run(run, *DIGITS).run == run
+
+
+def test_a_users_own_model_keeps_the_weights_that_it_draws(own: str) -> None:
+    """A model without a declared initialisation draws its own, from the run's seed."""
+    first, again, other = (
+        build(replace(with_model(f"{own}.Net"), seed=seed), *DIGITS).state_dict() for seed in (0, 0, 1)
+    )
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first["layer.weight"], other["layer.weight"])
+    assert not torch.equal(first["layer.bias"], torch.zeros(4))
+
+
+WRONG_NORMS = {
+    "no module": ("normbench_test_absent.Norm", r"norm\._target_=normbench_test_absent\.Norm: No module"),
+    "no class": ("{own}.Absent", r"norm\._target_=\S+Absent: .*no attribute"),
+    "not callable": ("{own}.NUMBER", r"norm\._target_=\S+NUMBER: not a class or function"),
+    "constructor raises": ("{own}.Raises", r"norm\._target_=\S+Raises: RuntimeError: no memory at all$"),
+    "forward raises": ("{own}.RaisesLater", r"norm\._target_=\S+RaisesLater: RuntimeError: shape"),
+}
+
+
+@pytest.mark.parametrize(("target", "message"), WRONG_NORMS.values(), ids=WRONG_NORMS)
+def test_a_users_own_norm_that_does_not_work(own: str, target: str, message: str) -> None:
+    """Whatever is wrong with it is said in one line with its path."""
+    with pytest.raises(ConfigError, match=message):
+        dry_run(with_norm(target.format(own=own)), *DIGITS)
+
+
+WRONG_MODELS = {
+    "wrong argument": ("Net", {"depth": 3}, "model=mine: .*'depth'"),
+    "wrong shape": ("Regression", {}, r"the model returned shape \(2,\), expected logits \(2, 10\)"),
+    "not a module": ("no_module", {}, "model=mine: got function, expected a torch.nn.Module"),
+}
+
+
+@pytest.mark.parametrize(("name", "args", "message"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_a_users_own_model_that_does_not_work(own: str, name: str, args: dict[str, float], message: str) -> None:
+    """The dry run says what it expected."""
+    with pytest.raises(ConfigError, match=message):
+        dry_run(with_model(f"{own}.{name}", **args), *DIGITS)
+
+
+def test_a_bug_in_a_shipped_class_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What normbench's own code raises is not dressed up as the user's mistake."""
+
+    def broken(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("a bug")
+
+    run = replace(problem("mlp-none"), model=Component("mlp", {"width": 3}))
+    monkeypatch.setattr("normbench.norms.NoNorm.forward", broken)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        dry_run(run, *DIGITS)

@@ -1,0 +1,45 @@
+"""A training whose model stays at hand."""
+
+from collections.abc import Mapping, Sequence
+
+from problems import CPU, dataset_of
+from torch import Tensor
+
+from normbench.spec import Run
+from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.setup import Setup
+from normbench.training.solo import Observer, train
+
+
+class Keeper:
+    """An observer that keeps the setup, the evaluations and the gradients it is shown."""
+
+    def __init__(self) -> None:
+        self.evaluations: list[Evaluation] = []
+        self.grads: list[dict[str, Tensor]] = []
+
+    def started(self, setup: Setup) -> None:
+        """Keep the setup."""
+        self.setup = setup
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """Keep the evaluation and copies of the gradients."""
+        self.evaluations.append(evaluation)
+        self.grads.append({name: grad.clone() for name, grad in grads.items()})
+
+    def ended(self, outcome: Outcome) -> None:
+        """Keep the outcome."""
+        self.outcome = outcome
+
+
+def trained(run: Run, *observers: Observer) -> tuple[Setup, Outcome]:
+    """Return a run's setup, its model as the last step left it, and its outcome."""
+    keeper = Keeper()
+    watching: Sequence[Observer] = (keeper, *observers)
+    outcome = train(run, dataset_of(run), device=CPU, observers=watching)
+    return keeper.setup, outcome
+
+
+def state_of(setup: Setup) -> dict[str, Tensor]:
+    """Return copies of a model's parameters and buffers by name."""
+    return {name: value.clone() for name, value in setup.model.state_dict().items()}
