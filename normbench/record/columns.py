@@ -47,7 +47,7 @@ STATUSES = ("finished", "diverged", "failed")
 
 CURVES = {
     "run_id": "str",
-    "epoch": "Int64",
+    "epoch": "float64",
     "step": "Int64",
     "lr": "float64",
     "train_loss": "float64",

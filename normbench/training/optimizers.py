@@ -6,6 +6,7 @@ The rate comes as a tensor, so that the same rule serves one run and many runs s
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,14 @@ Update = Callable[..., None]
 
 
 def sgd(
-    param: Tensor, grad: Tensor, state: Sequence[Tensor], *, lr: Tensor, decay: float, momentum: float, nesterov: bool
+    param: Tensor,
+    grad: Tensor,
+    state: Sequence[Tensor],
+    *,
+    lr: Tensor,
+    decay: Tensor | None,
+    momentum: Tensor,
+    nesterov: bool,
 ) -> None:
     """Take one step of stochastic gradient descent with momentum.
 
@@ -27,16 +35,16 @@ def sgd(
         param: Weights w, changed in place.
         grad: Gradient g of the same shape; left as it is.
         state: The velocity v, changed in place.
-        lr: Learning rate, a tensor that broadcasts against `param`.
-        decay: Weight decay, coupled: an L2 penalty.
+        lr: Learning rate; this and what follows broadcasts against `param`.
+        decay: Weight decay, coupled: an L2 penalty; None for none.
         momentum: Share of the velocity that is kept.
         nesterov: Whether to look ahead (Sutskever et al. 2013).
     """
     (velocity,) = state
-    if decay:
-        grad = grad.add(param, alpha=decay)
+    if decay is not None:
+        grad = torch.addcmul(grad, param, decay)
     velocity.mul_(momentum).add_(grad)
-    step = grad.add(velocity, alpha=momentum) if nesterov else velocity
+    step = torch.addcmul(grad, velocity, momentum) if nesterov else velocity
     param.addcmul_(step, lr, value=-1)
 
 
@@ -46,11 +54,12 @@ def adamw(
     state: Sequence[Tensor],
     *,
     lr: Tensor,
-    decay: float,
+    decay: Tensor | None,
     beta1: float,
     beta2: float,
     eps: float,
-    count: int,
+    bias1: Tensor,
+    bias2: Tensor,
 ) -> None:
     """Take one step of AdamW (Loshchilov & Hutter 2019).
 
@@ -60,32 +69,54 @@ def adamw(
         param: Weights w, changed in place.
         grad: Gradient of the same shape; left as it is.
         state: First and second moment m and v, changed in place.
-        lr: Learning rate, a tensor that broadcasts against `param`.
-        decay: Weight decay, decoupled.
+        lr: Learning rate, broadcasts against `param`.
+        decay: Weight decay, decoupled, likewise; None for none.
         beta1: Share of m that is kept.
         beta2: Share of v that is kept.
         eps: Added to the root of v_hat.
-        count: Number of this step, from 1: corrects the bias of m and v.
+        bias1: 1 - beta1 ** t at step t, from 1: m_hat = m / bias1.
+        bias2: The root of 1 - beta2 ** t: sqrt(v_hat) = sqrt(v) / bias2.
     """
     first, second = state
-    if decay:
-        param.addcmul_(param, lr, value=-decay)
+    if decay is not None:
+        param.mul_(1 - lr * decay)
     first.lerp_(grad, 1 - beta1)
     second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    root = second.sqrt().div_(math.sqrt(1 - beta2**count)).add_(eps)
-    param.addcmul_(first / root, lr, value=-1 / (1 - beta1**count))
+    root = second.sqrt().div_(bias2).add_(eps)
+    param.addcmul_(first / root, lr / bias1, value=-1)
+
+
+def _sgd_scalars(args: Mapping[str, Any], count: int) -> dict[str, float]:
+    return {}
+
+
+def _adamw_scalars(args: Mapping[str, Any], count: int) -> dict[str, float]:
+    return {"bias1": 1 - args["beta1"] ** count, "bias2": math.sqrt(1 - args["beta2"] ** count)}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """An update rule and the number of state tensors that it keeps for a parameter."""
+    """An update rule.
+
+    Attributes:
+        update: Changes one parameter and its state in place.
+        states: Number of state tensors that it keeps for a parameter.
+        varying: Arguments that may differ between runs trained together.
+        scalars: Returns what changes from step to step, from the arguments and the number of the step.
+    """
 
     update: Update
     states: int
-    counts: bool = False
+    varying: tuple[str, ...]
+    scalars: Callable[[Mapping[str, Any], int], dict[str, float]]
 
 
-REGISTRY: Mapping[str, Rule] = {"sgd": Rule(sgd, states=1), "adamw": Rule(adamw, states=2, counts=True)}
+REGISTRY: Mapping[str, Rule] = {
+    "sgd": Rule(sgd, states=1, varying=("momentum",), scalars=_sgd_scalars),
+    "adamw": Rule(adamw, states=2, varying=(), scalars=_adamw_scalars),
+}
+VARYING = ("weight_decay", *dict.fromkeys(name for rule in REGISTRY.values() for name in rule.varying))
+"""Arguments of optimizers that may differ between runs trained together; `lr` always may."""
 
 
 def check_optimizer(spec: Component) -> None:
@@ -101,55 +132,104 @@ def check_optimizer(spec: Component) -> None:
 
 
 class Optimizer:
-    """Applies one update rule to the parameters of one run, the gradients clipped before."""
+    """Applies one update rule to the parameters of one run, or of several runs stacked along a first dimension.
 
-    def __init__(self, spec: Component, params: Mapping[str, Tensor], *, undecayed: Collection[str] = ()) -> None:
+    The gradients are clipped before, each run's by its own norm.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[Component],
+        params: Mapping[str, Tensor],
+        *,
+        undecayed: Collection[str] = (),
+        stacked: bool = False,
+    ) -> None:
         """Prepare the state.
 
         Args:
-            spec: Name in `REGISTRY` and arguments of the rule, with `weight_decay` and `clip_norm`.
-            params: Parameters by name, changed in place by `step`.
+            specs: For each run the name in `REGISTRY` and the arguments; they differ at most in `VARYING`.
+            params: Parameters by name, changed in place by `step`; (R, ...) where stacked.
             undecayed: Names of the parameters that weight decay leaves alone.
+            stacked: Whether the first dimension of every parameter runs over the runs.
 
         Raises:
             ConfigError: If the name is unknown or the arguments contradict each other.
         """
-        check_optimizer(spec)
-        self._rule = REGISTRY[spec.name]
-        self._args = {key: spec.args[key] for key in spec.args.keys() - {"weight_decay", "decay_norm", "clip_norm"}}
-        self._clip = None if spec.args.get("clip_norm") is None else spec.number("clip_norm")
-        decay = spec.number("weight_decay")
-        self._slots = [
-            (
-                param,
-                tuple(torch.zeros_like(param, requires_grad=False) for _ in range(self._rule.states)),
-                0.0 if name in undecayed else decay,
-            )
+        for spec in specs:
+            check_optimizer(spec)
+        first = specs[0]
+        self._rule = REGISTRY[first.name]
+        self._stacked = stacked
+        own = first.args.keys() - {"weight_decay", "decay_norm", "clip_norm", *self._rule.varying}
+        self._args = {key: first.args[key] for key in own}
+        self._clip = None if first.args.get("clip_norm") is None else first.number("clip_norm")
+        like = next(iter(params.values()))
+        self._varying = {name: self._values(specs, name, like) for name in self._rule.varying}
+        decay = (
+            self._values(specs, "weight_decay", like) if any(spec.number("weight_decay") for spec in specs) else None
+        )
+        self.params = dict(params)
+        self.states = {
+            name: tuple(torch.zeros_like(param, requires_grad=False) for _ in range(self._rule.states))
             for name, param in params.items()
-        ]
+        }
+        self._decays = {name: None if name in undecayed else decay for name in params}
+        self._like = like
         self._count = 0
 
+    def _values(self, specs: Sequence[Component], name: str, like: Tensor) -> Tensor:
+        values = [spec.number(name) for spec in specs]
+        return like.new_tensor(values if self._stacked else values[0])
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return what the coming step needs beside the rate, and count the step."""
+        self._count += 1
+        values = self._rule.scalars(self._args, self._count)
+        return {name: self._like.new_tensor(value) for name, value in values.items()}
+
     @torch.no_grad()
-    def step(self, grads: Sequence[Tensor], lr: Tensor) -> None:
+    def step(self, grads: Mapping[str, Tensor], lr: Tensor, scalars: Mapping[str, Tensor]) -> None:
         """Change the parameters by one step.
 
         Args:
             grads: A gradient for each parameter; left as they are.
-            lr: Learning rate of this step, a tensor without dimensions.
+            lr: Learning rate of this step: () for one run, (R,) for runs stacked.
+            scalars: What `scalars` returned for this step.
         """
-        self._count += 1
         if self._clip is not None:
-            grads = clip(grads, self._clip)
-        args = {**self._args, "count": self._count} if self._rule.counts else self._args
-        for (param, state, decay), grad in zip(self._slots, grads, strict=True):
-            self._rule.update(param, grad, state, lr=lr, decay=decay, **args)
+            grads = dict(zip(grads, clip(list(grads.values()), self._clip, stacked=self._stacked), strict=True))
+        for name, param in self.params.items():
+            decay = self._decays[name]
+            self._rule.update(
+                param,
+                grads[name],
+                self.states[name],
+                lr=beside(lr, param),
+                decay=None if decay is None else beside(decay, param),
+                **{key: beside(value, param) for key, value in self._varying.items()},
+                **self._args,
+                **scalars,
+            )
 
 
-def clip(grads: Sequence[Tensor], max_norm: float) -> list[Tensor]:
+def beside(values: Tensor, param: Tensor) -> Tensor:
+    """Return one value a run, (R,), shaped to broadcast against a stacked parameter (R, ...); a single value as it is."""
+    return values.view(-1, *[1] * (param.dim() - 1)) if values.dim() else values
+
+
+def clip(grads: Sequence[Tensor], max_norm: float, *, stacked: bool = False) -> list[Tensor]:
     """Return gradients scaled so that their global norm is at most `max_norm` (Pascanu et al. 2013).
 
     Not in place: the gradients that autograd hands out may share memory, and would then be scaled twice.
+
+    Args:
+        grads: The gradients of a run, or (R, ...) of runs stacked.
+        max_norm: Largest norm.
+        stacked: Whether each run is to be scaled by its own norm.
     """
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
+    lead = 1 if stacked else 0
+    norms = [torch.linalg.vector_norm(grad.flatten(lead) if grad.dim() > lead else grad, dim=-1) for grad in grads]
+    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-    return [grad * scale for grad in grads]
+    return [grad * beside(scale, grad) for grad in grads]

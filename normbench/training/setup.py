@@ -74,7 +74,7 @@ def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
         budget=plan,
         model=model,
         params=params,
-        optimizer=Optimizer(run.optimizer, params, undecayed=_undecayed(model, run)),
+        optimizer=Optimizer([run.optimizer], params, undecayed=undecayed(model, run)),
         rates=[run.lr * factor for factor in factors(run.schedule, plan.total)],
         evaluator=Evaluator(dataset, parts, run.seed, run.norm_batch_size or run.batch_size),
         masks=generator(run.seed, "dropout"),
@@ -98,7 +98,7 @@ def split_of(run: Run, dataset: Dataset) -> Split:
     )
 
 
-def _undecayed(model: nn.Module, run: Run) -> set[str]:
+def undecayed(model: nn.Module, run: Run) -> set[str]:
     """Return the names of the parameters without weight decay: the norms' own where `decay_norm` is off."""
     if run.optimizer.args.get("decay_norm", True):
         return set()

@@ -75,8 +75,8 @@ def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
             draw_masks(model, run.batch_size, setup.masks)
         logits = model(images)
         loss = F.cross_entropy(logits, labels)
-        grads = torch.autograd.grad(loss, params, materialize_grads=True)
-        setup.optimizer.step(grads, rates[step - 1])
+        grads = dict(zip(setup.params, torch.autograd.grad(loss, params, materialize_grads=True), strict=True))
+        setup.optimizer.step(grads, rates[step - 1], setup.optimizer.scalars())
         window.add(loss, logits, labels)
         evaluates = setup.budget.evaluates(step)
         if (evaluates or window.full) and (bad_step := window.look()) is not None:
@@ -87,7 +87,7 @@ def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
                 return _outcome("diverged", setup, curve, diverged_at_step=step)
             curve.append(Evaluation(step, step / setup.budget.per_epoch, setup.rates[step - 1], window.take(), val))
             for observer in observers:
-                observer.evaluated(curve[-1], dict(zip(setup.params, grads, strict=True)))
+                observer.evaluated(curve[-1], grads)
     test = evaluator.test_scores(model)
     if not all(math.isfinite(score.loss) for score in test.values()):
         return _outcome("diverged", setup, curve, diverged_at_step=setup.budget.total)

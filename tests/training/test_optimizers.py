@@ -38,14 +38,18 @@ def rate(step: int) -> float:
     return 0.1 / (1 + step)
 
 
+# What a run may have of its own, by its number.
+OWN = {"weight_decay": 0.05, "momentum": 0.3}
+
+
 def optimized(
     name: str, args: dict[str, Value], *, undecayed: tuple[str, ...] = (), steps: int = STEPS
 ) -> dict[str, Tensor]:
     """Return `drawn(0)` after some steps of ours, with the gradients ``drawn(1)``, ``drawn(2)``, ..."""
     params = drawn(0)
-    ours = Optimizer(Component(name, args), params, undecayed=undecayed)
+    ours = Optimizer([Component(name, args)], params, undecayed=undecayed)
     for step in range(steps):
-        ours.step(list(drawn(1 + step).values()), torch.tensor(rate(step), dtype=torch.float64))
+        ours.step(drawn(1 + step), torch.tensor(rate(step), dtype=torch.float64), ours.scalars())
     return params
 
 
@@ -93,24 +97,27 @@ def test_every_rule_is_compared_with_torch() -> None:
 
 
 @each_rule
-def test_a_rate_a_run_steps_each_run_by_its_own(name: str, args: dict[str, Value]) -> None:
-    """Stacked runs with a tensor of rates take the steps that each takes alone."""
-    rule = REGISTRY[name]
-    own = {key: value for key, value in args.items() if key != "weight_decay"} | {"decay": args["weight_decay"]}
-    stream = torch.Generator().manual_seed(0)
-    grads = torch.randn(5, 3, 4, dtype=torch.float64, generator=stream)
-    start = torch.randn(3, 4, dtype=torch.float64, generator=stream)
+def test_stacked_runs_take_the_steps_that_each_takes_alone(name: str, args: dict[str, Value]) -> None:
+    """Rate, decay and momentum are each run's own, and each is clipped by its own norm."""
+    specs = [
+        Component(name, {**args, "clip_norm": 0.8, **{key: share * run for key, share in OWN.items() if key in args}})
+        for run in range(3)
+    ]
     rates = torch.tensor([0.3, 0.1, 0.01], dtype=torch.float64)
+    starts = [drawn(100 + run) for run in range(3)]
 
-    def walked(param: Tensor, lr: Tensor, rows: slice | int) -> Tensor:
-        state = [torch.zeros_like(param) for _ in range(rule.states)]
-        for count, grad in enumerate(grads, start=1):
-            rule.update(param, grad[rows], state, lr=lr, **own, **({"count": count} if rule.counts else {}))
-        return param
+    def walked(params: dict[str, Tensor], optimizer: Optimizer, lr: Tensor, runs: list[int]) -> dict[str, Tensor]:
+        for step in range(5):
+            grads = [drawn(10 * step + run) for run in runs]
+            stacked = {key: torch.stack([grad[key] for grad in grads]) for key in SHAPES}
+            optimizer.step(stacked if len(runs) > 1 else grads[0], lr, optimizer.scalars())
+        return params
 
-    together = walked(start.clone(), rates[:, None], slice(None))
-    alone = torch.stack([walked(start[run].clone(), rates[run], run) for run in range(3)])
-    torch.testing.assert_close(together, alone, rtol=1e-14, atol=0)
+    params = {key: torch.stack([start[key] for start in starts]) for key in SHAPES}
+    together = walked(params, Optimizer(specs, params, stacked=True), rates, [0, 1, 2])
+    for run in range(3):
+        alone = walked(starts[run], Optimizer([specs[run]], starts[run]), rates[run], [run])
+        torch.testing.assert_close({key: together[key][run] for key in SHAPES}, alone, rtol=1e-13, atol=1e-15)
 
 
 @each_rule
@@ -118,7 +125,8 @@ def test_a_step_leaves_the_gradients_as_they_are(name: str, args: dict[str, Valu
     """Whoever looks at the gradients after the step sees those of the loss, clipped or not."""
     grads = drawn(1)
     kept = {key: grad.clone() for key, grad in grads.items()}
-    Optimizer(Component(name, {**args, "clip_norm": 0.1}), drawn(0)).step(list(grads.values()), torch.tensor(0.1))
+    optimizer = Optimizer([Component(name, {**args, "clip_norm": 0.1})], drawn(0))
+    optimizer.step(grads, torch.tensor(0.1), optimizer.scalars())
     torch.testing.assert_close(grads, kept, rtol=0, atol=0)
 
 
@@ -147,8 +155,8 @@ def test_gradients_that_share_memory_are_clipped_once() -> None:
 def test_the_optimizer_clips_before_it_steps() -> None:
     """A step of plain descent with `clip_norm` is as long as the rate times the norm allowed."""
     params, start = drawn(0), drawn(0)
-    optimizer = Optimizer(Component("sgd", {**SGD, "clip_norm": 0.5}), params)
-    optimizer.step(list(drawn(1).values()), torch.tensor(0.1, dtype=torch.float64))
+    optimizer = Optimizer([Component("sgd", {**SGD, "clip_norm": 0.5})], params)
+    optimizer.step(drawn(1), torch.tensor(0.1, dtype=torch.float64), optimizer.scalars())
     moved = torch.cat([(params[key] - start[key]).flatten() for key in SHAPES])
     assert float(moved.norm()) == pytest.approx(0.05, rel=1e-5)
 
@@ -162,4 +170,4 @@ def test_an_unknown_optimizer_is_refused() -> None:
 def test_nesterov_without_momentum_is_refused() -> None:
     """Looking ahead along no velocity would do nothing, so it is an error."""
     with pytest.raises(ConfigError, match=r"needs optimizer\.momentum above 0"):
-        Optimizer(Component("sgd", SGD | {"nesterov": True}), drawn(0))
+        Optimizer([Component("sgd", SGD | {"nesterov": True})], drawn(0))

@@ -38,7 +38,8 @@ def test_decay_norm_off_spares_the_norms(name: str, decay_free: set[str]) -> Non
     setup = prepare(run, dataset_of(run), CPU)
     for param in setup.params.values():
         param.data.fill_(1.0)
-    setup.optimizer.step([torch.zeros_like(param) for param in setup.params.values()], torch.tensor(0.1))
+    still_grads = {key: torch.zeros_like(param) for key, param in setup.params.items()}
+    setup.optimizer.step(still_grads, torch.tensor(0.1), setup.optimizer.scalars())
     still = {key for key, param in setup.params.items() if torch.equal(param, torch.ones_like(param))}
     if run.optimizer.number("weight_decay") == 0:
         assert still == set(setup.params)

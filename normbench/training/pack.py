@@ -1,0 +1,36 @@
+"""Runs that are trained together, in the mode that the plan froze."""
+
+from collections.abc import Sequence
+
+import torch
+
+from normbench.data import Dataset
+from normbench.spec import Run
+from normbench.training.outcome import Outcome
+from normbench.training.solo import Observer, train
+
+
+def train_pack(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    *,
+    mode: str,
+    device: torch.device,
+    observers: Sequence[Sequence[Observer]],
+) -> list[Outcome]:
+    """Train the runs of a pack.
+
+    Args:
+        runs: The runs; of one structure where the mode stacks them.
+        dataset: The data set that all of them name.
+        mode: `solo`.
+        device: Where to train.
+        observers: Who looks on, for each run.
+
+    Returns:
+        The outcome of each run.
+
+    Raises:
+        Exception: Whatever one of the runs raises.
+    """
+    return [train(run, dataset, device=device, observers=own) for run, own in zip(runs, observers, strict=True)]

@@ -1,0 +1,102 @@
+"""Tests of composition from the shipped conf folder and a user's own."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from normbench.config.compose import Composer, resolve
+from normbench.config.sweep import expand
+from normbench.errors import ConfigError
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_users_file_wins_over_the_shipped_one(tmp_path: Path) -> None:
+    """--config-dir is searched first."""
+    write(tmp_path, "norm/batch", "name: batch\neps: 0.5\nmomentum: 0.1\naffine: true\ntrack_running_stats: true\n")
+    assert expand([], config_dir=tmp_path).runs[0].norm.args["eps"] == 0.5
+    assert expand([]).runs[0].norm.args["eps"] == 1e-5
+
+
+def test_a_users_file_is_a_new_choice(tmp_path: Path) -> None:
+    """A YAML beside the shipped ones is a choice like them, and globs find it too."""
+    write(tmp_path, "norm/mine", "name: mine\n_target_: my.Norm\ngain: 2\n")
+    (run,) = expand(["norm=mine", "norm.gain=3"], config_dir=tmp_path).runs
+    assert (run.norm.name, run.norm.target, dict(run.norm.args)) == ("mine", "my.Norm", {"gain": 3})
+    names = [run.norm.name for run in expand(["norm=glob(*)"], multirun=True, config_dir=tmp_path).runs]
+    assert names == ["batch", "group", "instance", "layer", "mine", "none"]
+
+
+def test_a_users_folder_is_forgotten_afterwards(tmp_path: Path) -> None:
+    """Hydra's state is global; nothing of one command is left for the next."""
+    write(tmp_path, "norm/mine", "name: mine\n_target_: my.Norm\n")
+    expand(["norm=mine"], config_dir=tmp_path)
+    assert not GlobalHydra.instance().is_initialized()
+    with pytest.raises(ConfigError, match="unknown norm 'mine'"):
+        expand(["norm=mine"])
+
+
+def test_a_relative_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user gives a folder as it is seen from where the user stands."""
+    write(tmp_path / "conf", "experiment/mine", "# @package _global_\nlr: 0.7\n")
+    monkeypatch.chdir(tmp_path)
+    assert expand(["+experiment=mine"], config_dir=Path("conf")).runs[0].lr == 0.7
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A misspelt --config-dir is an error, and names the whole path."""
+    with pytest.raises(ConfigError, match=f"^--config-dir: no folder at {tmp_path}/nope\\.$"):
+        Composer(tmp_path / "nope")
+
+
+BROKEN = {
+    "no yaml": "lr: [1\n",
+    "unknown default": "defaults:\n  - override /norm: bat\n",
+    "wrong section": "sweep: [1]\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_broken_yaml_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
+    """Hydra's message is kept, its traceback and its line breaks are not."""
+    write(tmp_path, "experiment/broken", f"# @package _global_\n{text}")
+    with pytest.raises(ConfigError, match=r"^cannot compose \+experiment=broken: ") as raised:
+        expand(["+experiment=broken"], config_dir=tmp_path)
+    assert "\n" not in str(raised.value)
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_an_unknown_option_names_the_nearest() -> None:
+    """Options are looked up before Hydra sees them."""
+    with pytest.raises(ConfigError, match=r"^unknown model 'mpl'; did you mean 'mlp'\? Known: mlp, plain"):
+        expand(["model=mpl"])
+
+
+@pytest.mark.parametrize("value", ["null", "3", "[batch]"])
+def test_an_option_is_a_name(value: str) -> None:
+    """A group cannot be null, a number or a list."""
+    with pytest.raises(ConfigError, match=r"^unknown norm "):
+        expand([f"norm={value}"])
+
+
+def test_a_glob_that_matches_nothing() -> None:
+    """An empty sweep would pass for a finished one."""
+    with pytest.raises(ConfigError, match=r"'norm=glob\(x\*\)' matches no norm\. Known: batch, "):
+        expand(["norm=glob(x*)"], multirun=True)
+
+
+def test_groups_are_the_folders() -> None:
+    """Hydra's own groups and the claims are none of a run's."""
+    with Composer() as composer:
+        assert composer.groups == ("data", "engine", "experiment", "model", "norm", "optimizer", "schedule")
+
+
+def test_an_interpolation_that_leads_nowhere() -> None:
+    """The key that cannot be resolved is named."""
+    with pytest.raises(ConfigError, match=r"cannot resolve the config: .*nowhere"):
+        resolve({"lr": "${nowhere}"})

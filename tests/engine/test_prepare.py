@@ -1,0 +1,143 @@
+"""Tests of what a command finds already done, and of the plan that it freezes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from normbench.engine.prepare import freeze
+from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.record.store import Study
+from normbench.spec import Run
+
+from .sessions import plan, run
+
+
+def seeds(runs: list[Run]) -> list[int]:
+    return sorted(one.seed for one in runs)
+
+
+def shards(study: Study) -> list[str]:
+    return sorted(path.name for path in (study.folder / "shards").iterdir())
+
+
+def test_planning_writes_nothing(here: Path) -> None:
+    """A plan is made before a folder is."""
+    session = plan("seed=range(2)")
+    assert (session.to_train, len(session.new), session.unfinished) == (2, 2, [])
+    assert list(here.iterdir()) == []
+
+
+def test_the_same_command_again_has_nothing_to_do() -> None:
+    """Finished runs are not trained again, and no block is added."""
+    first = run("seed=range(2)")
+    before = shards(first.study)
+    second = run("seed=range(2)")
+    assert second.to_train == 0
+    assert shards(second.study) == before == ["0001-000000.json", "0001-000001.json"]
+    assert len(second.study.blocks()) == 1
+
+
+def test_more_seeds_train_the_new_ones_alone() -> None:
+    """A grid can be extended."""
+    run("seed=range(2)")
+    session = plan("seed=range(4)")
+    assert seeds([session.plan.runs[run_id] for run_id in session.new]) == [2, 3]
+    run("seed=range(4)")
+    blocks = session.study.blocks()
+    assert [len(block.runs) for block in blocks] == [2, 2]
+    assert {block for block, _ in session.study.records().values()} == {1, 2}
+
+
+def test_force_trains_again() -> None:
+    """In a new block, whose records win."""
+    run("seed=range(2)")
+    session = run("seed=range(2)", force=True)
+    assert {block for block, _ in session.study.records().values()} == {2}
+    assert len(session.rows()) == 2
+
+
+def test_an_interrupted_block_is_gone_on_with() -> None:
+    """Runs that are planned and lack a record are trained in their old block."""
+    session = run("seed=range(3)")
+    (session.study.folder / "shards" / "0001-000001.json").unlink()
+    again = plan("seed=range(3)")
+    assert (again.new, again.to_train) == ([], 1)
+    (work,) = again.unfinished
+    assert (work.block, work.index, seeds(list(work.runs.values()))) == (1, 1, [1])
+    run("seed=range(3)")
+    assert len(session.study.blocks()) == 1
+    assert shards(session.study) == [f"0001-00000{pack}.json" for pack in range(3)]
+
+
+def test_a_smaller_command_goes_on_with_its_own_runs_alone() -> None:
+    """Runs of the old block that were not asked for now stay undone."""
+    session = run("seed=range(3)")
+    for pack in range(3):
+        (session.study.folder / "shards" / f"0001-00000{pack}.json").unlink()
+    again = run("seed=1")
+    assert seeds([again.plan.runs[run_id] for run_id in again.study.records()]) == [1]
+
+
+def test_an_interrupted_force_goes_on_without_it() -> None:
+    """The newest block that holds a run decides: an older record does not count for it."""
+    session = run("seed=range(2)")
+    forced = plan("seed=range(2)", force=True)
+    freeze(forced.plan, forced.new, forced.study, forced.sweep.settings, command=(), changed=())
+    again = plan("seed=range(2)")
+    assert ([work.block for work in again.unfinished], again.new) == ([2, 2], [])
+    assert len(session.study.records()) == 2
+
+
+def test_two_studies_know_nothing_of_each_other() -> None:
+    """What one has finished, the other still lacks."""
+    run("study=one")
+    assert plan("study=two").to_train == 1
+    assert plan("study=one").to_train == 0
+
+
+def test_the_frozen_block_says_everything(here: Path) -> None:
+    """Configs, contents, packs with their reason, the command and the versions stand in plan.jsonl."""
+    session = run("norm=batch,instance", "seed=range(2)")
+    (block,) = session.study.blocks()
+    assert dict(block.runs) == {
+        run_id: {"content": session.plan.contents[run_id], "config": json.loads(json.dumps(one.as_dict()))}
+        for run_id, one in session.plan.runs.items()
+    }
+    assert [pack["runs"] for pack in block.packs] == [[run_id] for run_id in session.plan.runs]
+    assert {pack["reason"] for pack in block.packs} == {"engine.mode=solo, one thread for a small model"}
+    assert block.header["skipped"] == 2
+    assert block.header["changed"] == ["model.depth", "model.width", "norm", "seed", "steps"]
+    assert block.header["command"][-2:] == ["norm=batch,instance", "seed=range(2)"]
+    assert block.header["engine"] == {"mode": "solo", "device": "auto", "threads": None}
+    assert {"created", "torch", "python", "git_commit"} <= block.header.keys()
+
+
+def test_a_setting_that_does_nothing_is_left_out_and_said() -> None:
+    """Layer norm has no batch statistics: the two norm batches are one run."""
+    session = plan("norm=layer", "norm_batch_size=4,8")
+    assert len(session.plan.runs) == 1
+    assert session.plan.notes == (
+        "norm_batch_size does nothing for norm=layer, which has no batch statistics: left out.",
+    )
+
+
+def test_a_key_that_one_norm_lacks_gives_equal_cells_that_merge() -> None:
+    """Batch norm has no groups: its two cells are one run."""
+    session = plan("norm=batch,group", "norm.num_groups=2,4")
+    assert [one.norm.name for one in session.plan.runs.values()] == ["batch", "group", "group"]
+
+
+def test_an_impossible_cell_is_skipped_in_a_sweep_and_refused_alone() -> None:
+    """Instance norm on an MLP has nothing to average over."""
+    session = plan("norm=batch,instance", "lr=0.1,0.2", "seed=0,1")
+    assert {one.norm.name for one in session.plan.runs.values()} == {"batch"}
+    assert len(session.plan.skipped) == 4
+    with pytest.raises(ImpossibleRunError):
+        plan("norm=instance", multirun=False)
+
+
+def test_a_device_that_is_not_there_is_found_before_anything_starts() -> None:
+    """Nothing is planned for it."""
+    with pytest.raises(ConfigError, match=r"^engine\.device: got 'tpu'"):
+        plan("engine.device=tpu")

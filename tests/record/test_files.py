@@ -1,0 +1,132 @@
+"""Tests of files that are written whole or not at all."""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from normbench.errors import StudyError
+from normbench.record.files import append_lines, locked, make_folder, write_whole
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the disk full as the data reach it."""
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_writes_every_line(tmp_path: Path) -> None:
+    """Line ends are as given, text is UTF-8, and no draft is left."""
+    path = tmp_path / "x.csv"
+    write_whole(path, ["a,é\n", '"b\r\n"\n'])
+    assert path.read_bytes() == 'a,é\n"b\r\n"\n'.encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writes_what_utf8_cannot_hold(tmp_path: Path) -> None:
+    """An odd file name in an error message does not keep a table from being written."""
+    write_whole(tmp_path / "x", ["bad \udcff name\n"])
+    assert (tmp_path / "x").read_text() == "bad \\udcff name\n"
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """What stood there is unharmed, what was half written is gone."""
+    path = tmp_path / "x.csv"
+    path.write_text("old\n")
+    with pytest.raises(StudyError, match=r"cannot write .*x\.csv: No space left on device"):
+        write_whole(path, ["new\n"])
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_in_the_middle_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    """The lines may come from a generator that fails, or the user may stop."""
+    path = tmp_path / "x.csv"
+    path.write_text("old\n")
+
+    def lines() -> Iterator[str]:
+        yield "new\n"
+        raise error
+
+    with pytest.raises(error):
+        write_whole(path, lines())
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_cannot_write_where_there_is_no_folder(tmp_path: Path) -> None:
+    """The message names the file."""
+    with pytest.raises(StudyError, match=r"cannot write .*nowhere/x: No such file or directory"):
+        write_whole(tmp_path / "nowhere" / "x", [])
+
+
+def test_appends(tmp_path: Path) -> None:
+    """The file is made, then grows."""
+    path = tmp_path / "x"
+    append_lines(path, ["a\n"])
+    append_lines(path, ["b\n", "c\n"])
+    assert path.read_text() == "a\nb\nc\n"
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("before", ["", "old\n"], ids=["empty", "with lines"])
+def test_a_full_disk_cuts_an_append_back(tmp_path: Path, before: str) -> None:
+    """No half of the new lines stays."""
+    path = tmp_path / "x"
+    path.write_text(before)
+    with pytest.raises(StudyError, match="No space left on device"):
+        append_lines(path, ["new\n"])
+    assert path.read_text() == before
+
+
+def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
+    """A second holder waits for the first."""
+    order: list[str] = []
+
+    def second() -> None:
+        with locked(tmp_path):
+            order.append("second")
+
+    with locked(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_makes_a_folder_and_its_parents(tmp_path: Path) -> None:
+    """It may be there already, and nothing is left in it."""
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_file_is_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    """The message says what to do."""
+    (tmp_path / "a").touch()
+    with pytest.raises(
+        StudyError, match=r"cannot make the folder .*/a/b: Not a directory\. Choose another, results_dir="
+    ):
+        make_folder(tmp_path / "a" / "b")
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out before the first run has been trained for nothing."""
+
+    def touch(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(StudyError, match=r"cannot write to .*: Permission denied\. Choose another, results_dir="):
+        make_folder(tmp_path)

@@ -1,0 +1,230 @@
+"""Tests of the plan: identities, skipped cells, packs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normbench import plan
+from normbench.config.sweep import expand
+from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.plan import Plan, make_plan, run_id, science, source_hash
+from normbench.spec import Checked, Component, Run
+
+GOLDEN = "5fbf4657c930"
+GOLDEN_CONTENT = "5a97de90511d80f3691c0bfd0a33c15661e20d13f80b65c1a1b23826a2a0c5c7"
+
+
+@pytest.fixture(scope="module")
+def default() -> Run:
+    """Return the default run."""
+    return expand([]).runs[0]
+
+
+def component(run: Run, group: str, **args: Any) -> Run:
+    part: Component = getattr(run, group)
+    changed: dict[str, Any] = {group: replace(part, args={**part.args, **args})}
+    return replace(run, **changed)
+
+
+def test_the_default_run_keeps_its_identity(default: Run) -> None:
+    """Changing this literal orphans every study that users have: a finished run would be trained again."""
+    assert run_id(default, GOLDEN_CONTENT) == GOLDEN
+
+
+def test_an_identity_is_twelve_hex_digits(default: Run) -> None:
+    """It is text: an id of digits alone is no number."""
+    identity = run_id(default, "")
+    assert len(identity) == 12
+    assert set(identity) <= set("0123456789abcdef")
+
+
+SETTINGS = ["study=x", "results_dir=/elsewhere", "engine.threads=3", "engine.device=cpu", "log.weights=final"]
+
+
+@pytest.mark.parametrize("override", SETTINGS)
+def test_settings_are_no_part_of_the_identity(default: Run, override: str) -> None:
+    """Where and how a run is carried out decides nothing of its result."""
+    (run,) = expand([override]).runs
+    assert run_id(run, "") == run_id(default, "")
+
+
+@pytest.mark.parametrize(("key", "value"), [("root", "/elsewhere"), ("download", True)])
+def test_where_the_data_lie_is_no_part_of_the_identity(key: str, value: Any) -> None:
+    """Only their content is."""
+    (run,) = expand(["data=mnist"]).runs
+    assert run_id(component(run, "data", **{key: value}), "c") == run_id(run, "c")
+    assert run_id(run, "d") != run_id(run, "c")
+
+
+def test_the_order_of_keys_is_no_part_of_the_identity(default: Run) -> None:
+    """A YAML may be sorted."""
+    backwards = {key: default.model.args[key] for key in reversed(list(default.model.args))}
+    assert run_id(replace(default, model=Component("mlp", backwards)), "") == run_id(default, "")
+
+
+CHANGES: Mapping[str, Any] = {
+    "batch_size": 64,
+    "norm_batch_size": 16,
+    "lr": 0.2,
+    "seed": 1,
+    "epochs": 11,
+    "steps": 5,
+    "eval_every": 7,
+    "target_accuracy": 0.5,
+}
+
+
+def test_every_field_enters_the_identity(default: Run) -> None:
+    """Each change of a value gives an identity of its own; a new field of Run has to be added here."""
+    changed = [replace(default, **{key: value}) for key, value in CHANGES.items()]
+    groups = ("model", "norm", "data", "optimizer", "schedule")
+    changed += [component(default, group, other=1) for group in groups]
+    changed += [replace(default, **{group: replace(getattr(default, group), name="other")}) for group in groups]
+    assert set(default.__slots__) == {*CHANGES, *groups}
+    assert len({run_id(run, "") for run in [default, *changed]}) == len(changed) + 1
+
+
+def test_every_argument_enters_the_identity(default: Run) -> None:
+    """None of a group's arguments is left out, but for the place of the data."""
+    runs = [
+        component(default, group, **{key: "other"})
+        for group in ("model", "norm", "data", "optimizer", "schedule")
+        for key in getattr(default, group).args
+    ]
+    assert len({run_id(run, "") for run in [default, *runs]}) == len(runs) + 1
+
+
+def test_a_later_key_enters_only_off_its_default(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old identities stay as keys are added."""
+    monkeypatch.setattr(plan, "_LATER_KEYS", {"model.skip": 0, "target_accuracy": None})
+    assert run_id(component(default, "model", skip=0), GOLDEN_CONTENT) != GOLDEN  # target_accuracy left as well
+    monkeypatch.setattr(plan, "_LATER_KEYS", {"model.skip": 0})
+    assert run_id(component(default, "model", skip=0), GOLDEN_CONTENT) == GOLDEN
+    assert run_id(component(default, "model", skip=1), GOLDEN_CONTENT) != GOLDEN
+
+
+def test_the_science_is_schema_values_and_content(default: Run) -> None:
+    """The canonical form is the config as the user knows it."""
+    found = science(default, "c")
+    assert list(found) == ["schema", *default.__slots__]
+    assert found["schema"] == 1
+    assert found["data"] == {"name": "digits", **default.data.args, "content": "c"}
+
+
+@pytest.fixture
+def own_norm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the source of a user's norm that can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "own_norm_of_plan.py"
+    path.write_text("class Norm: ...\n")
+    return path
+
+
+def test_the_source_of_a_users_part_enters_the_identity(default: Run, own_norm: Path) -> None:
+    """An edited norm is another norm; what else lies about is not."""
+    run = replace(default, norm=Component("mine", {}, f"{own_norm.stem}.Norm"))
+    before = run_id(run, "")
+    (own_norm.parent / "other.py").write_text("x = 1\n")
+    assert run_id(run, "") == before
+    own_norm.write_text("class Norm:\n    gain = 2\n")
+    assert run_id(run, "") != before
+
+
+def test_normbenchs_own_source_does_not(default: Run) -> None:
+    """A new version of normbench would change every identity."""
+    run = replace(default, norm=Component("mine", {}, "normbench.norms.layer.LayerNorm"))
+    norm = science(run, "")["norm"]
+    assert norm == {"name": "mine", "_target_": "normbench.norms.layer.LayerNorm"}
+
+
+def test_a_source_is_found_for_what_is_nested_in_it(own_norm: Path) -> None:
+    """The path may go on within the module."""
+    assert source_hash(f"{own_norm.stem}.Norm.make") == source_hash(f"{own_norm.stem}.Norm")
+
+
+@pytest.mark.parametrize("target", ["no_such_module.Norm", "Norm", "sys.path"])
+def test_a_target_without_a_source(target: str) -> None:
+    """What has no source file has no identity."""
+    with pytest.raises(ConfigError, match=f"^_target_={target}: no module of that name"):
+        source_hash(target)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("nan")]], ids=["nan", "inf", "nested nan"])
+def test_an_argument_that_is_not_finite(default: Run, value: Any) -> None:
+    """JSON has no nan: it is an error of the config, not a traceback."""
+    with pytest.raises(ConfigError, match="nan or inf, expected finite numbers"):
+        run_id(component(default, "norm", gain=value), "")
+
+
+def planned(
+    *runs: Run, multirun: bool = True, impossible: tuple[int, ...] = (), threads: int | None = None, cost: float = 1.0
+) -> Plan:
+    """Plan runs; those with a seed in `impossible` cannot be."""
+
+    def check(run: Run) -> Checked:
+        if run.seed in impossible:
+            raise ImpossibleRunError(f"seed {run.seed} cannot be")
+        return Checked(replace(run, norm_batch_size=None), multiply_adds=cost, notes=("noted",))
+
+    return make_plan(runs, content=lambda data: "c", check=check, multirun=multirun, threads=threads, cores=6)
+
+
+def seeds(run: Run, *numbers: int) -> list[Run]:
+    return [replace(run, seed=seed) for seed in numbers]
+
+
+def test_a_plan_keeps_the_order_of_its_runs(default: Run) -> None:
+    """Packs start in the order of the axes."""
+    made = planned(*seeds(default, 3, 1, 2))
+    assert [run.seed for run in made.runs.values()] == [3, 1, 2]
+    assert [pack.runs for pack in made.packs] == [(identity,) for identity in made.runs]
+    assert made.contents == dict.fromkeys(made.runs, "c")
+
+
+def test_equal_runs_are_one(default: Run) -> None:
+    """Runs that a check finds equal are trained once, and a note is given once."""
+    made = planned(default, replace(default, norm_batch_size=8), default)
+    assert len(made.runs) == len(made.packs) == 1
+    assert made.notes == ("noted",)
+    assert list(made.runs) == [run_id(default, "c")]
+
+
+def test_an_impossible_cell_is_skipped_with_its_reason(default: Run) -> None:
+    """A sweep goes on without it."""
+    made = planned(*seeds(default, 0, 1, 2), impossible=(1,))
+    assert [run.seed for run in made.runs.values()] == [0, 2]
+    assert [(run.seed, reason) for run, reason in made.skipped] == [(1, "seed 1 cannot be")]
+
+
+def test_an_impossible_run_alone_is_an_error(default: Run) -> None:
+    """Nothing is left to do."""
+    with pytest.raises(ImpossibleRunError, match="seed 0 cannot be"):
+        planned(default, multirun=False, impossible=(0,))
+
+
+def test_a_sweep_of_nothing_but_impossible_cells_is_an_error(default: Run) -> None:
+    """The first reason is given."""
+    with pytest.raises(ConfigError, match=r"^no run of this sweep is possible\. The first: seed 0 cannot be$"):
+        planned(*seeds(default, 0, 1), impossible=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("threads", "cost", "expected", "reason"),
+    [
+        (None, 1.0, 1, "one thread for a small model"),
+        (None, 1e9, 6, "all 6 cores for a large model"),
+        (2, 1.0, 2, "engine.threads=2"),
+        (2, 1e9, 2, "engine.threads=2"),
+    ],
+    ids=["small", "large", "asked for", "asked for, large"],
+)
+def test_the_number_of_threads_has_a_reason(
+    default: Run, threads: int | None, cost: float, expected: int, reason: str
+) -> None:
+    """What the user asked for wins; else a large model gets all cores."""
+    (pack,) = planned(default, threads=threads, cost=cost).packs
+    assert (pack.mode, pack.threads) == ("solo", expected)
+    assert reason in pack.reason
