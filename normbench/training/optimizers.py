@@ -228,8 +228,9 @@ def clip(grads: Sequence[Tensor], max_norm: float, *, stacked: bool = False) -> 
         max_norm: Largest norm.
         stacked: Whether each run is to be scaled by its own norm.
     """
-    lead = 1 if stacked else 0
-    norms = [torch.linalg.vector_norm(grad.flatten(lead) if grad.dim() > lead else grad, dim=-1) for grad in grads]
+    norms = [
+        torch.linalg.vector_norm(grad.reshape(len(grad), -1) if stacked else grad.reshape(-1), dim=-1) for grad in grads
+    ]
     norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
     return [grad * beside(scale, grad) for grad in grads]

@@ -100,7 +100,7 @@ def test_every_rule_is_compared_with_torch() -> None:
 def test_stacked_runs_take_the_steps_that_each_takes_alone(name: str, args: dict[str, Value]) -> None:
     """Rate, decay and momentum are each run's own, and each is clipped by its own norm."""
     specs = [
-        Component(name, {**args, "clip_norm": 0.8, **{key: share * run for key, share in OWN.items() if key in args}})
+        Component(name, {**args, "clip_norm": 0.8, **{key: share * (run + 1) for key, share in OWN.items() if key in args}})
         for run in range(3)
     ]
     rates = torch.tensor([0.3, 0.1, 0.01], dtype=torch.float64)
