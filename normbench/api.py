@@ -1,30 +1,28 @@
 """What a command does, from overrides to tables: used by the command line and from Python."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
 from normbench.engine.local import Progress, execute
 from normbench.engine.observers import run_observers
-from normbench.engine.prepare import Work, freeze, pending, prepare
-from normbench.plan import Plan
+from normbench.engine.prepare import Work, freeze, packs_of, pending, prepare
+from normbench.errors import StudyError
+from normbench.plan import Pack, Plan
+from normbench.record.lock import Say
 from normbench.record.store import Study
-from normbench.record.tables import merge
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Watcher(Progress, Protocol):
-    """Shows what goes on: told of each run that ends, and looking into one that trains."""
-
-    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
-        """Return who should look on as a run trains."""
 
 
 class Silent:
@@ -36,6 +34,12 @@ class Silent:
 
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
         """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def tick(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Session:
         new: run_ids that this command is the first to plan.
         force: Whether finished runs are trained again.
         command: The overrides as typed.
+        state: Of the study when this was found.
     """
 
     sweep: Sweep
@@ -59,13 +64,35 @@ class Session:
     new: list[str]
     force: bool
     command: tuple[str, ...]
+    state: str
 
     @property
     def to_train(self) -> int:
         """Number of runs of the plan that will be trained."""
         return len(self.new) + sum(len(work.runs) for work in self.unfinished)
 
-    def execute(self, watcher: Watcher) -> None:
+    @contextmanager
+    def alone(self, say: Say) -> Iterator["Session"]:
+        """Keep other commands from the study, and yield this one with what is still to do by then.
+
+        The study's folder must exist: `Study.create`.
+
+        Args:
+            say: Is told once who works on the study, where that has to be waited for.
+        """
+        with self.study.held(say):
+            if self.study.state() == self.state:
+                yield self
+            else:
+                unfinished, new = pending(self.plan, self.study, force=self.force)
+                yield replace(self, unfinished=unfinished, new=new)
+
+    @property
+    def packs(self) -> list[Pack]:
+        """The packs that will be trained, those of earlier commands first."""
+        return [*(work.pack for work in self.unfinished), *packs_of(self.plan, self.new, self.sweep.settings)]
+
+    def execute(self, watcher: Progress) -> None:
         """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
 
         The study's folder must exist: `Study.create`.
@@ -75,16 +102,10 @@ class Session:
             KeyboardInterrupt: If the user stops it; what was finished is kept and merged.
         """
         settings = self.sweep.settings
-        fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
-
-        def observers(run_id: str, run: Run) -> Sequence[Observer]:
-            own = run_observers(run_id, run, self.study, settings.log, single=not self.sweep.multirun)
-            return [*own, *watcher.observers(run_id, run)]
-
-        try:
+        observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
+        with self.study.held(), _tables_after(self.study):
+            fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
             execute([*self.unfinished, *fresh], self.study, settings, observers=observers, progress=watcher)
-        finally:
-            write_tables(self.study)
 
     def rows(self) -> "pd.DataFrame":
         """Return the rows of runs.csv that belong to this plan."""
@@ -119,18 +140,26 @@ def open_session(
     sweep = sweep or expand(command, multirun=multirun, config_dir=config_dir)
     plan = prepare(sweep.runs, sweep.settings, multirun=sweep.multirun)
     study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
+    state = study.state()
     unfinished, new = pending(plan, study, force=force)
-    return Session(sweep, plan, study, unfinished, new, force, command)
+    return Session(sweep, plan, study, unfinished, new, force, command, state)
 
 
-def write_tables(study: Study) -> None:
-    """Write runs.csv, curves.csv, provenance.csv and summary.csv of a study from its shards."""
-    if not merge(study):
-        return
-    from normbench.analysis.study import load_runs
-    from normbench.analysis.summary import write_summary
-
-    write_summary(load_runs(study.folder), study.folder / "summary.csv")
+@contextmanager
+def _tables_after(study: Study) -> Iterator[None]:
+    """Bring the tables up to date, however the training ends."""
+    try:
+        yield
+    except StudyError:
+        # Where a record could not be written, most tables cannot either: the first reason is the one to tell.
+        with suppress(StudyError):
+            write_tables(study)
+        raise
+    except BaseException:
+        write_tables(study)
+        raise
+    if not is_current(study):
+        write_tables(study)
 
 
 def train(
@@ -162,7 +191,8 @@ def train(
     folder = None if config_dir is None else Path(config_dir)
     session = open_session([*overrides, *settings], multirun=True, config_dir=folder, force=force)
     session.study.create()
-    session.execute(Silent())
+    with session.alone(partial(warnings.warn, stacklevel=2)) as ready:
+        ready.execute(Silent())
     return session.rows()
 
 

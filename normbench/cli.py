@@ -62,15 +62,15 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
     from normbench.closing import print_outcome, print_plan_notes
-    from normbench.terminal import SweepView
+    from normbench.terminal import SweepView, say
 
     session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
     session.study.create()
-    print_plan_notes(session)
-
-    with SweepView(session.to_train) as view:
+    with session.alone(say) as ready:
+        print_plan_notes(ready)
         try:
-            session.execute(view)
+            with SweepView(ready.to_train) as view:
+                ready.execute(view)
         except NormbenchError as error:
             return _complain(error, code=1)
     return print_outcome(session, width=_width(), color=sys.stdout.isatty())
@@ -100,17 +100,40 @@ def aggregate(
     studies: tuple[str, ...], by: str | None, metric: str, best: str | None, form: str, results_dir: Path
 ) -> int:
     """Print a results table of the studies named (a folder or a name under --results-dir), or of all."""
+    from normbench.analysis.refresh import refresh
     from normbench.analysis.render import render
     from normbench.analysis.study import find_studies, load_runs
     from normbench.analysis.table import aggregate as tabulate
 
-    runs = load_runs(*find_studies(studies, results_dir))
+    folders = find_studies(studies, results_dir)
+    for note in filter(None, map(refresh, folders)):
+        click.echo(note, err=True)
+    runs = load_runs(*folders)
     table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best)
     click.echo(render(table, form, width=_width(), color=sys.stdout.isatty()), nl=False)
     if form != "table":
         for note in table.notes:
             click.echo(note, err=True)
     return 0
+
+
+@cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")
+@click.argument("run_id")
+@click.option("--study", help="Its study: a folder, or a name under --results-dir; all are searched when left out.")
+@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--trust", is_flag=True, help="Run the code that the record names by _target_.")
+def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int:
+    """Train a recorded run again, in its mode and pack, and compare bit for bit; writes nothing.
+
+    RUN_ID may be cut short where that names one run only.
+    """
+    from normbench.rerun import describe, find_run
+    from normbench.rerun import rerun as train_again
+
+    comparison = train_again(find_run(run_id, study, results_dir), trust=trust)
+    for text in describe(comparison):
+        click.echo(text)
+    return 1 if comparison.cells else 0
 
 
 @cli.command(epilog="Example: normbench doctor --data-root ~/data")

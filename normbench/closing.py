@@ -38,10 +38,9 @@ def print_plan(session: Session) -> None:
     print(f"runs      {total}: {total - session.to_train} done already, {session.to_train} to train")
     for text in _skipped(session):
         print(text)
-    packs = [*(work.pack for work in session.unfinished)]
-    new = set(session.new)
-    packs += [pack for pack in session.plan.packs if new & set(pack.runs)]
-    for (size, mode, reason), count in Counter((len(pack.runs), pack.mode, pack.reason) for pack in packs).items():
+    for (size, mode, reason), count in Counter(
+        (len(pack.runs), pack.mode, pack.reason) for pack in session.packs
+    ).items():
         print(f"packs     {count} of {size} run{'s' if size > 1 else ''}, {mode}: {reason}")
     for note in (*session.sweep.notes, *session.plan.notes):
         print(f"note      {note}")

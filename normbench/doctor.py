@@ -2,17 +2,14 @@
 
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from normbench.data.torchvision_sets import FILES
-from normbench.engine.device import device_name, find_device
+from normbench.engine.device import device_name, find_compiler, find_device
 from normbench.record.provenance import commit, versions
-
-_PYTORCH_COMPILERS = ("c++", "g++", "clang++")
 
 
 def findings(data_root: Path) -> Iterator[tuple[str, str]]:
@@ -30,7 +27,7 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
     device = find_device("auto")
     yield "device", f"{device} ({device_name(device)})"
     yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors"
-    compiler = next((found for found in map(shutil.which, _PYTORCH_COMPILERS) if found), None)
+    compiler = find_compiler()
     yield "compiler", compiler or "none: torch.compile is not used on the CPU, everything works, only slower"
     yield "data", "digits and synthetic need no files"
     for name, files in FILES.items():

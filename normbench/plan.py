@@ -1,4 +1,4 @@
-"""Runs become a frozen plan: identities, skipped cells with their reasons, packs with their mode."""
+"""Runs become a frozen plan: identities, and skipped cells with their reasons."""
 
 import hashlib
 import importlib.util
@@ -16,9 +16,7 @@ SCHEMA = 1
 _LATER_KEYS: Mapping[str, Value] = {}
 """Dotted keys that came after schema 1, with their defaults: they enter an id only where they are off them."""
 
-_NOT_SCIENCE = {"data": ("root", "download")}
-_LARGE_STEP = 2e8
-"""Multiply-adds of a step's forward pass from which all cores beat one."""
+NOT_SCIENCE = {"data": ("root", "download")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +25,17 @@ class Pack:
 
     Attributes:
         runs: Their run_ids.
-        mode: `solo`.
+        mode: `solo`, `stacked` or `compiled`.
         threads: Threads of the worker.
         reason: Why this mode and this number of threads.
+        structure: Name of what its runs have in common; workers that have compiled for it may do so no more.
     """
 
     runs: tuple[str, ...]
     mode: str
     threads: int
     reason: str
+    structure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,16 @@ class Plan:
 
     Attributes:
         runs: Runs by run_id, in the order of the axes; equal ones merged.
+        checked: What is known of each, by run_id.
         contents: The content hash of each run's data, by run_id.
         skipped: Impossible runs with the reason.
-        packs: The runs in packs, in the order they start.
         notes: What the user should be told, each once.
     """
 
     runs: Mapping[str, Run]
+    checked: Mapping[str, Checked]
     contents: Mapping[str, str]
     skipped: tuple[tuple[Run, str], ...]
-    packs: tuple[Pack, ...]
     notes: tuple[str, ...]
 
 
@@ -63,8 +63,6 @@ def make_plan(
     content: Callable[[Component], str],
     check: Callable[[Run], Checked],
     multirun: bool,
-    threads: int | None,
-    cores: int,
 ) -> Plan:
     """Freeze runs into a plan.
 
@@ -73,8 +71,6 @@ def make_plan(
         content: Returns the content hash of a data set.
         check: Tries a run's model once.
         multirun: Whether an impossible run is skipped with its reason; otherwise it is an error.
-        threads: Threads that the user asked for; None chooses by the size of the model.
-        cores: Cores of this machine.
 
     Returns:
         The plan.
@@ -85,7 +81,7 @@ def make_plan(
     """
     planned: dict[str, Run] = {}
     contents: dict[str, str] = {}
-    packs: list[Pack] = []
+    known: dict[str, Checked] = {}
     skipped: list[tuple[Run, str]] = []
     notes: dict[str, None] = {}
     for asked in runs:
@@ -100,11 +96,10 @@ def make_plan(
         identity = run_id(run, data_content)
         notes.update(dict.fromkeys(checked.notes))
         if identity not in planned:
-            planned[identity], contents[identity] = run, data_content
-            packs.append(_solo(identity, checked.multiply_adds, threads, cores))
+            planned[identity], contents[identity], known[identity] = run, data_content, checked
     if not planned:
         raise ConfigError(f"no run of this sweep is possible. The first: {skipped[0][1] if skipped else 'none given'}")
-    return Plan(planned, contents, tuple(skipped), tuple(packs), tuple(notes))
+    return Plan(planned, known, contents, tuple(skipped), tuple(notes))
 
 
 def run_id(run: Run, content: str) -> str:
@@ -130,7 +125,7 @@ def science(run: Run, content: str) -> dict[str, Value]:
     for group, value in values.items():
         if not isinstance(value, dict):
             continue
-        for key in _NOT_SCIENCE.get(group, ()):
+        for key in NOT_SCIENCE.get(group, ()):
             value.pop(key, None)
         for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
             del value[key]
@@ -161,11 +156,3 @@ def source_hash(target: str) -> str:
         if found is not None and found.origin is not None and Path(found.origin).is_file():
             return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
     raise ConfigError(f"_target_={target}: no module of that name can be imported from here.")
-
-
-def _solo(identity: str, multiply_adds: float, threads: int | None, cores: int) -> Pack:
-    if threads is not None:
-        return Pack((identity,), "solo", threads, f"engine.mode=solo, engine.threads={threads}")
-    if multiply_adds >= _LARGE_STEP:
-        return Pack((identity,), "solo", cores, f"engine.mode=solo, all {cores} cores for a large model")
-    return Pack((identity,), "solo", 1, "engine.mode=solo, one thread for a small model")

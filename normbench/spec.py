@@ -28,6 +28,13 @@ class Component:
             own["_target_"] = self.target
         return {**own, **self.args}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Value]) -> "Component":
+        """Return the component that `as_dict` wrote."""
+        name, target = values["name"], values.get("_target_")
+        assert isinstance(name, str) and (target is None or isinstance(target, str)), values
+        return cls(name, {key: value for key, value in values.items() if key not in ("name", "_target_")}, target)
+
     def number(self, key: str) -> float:
         """Return an argument that the config has checked to be a number."""
         value = self.args[key]
@@ -69,6 +76,14 @@ class Run:
     eval_every: int | None
     target_accuracy: float | None
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Run":
+        """Return the run that `as_dict` wrote, such as a config in plan.jsonl."""
+        own: dict[str, Any] = {
+            key: Component.from_dict(part) if isinstance(part, dict) else part for key, part in values.items()
+        }
+        return cls(**own)
+
     def as_dict(self) -> dict[str, Value]:
         """Return the run as nested plain values, in the order of the fields."""
         values = ((name, getattr(self, name)) for name in self.__slots__)
@@ -82,12 +97,20 @@ class Checked:
     Attributes:
         run: The run, without settings that do nothing for it.
         multiply_adds: Of the forward pass of one batch.
+        num_params: Trainable numbers of the model.
         notes: What the user should be told.
+        steps: Optimizer steps of the run.
+        structure: What runs must share to be trained together; None where that is not known.
+        alone: Why the run cannot be trained together with others; empty where it can.
     """
 
     run: Run
     multiply_adds: float
+    num_params: int = 0
     notes: tuple[str, ...] = ()
+    steps: int = 0
+    structure: str | None = None
+    alone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +118,16 @@ class Engine:
     """How runs are carried out; decides no result beyond rounding.
 
     Attributes:
-        mode: How runs are trained; `solo` is one after another.
+        mode: `auto`, or how runs are trained: `solo`, `stacked` or `compiled`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         threads: Threads of one worker; None chooses from the size of the model.
+        workers: Processes; None takes as many as there are cores, or GPUs.
     """
 
     mode: str
     device: str
     threads: int | None
+    workers: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 
 from normbench.spec import Run
@@ -16,6 +16,11 @@ from normbench.training.solo import Observer
 
 _PLAIN_SECONDS = 10.0
 """Seconds between plain progress lines of a sweep."""
+
+_LIVE_SECONDS = 0.2
+"""Seconds between changes of the live progress line."""
+
+_WIDEST_BAR = 20
 
 _MOST_EVALUATIONS = 20
 """Most lines that a single run prints of its curve."""
@@ -53,37 +58,34 @@ class RunView:
 
 
 class SweepView:
-    """Counts the runs of a session; a context manager that owns the terminal's last line."""
+    """Counts the runs of a session; a context manager that owns the terminal's last line.
+
+    It is redrawn when the engine says so and not by a thread of its own: workers are forked from this process.
+    """
 
     def __init__(self, total: int) -> None:
         """Prepare to count `total` runs."""
         self._total = total
         self._counts = {"finished": 0, "diverged": 0, "failed": 0}
         self._start = self._said = monotonic()
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._live = console.is_terminal and total > 1
+        self._console = Console(stderr=True)
+        self._bar = BarColumn(bar_width=_WIDEST_BAR)
+        text = TextColumn("{task.description}", markup=False)
+        self._live = Progress(self._bar, text, console=self._console, auto_refresh=False)
+        self._is_live = self._console.is_terminal and total > 1
 
     def __enter__(self) -> "SweepView":
-        if self._live:
-            self._task = self._bar.add_task("runs", total=self._total, detail="")
-            self._bar.start()
+        if self._is_live:
+            self._task = self._live.add_task(self._line(), total=self._total)
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            self._bar.stop()
+        if self._is_live:
+            self._draw()
+            self._live.stop()
 
     def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
         """Look into a run where it is the only one."""
@@ -92,22 +94,49 @@ class SweepView:
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
         """Count a run."""
         self._counts[outcome.status] += 1
-        if self._live:
-            self._bar.update(self._task, advance=1, detail=self._detail())
+        if self._is_live:
+            self.tick()
         elif self._total > 1 and (monotonic() - self._said > _PLAIN_SECONDS or self._done == self._total):
             self._said = monotonic()
-            seconds = self._said - self._start
-            left = seconds / self._done * (self._total - self._done)
-            say(f"{self._done}/{self._total} runs{self._detail()}, {seconds:.0f} s, about {left:.0f} s left")
+            say(self._line())
+
+    def note(self, text: str) -> None:
+        """Print a line above the last one."""
+        if self._is_live:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            say(text)
+
+    def tick(self) -> None:
+        """Draw the last line again, now and then."""
+        if self._is_live and monotonic() - self._said > _LIVE_SECONDS:
+            self._said = monotonic()
+            self._draw()
 
     @property
     def _done(self) -> int:
         return sum(self._counts.values())
 
-    def _detail(self) -> str:
-        odd = [f"{count} {status}" for status, count in self._counts.items() if count and status != "finished"]
-        rate = self._done / max(monotonic() - self._start, 1e-9)
-        return "".join(f", {part}" for part in (*odd, f"{rate:.1f} runs/s"))
+    def _draw(self) -> None:
+        text = self._line()
+        self._bar.bar_width = max(1, min(_WIDEST_BAR, self._console.width - len(text) - 2))
+        self._live.update(self._task, completed=self._done, description=text, refresh=True)
+
+    def _line(self) -> str:
+        parts = [f"{self._done}/{self._total} runs"]
+        parts += [f"{count} {status}" for status, count in self._counts.items() if count and status != "finished"]
+        seconds = monotonic() - self._start
+        if self._done:
+            left = seconds / self._done * (self._total - self._done)
+            parts += [f"{self._done / max(seconds, 1e-9):.1f} runs/s", f"{_clock(seconds)}, {_clock(left)} left"]
+        return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    """Return a duration such as ``1:02:03`` or ``0:07``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def say(text: str) -> None:

@@ -23,8 +23,9 @@ LAYERS = {
     "training": "errors randomness spec norms models data",
     "config": "errors spec",
     "plan": "errors spec config",
+    "packing": "errors spec plan",
     "record": "errors spec plan",
-    "engine": "errors randomness spec data training plan record",
+    "engine": "errors randomness spec data training plan packing record",
     "analysis": "errors record",
     "claims": "errors record analysis",
     "report": "errors record analysis claims",
@@ -35,9 +36,10 @@ FACES = {
     "terminal": "spec training",
     "doctor": "data engine record",
     "api": EVERYTHING,
+    "rerun": EVERYTHING,
     "closing": "spec analysis terminal api",
     "__init__": f"{EVERYTHING} api",
-    "cli": f"{EVERYTHING} api closing doctor terminal",
+    "cli": f"{EVERYTHING} api closing doctor rerun terminal",
     "__main__": "cli",
 }
 MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.items()}
@@ -47,7 +49,7 @@ LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
     "click": "cli",
-    "torch": "randomness norms models data training record engine terminal doctor",
+    "torch": "randomness norms models data training record engine terminal doctor rerun",
     "torchvision": "models data doctor",
 }
 

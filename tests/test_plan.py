@@ -159,17 +159,15 @@ def test_an_argument_that_is_not_finite(default: Run, value: Any) -> None:
         run_id(component(default, "norm", gain=value), "")
 
 
-def planned(
-    *runs: Run, multirun: bool = True, impossible: tuple[int, ...] = (), threads: int | None = None, cost: float = 1.0
-) -> Plan:
+def planned(*runs: Run, multirun: bool = True, impossible: tuple[int, ...] = ()) -> Plan:
     """Plan runs; those with a seed in `impossible` cannot be."""
 
     def check(run: Run) -> Checked:
         if run.seed in impossible:
             raise ImpossibleRunError(f"seed {run.seed} cannot be")
-        return Checked(replace(run, norm_batch_size=None), multiply_adds=cost, notes=("noted",))
+        return Checked(replace(run, norm_batch_size=None), multiply_adds=1.0, notes=("noted",))
 
-    return make_plan(runs, content=lambda data: "c", check=check, multirun=multirun, threads=threads, cores=6)
+    return make_plan(runs, content=lambda data: "c", check=check, multirun=multirun)
 
 
 def seeds(run: Run, *numbers: int) -> list[Run]:
@@ -177,17 +175,16 @@ def seeds(run: Run, *numbers: int) -> list[Run]:
 
 
 def test_a_plan_keeps_the_order_of_its_runs(default: Run) -> None:
-    """Packs start in the order of the axes."""
+    """Runs stand in the order of the axes."""
     made = planned(*seeds(default, 3, 1, 2))
     assert [run.seed for run in made.runs.values()] == [3, 1, 2]
-    assert [pack.runs for pack in made.packs] == [(identity,) for identity in made.runs]
     assert made.contents == dict.fromkeys(made.runs, "c")
 
 
 def test_equal_runs_are_one(default: Run) -> None:
     """Runs that a check finds equal are trained once, and a note is given once."""
     made = planned(default, replace(default, norm_batch_size=8), default)
-    assert len(made.runs) == len(made.packs) == 1
+    assert len(made.runs) == 1
     assert made.notes == ("noted",)
     assert list(made.runs) == [run_id(default, "c")]
 
@@ -209,22 +206,3 @@ def test_a_sweep_of_nothing_but_impossible_cells_is_an_error(default: Run) -> No
     """The first reason is given."""
     with pytest.raises(ConfigError, match=r"^no run of this sweep is possible\. The first: seed 0 cannot be$"):
         planned(*seeds(default, 0, 1), impossible=(0, 1))
-
-
-@pytest.mark.parametrize(
-    ("threads", "cost", "expected", "reason"),
-    [
-        (None, 1.0, 1, "one thread for a small model"),
-        (None, 1e9, 6, "all 6 cores for a large model"),
-        (2, 1.0, 2, "engine.threads=2"),
-        (2, 1e9, 2, "engine.threads=2"),
-    ],
-    ids=["small", "large", "asked for", "asked for, large"],
-)
-def test_the_number_of_threads_has_a_reason(
-    default: Run, threads: int | None, cost: float, expected: int, reason: str
-) -> None:
-    """What the user asked for wins; else a large model gets all cores."""
-    (pack,) = planned(default, threads=threads, cost=cost).packs
-    assert (pack.mode, pack.threads) == ("solo", expected)
-    assert reason in pack.reason

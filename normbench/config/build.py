@@ -53,7 +53,7 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    engine = _section("engine", values, ("mode", "device", "threads"))
+    engine = _section("engine", values, ("mode", "device", "threads", "workers"))
     log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():

@@ -2,7 +2,10 @@
 
 import os
 import resource
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -57,3 +60,41 @@ def peak_memory_mb(device: torch.device) -> float:
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def find_compiler() -> str | None:
+    """Return the path of a C++ compiler, which torch.compile needs on the CPU; None where there is none."""
+    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def worker_devices(device: torch.device, workers: int | None, *, packs: int, threads: int) -> list[torch.device]:
+    """Return where each worker trains; fewer than two need no process of their own.
+
+    Args:
+        device: The device that the user chose.
+        workers: Processes asked for; None takes one a core, or one a GPU where no single one was chosen.
+        packs: Packs to train: more workers would have nothing to do.
+        threads: Most threads that a pack takes.
+    """
+    places = [device]
+    if device.type == "cuda" and device.index is None:
+        places = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if workers is None:
+        workers = cores() // threads if device.type == "cpu" else len(places)
+    return [places[place % len(places)] for place in range(min(workers, packs))]
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Leave the process with the threads that it had: from Python, the caller's work and the next plan go on in it."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,42 +1,56 @@
-"""Packs trained on this machine, in this process, one after another; each leaves a shard."""
+"""Packs trained on this machine, in this process or in workers; each leaves a shard."""
 
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from time import perf_counter
+import os
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Protocol
 
 import torch
 
-from normbench.engine.device import device_name, find_device, make_deterministic, peak_memory_mb
+from normbench.engine.attempt import Observers, Trained, attempt, given_up
+from normbench.engine.device import device_name, find_device, make_deterministic, threads_restored, worker_devices
+from normbench.engine.interrupt import Interrupts, interrupts
+from normbench.engine.pool import Pool, Report, can_fork_with_threads
 from normbench.engine.prepare import Work, load_data
-from normbench.engine.rows import provenance_line, record
-from normbench.record.store import Record, Study
+from normbench.engine.schedule import Schedule, Task
+from normbench.engine.worker import Duty
+from normbench.errors import StudyError
+from normbench.record.provenance import commit, machine, versions
+from normbench.record.store import Study
 from normbench.spec import Run, Settings
 from normbench.training.outcome import Outcome
-from normbench.training.solo import Observer, train
+from normbench.training.solo import Observer
 
-Observers = Callable[[str, Run], Sequence[Observer]]
+_TICK = 0.2
+"""Seconds between looks at the clock while workers train."""
 
 
 class Progress(Protocol):
     """Is told what the engine does."""
 
+    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
+        """Return who should look on as a run trains in this process."""
+
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
         """See a run's outcome, its record already on disk."""
 
+    def note(self, text: str) -> None:
+        """See what the user should be told."""
+
+    def tick(self) -> None:
+        """See that time passes."""
+
 
 def execute(
-    work: Iterable[Work], study: Study, settings: Settings, *, observers: Observers, progress: Progress
+    work: Sequence[Work], study: Study, settings: Settings, *, observers: Observers, progress: Progress
 ) -> None:
-    """Train packs one after another and keep the records of each as soon as it ends.
+    """Train packs and keep the records of each as soon as it ends.
 
     Args:
         work: The packs.
         study: Where the records go.
-        settings: Device.
-        observers: Makes the observers of a run.
+        settings: Device, threads and workers.
+        observers: Makes the observers of a run, in whatever process it trains.
         progress: Is told of each run that ends.
 
     Raises:
@@ -44,47 +58,107 @@ def execute(
         KeyboardInterrupt: If the user asks to stop; finished packs are kept.
     """
     device = find_device(settings.engine.device)
+    threads = max((item.pack.threads for item in work), default=1)
+    devices = worker_devices(device, settings.engine.workers, packs=len(work), threads=threads)
+    with interrupts() as asked, threads_restored():
+        if len(devices) < 2:
+            _train_here(work, study, device, observers, progress, asked)
+            return
+        method = _start_method(device, threads)
+        if method == "fork":
+            torch.set_num_threads(1)
+            _load_ahead(work, device)
+        duty = Duty(work, study.folder, observers, os.getpid())
+        with Pool(duty, devices, method) as pool:
+            _train_in(pool, work, study, progress, asked)
+
+
+def _train_here(
+    work: Sequence[Work],
+    study: Study,
+    device: torch.device,
+    observers: Observers,
+    progress: Progress,
+    asked: Interrupts,
+) -> None:
     make_deterministic(device)
-    with _threads_restored():
-        for item in work:
-            torch.set_num_threads(item.pack.threads)
-            for run_id, run in item.runs.items():
-                outcome, row = _train(run_id, run, item, device, observers)
-                study.write_shard(item.block, item.index, [row])
-                progress.run_ended(run_id, run, outcome)
+
+    def all_observers(run_id: str, run: Run) -> Sequence[Observer]:
+        return [*observers(run_id, run), *progress.observers(run_id, run)]
+
+    for item in work:
+        asked.check()
+        done = attempt(item, device, all_observers)
+        _keep(item, done.trained, study)
+        _tell(item, done.trained, done.notes, progress)
+    asked.check()
 
 
-@contextmanager
-def _threads_restored() -> Iterator[None]:
-    """Leave the process with the threads that it had: from Python, the caller's work and the next plan go on in it."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress, asked: Interrupts) -> None:
+    schedule = Schedule(work)
+    while True:
+        for worker in [worker for worker in pool.workers if worker.task is None]:
+            others = {other.structure for other in pool.workers if other is not worker}
+            if task := schedule.take(worker.structure, others, new=not asked.asked):
+                pool.give(worker, task)
+        if not any(worker.task for worker in pool.workers):
+            asked.check()
+            return
+        for worker, task, report in pool.reports(_TICK):
+            _take_in(report, task, worker.device, schedule, work[task.place], study, progress)
+        progress.tick()
 
 
-def _train(run_id: str, run: Run, item: Work, device: torch.device, observers: Observers) -> tuple[Outcome, Record]:
-    started, clock = datetime.now(UTC), perf_counter()
-    outcome = _attempt(run_id, run, device, observers)
-    origin = provenance_line(
-        run_id,
-        item,
-        device=str(device),
-        device_name=device_name(device),
-        started=started.isoformat(timespec="milliseconds"),
-        wall_time_s=round(perf_counter() - clock, 3),
-        peak_memory_mb=peak_memory_mb(device),
-        norm_layers=outcome.norm_layers,
-    )
-    return outcome, record(run_id, outcome, origin)
+def _take_in(
+    report: Report,
+    task: Task,
+    device: torch.device,
+    schedule: Schedule,
+    item: Work,
+    study: Study,
+    progress: Progress,
+) -> None:
+    """Tell of a task that has ended, or see to it that what a dead worker left is tried again, once."""
+    if isinstance(report, StudyError):
+        raise report
+    if isinstance(report, str) and task.run_id is None:
+        progress.note(f"{report}; trying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ' again'}")
+        schedule.split(task.place)
+        return
+    if task.run_id is None:
+        assert not isinstance(report, str)
+        _tell(item, report.trained, report.notes, progress)
+        return
+    (one,) = (given_up(item, task.run_id, device, report),) if isinstance(report, str) else report.trained
+    if whole := schedule.gather(task.place, one):
+        _keep(item, whole, study)
+        _tell(item, whole, (), progress)
 
 
-def _attempt(run_id: str, run: Run, device: torch.device, observers: Observers) -> Outcome:
-    """Train a run; whatever it raises becomes its outcome, so that the others go on."""
-    try:
-        return train(run, load_data(run.data), device=device, observers=observers(run_id, run))
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(str(error).split())
-        return Outcome(status="failed", error=f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})")
+def _keep(item: Work, trained: Sequence[Trained], study: Study) -> None:
+    study.write_shard(item.block, item.index, [one.record for one in trained])
+
+
+def _tell(item: Work, trained: Sequence[Trained], notes: Sequence[str], progress: Progress) -> None:
+    for text in notes:
+        progress.note(text)
+    for one in trained:
+        progress.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
+
+
+def _start_method(device: torch.device, threads: int) -> str:
+    """Return how workers come to be: forked with all that is loaded, spawned where forks are not safe."""
+    forks = os.uname().sysname == "Linux" and device.type == "cpu"
+    return "fork" if forks and (threads == 1 or can_fork_with_threads()) else "spawn"
+
+
+def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
+    """Load and ask once what every forked worker would load and ask again."""
+    for data in {id(run.data): run.data for item in work for run in item.runs.values()}.values():
+        load_data(data).batch(torch.zeros(1, dtype=torch.int64))
+    for answer in (versions, commit, machine):
+        answer()
+    device_name(device)
+    if any(item.pack.mode != "solo" for item in work):
+        # It takes seconds, which the workers would each spend.
+        import_module("torch._dynamo")

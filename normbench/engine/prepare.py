@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
 from normbench.data import Dataset, load
-from normbench.engine.device import find_device
+from normbench.engine.device import find_compiler, find_device, threads_restored
 from normbench.errors import ImpossibleRunError
-from normbench.plan import Pack, Plan, make_plan
+from normbench.packing import Machine, make_packs
+from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
 from normbench.spec import Checked, Component, Run, Settings
@@ -20,6 +21,7 @@ from normbench.training.build import dry_run, resolve_target
 from normbench.training.optimizers import check_optimizer
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import split_of
+from normbench.training.stacked import structure, why_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,34 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     Raises:
         NormbenchError: If data, a model or the device is not to be had; nothing has started.
     """
-    find_device(settings.engine.device)
-    return make_plan(
-        runs,
-        content=lambda data: load_data(data).content,
-        check=_Checker(),
-        multirun=multirun,
-        threads=settings.engine.threads,
-        cores=torch.get_num_threads(),
-    )
+    device = find_device(settings.engine.device)
+    with threads_restored():
+        if multirun and device.type == "cpu":
+            # Workers are forked later: what ran in several threads before a fork hangs in several threads after it.
+            torch.set_num_threads(1)
+        return make_plan(
+            runs,
+            content=lambda data: load_data(data).content,
+            check=_Checker(),
+            multirun=multirun,
+        )
+
+
+def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:
+    """Return the packs that runs of a plan are trained in, on this machine.
+
+    Args:
+        plan: The plan.
+        runs: The run_ids.
+        settings: What the user asked for.
+    """
+    alone = None
+    if settings.log.tensorboard == "run":
+        alone = "log.tensorboard=run looks into each run"
+    if settings.log.weights != "none":
+        alone = f"log.weights={settings.log.weights} keeps each run's weights"
+    machine = Machine(cores=torch.get_num_threads(), compiler=find_compiler() is not None)
+    return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
 
 
 def load_data(data: Component) -> Dataset:
@@ -122,8 +143,7 @@ def freeze(
     """
     if not new:
         return []
-    wanted = set(new)
-    packs = [pack for pack in plan.packs if wanted & set(pack.runs)]
+    packs = packs_of(plan, new, settings)
     block = study.append_block(
         header={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,18 +155,25 @@ def freeze(
             **commit(),
         },
         runs={run_id: {"content": plan.contents[run_id], "config": plan.runs[run_id].as_dict()} for run_id in new},
-        packs=[
-            {"runs": list(pack.runs), "mode": pack.mode, "threads": pack.threads, "reason": pack.reason}
-            for pack in packs
-        ],
+        packs=[{**asdict(pack), "runs": list(pack.runs)} for pack in packs],
     )
     return [_work(block, index, plan) for index in range(len(packs))]
 
 
 def _work(block: Block, index: int, plan: Plan) -> Work:
+    """Return a pack of a block, whole, also where the plan of now asks for some of its runs only."""
     values: Mapping[str, Any] = block.packs[index]
-    pack = Pack(tuple(values["runs"]), values["mode"], values["threads"], values["reason"])
-    return Work(block.number, index, pack, {run_id: plan.runs[run_id] for run_id in pack.runs})
+    pack = Pack(**{**values, "runs": tuple(values["runs"])})
+    here = next(plan.runs[run_id].data for run_id in pack.runs if run_id in plan.runs)
+    runs = {run_id: plan.runs.get(run_id) or _recorded(block, run_id, here) for run_id in pack.runs}
+    return Work(block.number, index, pack, runs)
+
+
+def _recorded(block: Block, run_id: str, here: Component) -> Run:
+    """Return a run as a block froze it, its data where they lie now."""
+    run = Run.from_dict(block.runs[run_id]["config"])
+    place = {key: here.args[key] for key in NOT_SCIENCE["data"] if key in here.args}
+    return replace(run, data=replace(run.data, args={**run.data.args, **place}))
 
 
 class _Checker:
@@ -173,4 +200,5 @@ def _check(run: Run) -> Checked:
     steps = budget(run, len(split_of(run, dataset).train)).total
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
-    return dry_run(run, dataset.input_shape, dataset.num_classes)
+    checked = dry_run(run, dataset.input_shape, dataset.num_classes)
+    return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))

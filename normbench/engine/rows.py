@@ -51,6 +51,7 @@ def provenance_line(run_id: str, work: Work, **measured: object) -> str:
     pack = work.pack
     values = {
         "run_id": run_id,
+        "seed": work.runs[run_id].seed,
         "block": work.block,
         "pack": work.index,
         "pack_size": len(pack.runs),

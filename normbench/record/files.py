@@ -1,9 +1,7 @@
 """Files that are written whole or not at all."""
 
-import fcntl
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from normbench.errors import StudyError
@@ -55,12 +53,10 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
         raise StudyError(f"cannot write {path}: {error.strerror}.") from error
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, so that commands that run at the same time write to it one after another."""
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def remove_drafts(folder: Path) -> None:
+    """Remove what writers that were killed left half written; nobody else may be writing to the folder."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -1,12 +1,18 @@
-"""Where a run's numbers come from: versions, commit, machine."""
+"""Where a run's numbers come from: versions, commit, machine; asked for once a process."""
 
+import hashlib
+import os
 import platform
+import shutil
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("normbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core")
+_CODE = ("*.py", "*.yaml", "*.yml")
+_NOT_RESULTS = ":(top,exclude)results"
+"""What training and measuring write; `results/reference` is tracked."""
 
 
 @cache
@@ -17,18 +23,29 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> dict[str, str]:
-    """Return commit and dirty flag of the checkout that normbench runs from, else of the folder the user stands in."""
+    """Return commit, dirty flag and hash of what is not committed, of the checkout that normbench runs from.
+
+    Where it runs from none, of the folder that the user stands in. Changed are tracked files, and Python and YAML files
+    that git neither tracks nor ignores; what lies in `results` decides no result.
+    """
     for folder in (Path(__file__).resolve().parent, Path.cwd()):
-        head = _git(folder, "rev-parse", "HEAD")
-        if head:
-            return {"git_commit": head, "git_dirty": "true" if _git(folder, "status", "--porcelain") else "false"}
-    return {"git_commit": "", "git_dirty": ""}
+        if head := _git(folder, "rev-parse", "HEAD").decode().strip():
+            changed = _uncommitted(Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel")).removesuffix("\n")))
+            return {
+                "git_commit": head,
+                "git_dirty": "true" if changed else "false",
+                "git_diff": hashlib.sha256(changed).hexdigest() if changed else "",
+            }
+    return {"git_commit": "", "git_dirty": "", "git_diff": ""}
 
 
 @cache
 def machine() -> dict[str, str]:
-    """Return the operating system and processor."""
-    return {"platform": f"{platform.system()} {platform.release()} {platform.machine()}"}
+    """Return the operating system and the compiler that `torch.compile` takes on the CPU."""
+    return {
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "compiler": _compiler(),
+    }
 
 
 def processor() -> str:
@@ -48,9 +65,35 @@ def _version(package: str) -> str:
         return ""
 
 
-def _git(folder: Path, *args: str) -> str:
+def _uncommitted(root: Path) -> bytes:
+    """Return the text of `git diff HEAD`, then name and hash of each new Python or YAML file; empty where clean."""
+    # Not what the user's git config would make of it: the hash must be the same for everyone.
+    form = (
+        "--no-ext-diff --no-textconv --no-color --no-renames --full-index --src-prefix=a/ --dst-prefix=b/ --unified=3"
+    )
+    changed = _git(root, "diff", *form.split(), "HEAD", "--", ".", _NOT_RESULTS)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *_CODE, _NOT_RESULTS)
+    for name in filter(None, new.split(b"\0")):
+        path = root / os.fsdecode(name)
+        if path.is_file():
+            changed += name + b" " + hashlib.sha256(path.read_bytes()).hexdigest().encode() + b"\n"
+    return changed
+
+
+def _compiler() -> str:
+    command = shutil.which(os.environ.get("CXX", "g++"))
+    number = _output([command, "-dumpfullversion", "-dumpversion"], Path.cwd()) if command else b""
+    return f"{Path(command).name} {number.decode().strip()}" if command and number else ""
+
+
+def _git(folder: Path, *args: str) -> bytes:
+    return _output(["git", *args], folder)
+
+
+def _output(command: list[str], folder: Path) -> bytes:
+    """Return what a command prints, nothing where it fails or is not there."""
     try:
-        done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return b""
+    return done.stdout if done.returncode == 0 else b""

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from normbench.errors import StudyError
-from normbench.record.files import append_lines, locked, make_folder, write_whole
+from normbench.record.files import append_lines, make_folder, remove_drafts, write_whole
+from normbench.record.lock import FolderLock, Say
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Study:
         self.folder = folder
         self._plan = folder / "plan.jsonl"
         self._shards = folder / "shards"
+        self._lock = FolderLock(folder)
 
     @property
     def name(self) -> str:
@@ -68,6 +72,34 @@ class Study:
         """
         make_folder(self.folder)
         make_folder(self._shards)
+
+    @contextmanager
+    def held(self, say: Say = lambda _: None) -> Iterator[None]:
+        """Keep every other command from writing to the study; this one may hold it more than once.
+
+        Args:
+            say: Is told once who holds it, where it has to be waited for.
+
+        Raises:
+            StudyError: If the folder cannot be written to.
+        """
+        with self._lock.held(say) as taken:
+            if taken:
+                remove_drafts(self.folder)
+                remove_drafts(self._shards)
+            yield
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no command works on the study at this moment."""
+        return self._lock.is_free
+
+    def state(self) -> str:
+        """Return a text that changes with whatever the study gains."""
+        plan = self._plan.stat().st_size if self._plan.exists() else 0
+        if not self._shards.is_dir():
+            return f"{plan}"
+        return f"{plan} {sum(1 for _ in self._shards.glob('*.json'))} {self._shards.stat().st_mtime_ns}"
 
     def blocks(self) -> list[Block]:
         """Return the blocks of the plan in order; one that was cut off while it was written is not there.
@@ -93,7 +125,7 @@ class Study:
         Raises:
             StudyError: If it cannot be written.
         """
-        with locked(self.folder):
+        with self.held():
             read = list(self._read_blocks())
             if self._plan.exists():
                 self._cut_off(read[-1][1] if read else 0)
@@ -137,17 +169,21 @@ class Study:
         """Yield each whole block and the byte at which it ends."""
         if not self._plan.exists():
             return
-        lines = self._plan.read_bytes().split(b"\n")
+        with self._plan.open("rb") as file:
+            lines = file.readlines()
+        if lines and not lines[-1].endswith(b"\n"):
+            del lines[-1]
+        parts: dict[str, Any] = {}
         position = end = 0
-        while position < len(lines) - 1:
+        while position < len(lines):
             header = self._entry(lines, position)
             if "block" not in header or "lines" not in header:
                 raise StudyError(f"{self._plan}, line {position + 1} is damaged: expected the head of a block.")
             last = position + 1 + int(header["lines"])
-            if last > len(lines) - 1:
+            if last > len(lines):
                 return
-            entries = [self._entry(lines, line) for line in range(position + 1, last)]
-            end += sum(len(line) + 1 for line in lines[position:last])
+            entries = [_sharing(self._entry(lines, line), parts) for line in range(position + 1, last)]
+            end += sum(map(len, lines[position:last]))
             runs = {entry.pop("run"): entry for entry in entries if "run" in entry}
             packs = tuple(entry for entry in entries if "runs" in entry)
             yield Block(header["block"], header, runs, packs), end
@@ -164,3 +200,13 @@ class Study:
         if self._plan.stat().st_size > end:
             with self._plan.open("r+b") as file:
                 file.truncate(end)
+
+
+def _sharing(entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with one object for equal parts of configs: 100,000 copies of them fill half a gigabyte."""
+    if "config" in entry:
+        entry["config"] = {
+            intern(key): parts.setdefault(repr(part), part) if isinstance(part, dict) else part
+            for key, part in entry["config"].items()
+        }
+    return entry

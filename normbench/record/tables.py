@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,12 @@ _PLACE = {"data.download"}
 
 _SETTINGS = _CONFIG[: _CONFIG.index("num_params")]
 
+_PLAIN = re.compile(r"[\w.+-]*")
+
 PROVENANCE = (
-    "run_id", "block", "pack", "pack_size", "mode", "threads", "device", "device_name", "started", "wall_time_s",
-    "peak_memory_mb", "norm_layers", "git_commit", "git_dirty", "python", "normbench", "torch", "torchvision", "numpy",
-    "scikit_learn", "hydra_core", "platform",
+    "run_id", "seed", "block", "pack", "pack_size", "mode", "threads", "device", "device_name", "started",
+    "wall_time_s", "peak_memory_mb", "norm_layers", "git_commit", "git_dirty", "git_diff", "python", "normbench",
+    "torch", "torchvision", "numpy", "scikit_learn", "hydra_core", "platform", "compiler",
 )  # fmt: skip
 """Columns of provenance.csv."""
 
@@ -69,11 +72,19 @@ def _runs(
     study: str, records: Sequence[Record], configs: Mapping[str, Mapping[str, Any]], changed: Sequence[str]
 ) -> Iterable[str]:
     yield f"{line([*FIXED, *changed])}\n"
+    own = _cell(study)
     for record in records:
         config = configs[record.run_id]
-        head = line([record.run_id, study, record.status, *(_value(config, key) for key in _SETTINGS)])
-        tail = line(["", *(_value(config, key) for key in changed)]) if changed else ""
-        yield f"{head},{record.result}{tail}\n"
+        head = (_cell(record.run_id), own, record.status, *(_cell(_value(config, key)) for key in _SETTINGS))
+        tail = (_cell(_value(config, key)) for key in changed)
+        yield ",".join((*head, record.result, *tail)) + "\n"
+
+
+def _cell(value: object) -> str:
+    """Return a value as one cell of a line: like `line`, but without a writer where nothing can need quotes."""
+    text = cell_text(value)
+    # Beside another cell, as a line of one empty cell would be quoted.
+    return text if _PLAIN.fullmatch(text) else line([text, ""])[:-1]
 
 
 def _changed(blocks: Iterable[Block], configs: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -85,10 +96,13 @@ def _changed(blocks: Iterable[Block], configs: Iterable[Mapping[str, Any]]) -> l
 def _edited(configs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the keys in which equal choices differ: nobody typed them, a YAML changed between two commands."""
     seen: dict[tuple[str, str], set[str]] = {}
+    looked_at: set[tuple[str, int]] = set()
     for config in configs:
         for group, part in config.items():
-            if not isinstance(part, Mapping):
+            # The study shares one object among equal parts, so that few of them are new.
+            if (group, id(part)) in looked_at or not isinstance(part, dict):
                 continue
+            looked_at.add((group, id(part)))
             seen.setdefault((group, ""), set()).add(part["name"])
             for key, value in part.items():
                 seen.setdefault((f"{group}.{key}", part["name"]), set()).add(cell_text(value))
@@ -96,9 +110,12 @@ def _edited(configs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _value(config: Mapping[str, Any], key: str) -> object:
-    value: Any = config
+    value: Any = config.get(key)
+    if key in config and not isinstance(value, dict):
+        return value
+    value = config
     for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        if not isinstance(value, dict) or part not in value:
             return None
         value = value[part]
-    return value["name"] if isinstance(value, Mapping) and "name" in value else value
+    return value["name"] if isinstance(value, dict) and "name" in value else value

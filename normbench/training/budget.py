@@ -64,10 +64,16 @@ def batches(indices: Tensor, run: Run, plan: Budget) -> Iterator[Tensor]:
     taken = 0
     epoch = 0
     while taken < plan.total:
-        order = indices[torch.randperm(len(indices), generator=generator(run.seed, "order", epoch))]
+        order = epoch_order(indices, run.seed, epoch)
         for batch in torch.split(order[: plan.per_epoch * run.batch_size], run.batch_size):
             if taken == plan.total:
                 return
             yield batch
             taken += 1
         epoch += 1
+
+
+def epoch_order(indices: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return training indices (n,) in the order in which a seed sees them in an epoch (from 0)."""
+    order = torch.randperm(len(indices), generator=generator(seed, "order", epoch))
+    return indices[order.to(indices.device)]

@@ -81,7 +81,9 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
     samples = min(run.norm_batch_size or run.batch_size, 2)
     parts = json.dumps([run.model.as_dict(), run.norm.as_dict()], sort_keys=True)
     try:
-        per_sample = _try(_Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes)
+        per_sample, num_params = _try(
+            _Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes
+        )
     except NormbenchError:
         raise
     except Exception as error:
@@ -91,7 +93,7 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
             raise
         text = " ".join(str(error).split())
         raise ConfigError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
-    return Checked(run, multiply_adds=per_sample * run.batch_size, notes=notes)
+    return Checked(run, multiply_adds=per_sample * run.batch_size, num_params=num_params, notes=notes)
 
 
 def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
@@ -113,15 +115,16 @@ class _Probe:
 
 
 @lru_cache(maxsize=4096)
-def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> float | ImpossibleRunError:
+def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> tuple[float, int] | ImpossibleRunError:
     try:
         model = build(probe.run, input_shape, num_classes)
-        return _multiply_adds(model, torch.zeros(samples, *input_shape), num_classes) / samples
+        num_params = sum(param.numel() for param in model.parameters() if param.requires_grad)
+        return _multiply_adds(model, torch.zeros(samples, *input_shape), num_classes) / samples, num_params
     except ImpossibleRunError as error:
         return error
 
 
-def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> float:
+def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> tuple[float, int]:
     result = _tried(probe, samples, input_shape, num_classes)
     if isinstance(result, ImpossibleRunError):
         raise result

@@ -22,22 +22,24 @@ _CHUNK_VALUES = 1024 * 3 * 64 * 64
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores a model on the parts of one run's data.
+    """Scores the model of one run on the parts of its data, or those of R runs stacked.
+
+    Stacked, every index has a first dimension R, the model maps (R, B, C, H, W) to (R, B, K), and there are R scores.
 
     Attributes:
         dataset: The images, on the device of the model.
-        parts: The split, on the same device.
-        seed: Seed of the run: fixes which samples share a chunk.
+        parts: The split, on the same device; (R, n) each, labels (R, N), where stacked.
+        seeds: Seed of each run: fixes which samples share a chunk.
         norm_batch_size: Samples that the norms' statistics see in training.
     """
 
     dataset: Dataset
     parts: Split
-    seed: int
+    seeds: tuple[int, ...]
     norm_batch_size: int
 
-    def evaluate(self, model: nn.Module, index: Tensor) -> Score:
-        """Return the score on some samples as one would deploy the model; it is in training mode afterwards.
+    def evaluate(self, model: nn.Module, index: Tensor) -> list[Score]:
+        """Return the scores on some samples as one would deploy the model; it is in training mode afterwards.
 
         Norms that keep no running statistics use those of chunks of the training norm batch.
 
@@ -46,32 +48,36 @@ class Evaluator:
             index: Which images, (n,).
 
         Returns:
-            Mean cross-entropy in nats and accuracy.
+            Mean cross-entropy in nats and accuracy, for each run.
         """
         model.eval()
         if has_batch_statistics(model) and not _keeps_statistics(model):
             result = self._by_own_batches(model, index)
         else:
-            result = self._score(model, torch.split(index, chunk_size(self.dataset)))
+            result = self._score(model, torch.split(index, chunk_size(self.dataset), dim=-1))
         model.train()
         return result
 
-    def test_scores(self, model: nn.Module) -> dict[str, Score]:
+    def test_scores(self, model: nn.Module) -> list[dict[str, Score]]:
         """Return the scores on the test part by the statistics that the norms use; buffers stay unchanged.
 
         Returns:
-            Scores by `running`, `precise` (Wu & Johnson 2021) and `batch`; all the same for norms without statistics.
+            For each run scores by `running`, `precise` (Wu & Johnson 2021) and `batch`; all the same for norms without
+            statistics.
         """
         running = self.evaluate(model, self.parts.test)
         if not _keeps_statistics(model):
-            return {"running": running, "precise": running, "batch": running}
+            return [{"running": score, "precise": score, "batch": score} for score in running]
         model.eval()
         batch = self._by_own_batches(model, self.parts.test)
         with _kept_buffers(model):
             self.pool_statistics(model)
-            precise = self._score(model, torch.split(self.parts.test, chunk_size(self.dataset)))
+            precise = self._score(model, torch.split(self.parts.test, chunk_size(self.dataset), dim=-1))
         model.train()
-        return {"running": running, "precise": precise, "batch": batch}
+        return [
+            {"running": one, "precise": two, "batch": three}
+            for one, two, three in zip(running, precise, batch, strict=True)
+        ]
 
     @torch.no_grad()
     def pool_statistics(self, model: nn.Module) -> None:
@@ -81,46 +87,54 @@ class Evaluator:
             for chunk in chunks(order, POOLING_CHUNK):
                 model(self.dataset.batch(chunk))
 
-    def _by_own_batches(self, model: nn.Module, index: Tensor) -> Score:
+    def _by_own_batches(self, model: nn.Module, index: Tensor) -> list[Score]:
         """Score chunks of the norm batch by their own statistics, many chunks in one pass as ghost batches."""
         size = self.norm_batch_size
         *whole, last = chunks(self._shuffled(index, "batch"), size)
         with own_batch(model, None):
-            score = self._score(model, [last])
+            scores = self._score(model, [last])
         if not whole:
-            return score
+            return scores
         together = max(1, chunk_size(self.dataset) // size) * size
         with own_batch(model, size):
-            most = self._score(model, torch.split(torch.cat(whole), together))
-        share = len(last) / len(index)
-        return Score(
-            loss=share * score.loss + (1 - share) * most.loss,
-            accuracy=share * score.accuracy + (1 - share) * most.accuracy,
-        )
+            most = self._score(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1))
+        share = last.shape[-1] / index.shape[-1]
+        return [
+            Score(
+                loss=share * one.loss + (1 - share) * other.loss,
+                accuracy=share * one.accuracy + (1 - share) * other.accuracy,
+            )
+            for one, other in zip(scores, most, strict=True)
+        ]
 
     @torch.no_grad()
-    def _score(self, model: nn.Module, parts: Sequence[Tensor]) -> Score:
-        loss = 0.0
-        correct = 0
+    def _score(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Score]:
+        lead = parts[0].shape[:-1]
+        loss = torch.zeros(lead, dtype=torch.float64)
+        correct = torch.zeros(lead, dtype=torch.int64)
         for index in parts:
             logits = model(self.dataset.batch(index))
-            wanted = self.parts.labels[index]
+            wanted = self.parts.labels.gather(-1, index)
+            losses = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
             # Summed in float64: large but finite losses must not overflow.
-            loss += float(F.cross_entropy(logits, wanted, reduction="none").cpu().double().sum())
-            correct += int((logits.argmax(dim=1) == wanted).sum())
-        count = sum(len(index) for index in parts)
-        return Score(loss=loss / count, accuracy=correct / count)
+            loss += losses.cpu().double().sum(dim=-1)
+            correct += (logits.argmax(dim=-1) == wanted).sum(dim=-1).cpu()
+        count = sum(index.shape[-1] for index in parts)
+        pairs = zip(loss.reshape(-1).tolist(), correct.reshape(-1).tolist(), strict=True)
+        return [Score(loss=total / count, accuracy=right / count) for total, right in pairs]
 
     def _shuffled(self, index: Tensor, name: str) -> Tensor:
-        order = torch.randperm(len(index), generator=generator(self.seed, "evaluation", name))
-        return index[order.to(index.device)]
+        orders = [torch.randperm(index.shape[-1], generator=generator(seed, "evaluation", name)) for seed in self.seeds]
+        order = torch.stack(orders) if index.dim() > 1 else orders[0]
+        return index.gather(-1, order.to(index.device))
 
 
 def chunks(index: Tensor, size: int) -> list[Tensor]:
-    """Split indices into chunks of `size`, the remainder joined to the last."""
-    whole = max(len(index) // size, 1)
+    """Split indices (..., n) into chunks of `size`, the remainder joined to the last."""
+    count = index.shape[-1]
+    whole = max(count // size, 1)
     sizes = [size] * (whole - 1)
-    return list(torch.split(index, [*sizes, len(index) - sum(sizes)]))
+    return list(torch.split(index, [*sizes, count - sum(sizes)], dim=-1))
 
 
 def chunk_size(dataset: Dataset) -> int:

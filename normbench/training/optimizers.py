@@ -6,6 +6,7 @@ The rate comes as a tensor, so that the same rule serves one run and many runs s
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,6 +136,12 @@ class Optimizer:
     """Applies one update rule to the parameters of one run, or of several runs stacked along a first dimension.
 
     The gradients are clipped before, each run's by its own norm.
+
+    Attributes:
+        params: Parameters by name, changed in place; (R, ...) where stacked.
+        states: The tensors that the rule keeps for each.
+        varying: Numbers of the rule that may differ between runs: () each, or (R,) where stacked.
+        update: The step as a pure function of tensors (see `update_all`): the same for all runs of one structure.
     """
 
     def __init__(
@@ -158,29 +165,29 @@ class Optimizer:
         """
         for spec in specs:
             check_optimizer(spec)
-        first = specs[0]
-        self._rule = REGISTRY[first.name]
-        self._stacked = stacked
+        first, self._rule = specs[0], REGISTRY[specs[0].name]
         own = first.args.keys() - {"weight_decay", "decay_norm", "clip_norm", *self._rule.varying}
         self._args = {key: first.args[key] for key in own}
-        self._clip = None if first.args.get("clip_norm") is None else first.number("clip_norm")
-        like = next(iter(params.values()))
-        self._varying = {name: self._values(specs, name, like) for name in self._rule.varying}
-        decay = (
-            self._values(specs, "weight_decay", like) if any(spec.number("weight_decay") for spec in specs) else None
-        )
+        self._like = next(iter(params.values()))
+        names = [*self._rule.varying, *(["weight_decay"] if any(s.number("weight_decay") for s in specs) else [])]
+        self.varying = {
+            name: self._like.new_tensor([spec.number(name) for spec in specs] if stacked else first.number(name))
+            for name in names
+        }
         self.params = dict(params)
         self.states = {
             name: tuple(torch.zeros_like(param, requires_grad=False) for _ in range(self._rule.states))
             for name, param in params.items()
         }
-        self._decays = {name: None if name in undecayed else decay for name in params}
-        self._like = like
+        self.update = partial(
+            update_all,
+            self._rule.update,
+            args=self._args,
+            undecayed=frozenset(undecayed),
+            max_norm=None if first.args.get("clip_norm") is None else first.number("clip_norm"),
+            stacked=stacked,
+        )
         self._count = 0
-
-    def _values(self, specs: Sequence[Component], name: str, like: Tensor) -> Tensor:
-        values = [spec.number(name) for spec in specs]
-        return like.new_tensor(values if self._stacked else values[0])
 
     def scalars(self) -> dict[str, Tensor]:
         """Return what the coming step needs beside the rate, and count the step."""
@@ -189,32 +196,50 @@ class Optimizer:
         return {name: self._like.new_tensor(value) for name, value in values.items()}
 
     @torch.no_grad()
-    def step(self, grads: Mapping[str, Tensor], lr: Tensor, scalars: Mapping[str, Tensor]) -> None:
+    def step(self, grads: Mapping[str, Tensor], lr: Tensor) -> None:
         """Change the parameters by one step.
 
         Args:
             grads: A gradient for each parameter; left as they are.
             lr: Learning rate of this step: () for one run, (R,) for runs stacked.
-            scalars: What `scalars` returned for this step.
         """
-        if self._clip is not None:
-            grads = dict(zip(grads, clip(list(grads.values()), self._clip, stacked=self._stacked), strict=True))
-        for name, param in self.params.items():
-            decay = self._decays[name]
-            self._rule.update(
-                param,
-                grads[name],
-                self.states[name],
-                lr=beside(lr, param),
-                decay=None if decay is None else beside(decay, param),
-                **{key: beside(value, param) for key, value in self._varying.items()},
-                **self._args,
-                **scalars,
-            )
+        self.update(self.params, self.states, grads, lr, self.varying, self.scalars())
+
+
+def update_all(
+    update: Update,
+    params: Mapping[str, Tensor],
+    states: Mapping[str, Sequence[Tensor]],
+    grads: Mapping[str, Tensor],
+    lr: Tensor,
+    varying: Mapping[str, Tensor],
+    scalars: Mapping[str, Tensor],
+    *,
+    args: Mapping[str, Any],
+    undecayed: Collection[str],
+    max_norm: float | None,
+    stacked: bool,
+) -> None:
+    """Apply an update rule to every parameter, in place; a function of tensors alone, so that it can be compiled."""
+    if max_norm is not None:
+        grads = dict(zip(grads, clip(list(grads.values()), max_norm, stacked=stacked), strict=True))
+    for name, param in params.items():
+        shaped = {key: beside(value, param) for key, value in varying.items()}
+        decay = shaped.pop("weight_decay", None)
+        update(
+            param,
+            grads[name],
+            states[name],
+            lr=beside(lr, param),
+            decay=None if name in undecayed else decay,
+            **shaped,
+            **args,
+            **scalars,
+        )
 
 
 def beside(values: Tensor, param: Tensor) -> Tensor:
-    """Return one value a run, (R,), shaped to broadcast against a stacked parameter (R, ...); a single value as it is."""
+    """Return one value a run, (R,), shaped to broadcast against (R, ...) of stacked runs; a single value as it is."""
     return values.view(-1, *[1] * (param.dim() - 1)) if values.dim() else values
 
 

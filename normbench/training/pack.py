@@ -8,6 +8,7 @@ from normbench.data import Dataset
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer, train
+from normbench.training.stacked import train_stacked
 
 
 def train_pack(
@@ -23,9 +24,9 @@ def train_pack(
     Args:
         runs: The runs; of one structure where the mode stacks them.
         dataset: The data set that all of them name.
-        mode: `solo`.
+        mode: `solo`, one after another; `stacked` or `compiled`, together.
         device: Where to train.
-        observers: Who looks on, for each run.
+        observers: Who looks on, for each run; only runs that train alone can be looked into.
 
     Returns:
         The outcome of each run.
@@ -33,4 +34,7 @@ def train_pack(
     Raises:
         Exception: Whatever one of the runs raises.
     """
+    if mode in ("stacked", "compiled"):
+        assert not any(observers), "the plan lets runs that are looked into train solo"
+        return train_stacked(runs, dataset, device=device, compiled=mode == "compiled")
     return [train(run, dataset, device=device, observers=own) for run, own in zip(runs, observers, strict=True)]

@@ -1,18 +1,20 @@
 """Everything that a training needs before its first step, all of it decided by the run and its seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from normbench.data import Dataset, Split, split
-from normbench.norms.factory import norm_layers
+from normbench.norms.factory import describe_norms, norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
 from normbench.training.budget import Budget, budget
 from normbench.training.build import build
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import Optimizer
+from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.schedules import factors
 
 
@@ -46,6 +48,25 @@ class Setup:
     masks: torch.Generator
     crops: torch.Generator
 
+    def outcome(
+        self,
+        curve: Sequence[Evaluation],
+        *,
+        test: dict[str, Score] | None = None,
+        diverged_at_step: int | None = None,
+    ) -> Outcome:
+        """Return the outcome of the run: diverged at a step, or finished with its test scores."""
+        return Outcome(
+            status="finished" if diverged_at_step is None else "diverged",
+            num_params=sum(param.numel() for param in self.params.values()),
+            num_classes=self.dataset.num_classes,
+            curve=tuple(curve),
+            test=test if test and diverged_at_step is None else {},
+            steps_to_target=_steps_to_target(curve, self.run.target_accuracy),
+            diverged_at_step=diverged_at_step,
+            norm_layers=describe_norms(self.model),
+        )
+
 
 def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
     """Split the data, build the model and its optimizer.
@@ -76,7 +97,7 @@ def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
         params=params,
         optimizer=Optimizer([run.optimizer], params, undecayed=undecayed(model, run)),
         rates=[run.lr * factor for factor in factors(run.schedule, plan.total)],
-        evaluator=Evaluator(dataset, parts, run.seed, run.norm_batch_size or run.batch_size),
+        evaluator=Evaluator(dataset, parts, (run.seed,), run.norm_batch_size or run.batch_size),
         masks=generator(run.seed, "dropout"),
         crops=generator(run.seed, "augment"),
     )
@@ -103,3 +124,9 @@ def undecayed(model: nn.Module, run: Run) -> set[str]:
     if run.optimizer.args.get("decay_norm", True):
         return set()
     return {f"{layer}.{name}" for layer, norm in norm_layers(model).items() for name, _ in norm.named_parameters()}
+
+
+def _steps_to_target(curve: Sequence[Evaluation], target: float | None) -> int | None:
+    if target is None:
+        return None
+    return next((point.step for point in curve if point.val.accuracy >= target), None)

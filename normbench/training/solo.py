@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +10,10 @@ from torch import Tensor
 
 from normbench.data import Dataset, augment
 from normbench.models.dropout import draw_masks
-from normbench.norms.factory import describe_norms
 from normbench.randomness import stream_seed
 from normbench.spec import Run
 from normbench.training.budget import batches
-from normbench.training.outcome import Evaluation, Outcome, Status
+from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.setup import Setup, prepare
 from normbench.training.window import Window
 
@@ -62,8 +61,7 @@ def train(run: Run, dataset: Dataset, *, device: torch.device, observers: Sequen
 
 def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
-    params = list(setup.params.values())
-    rates = torch.tensor(setup.rates, dtype=params[0].dtype, device=params[0].device)
+    rates = next(iter(setup.params.values())).new_tensor(setup.rates)
     augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
     window = Window()
@@ -73,40 +71,39 @@ def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
         labels = setup.parts.labels[index]
         if dropout:
             draw_masks(model, run.batch_size, setup.masks)
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels)
-        grads = dict(zip(setup.params, torch.autograd.grad(loss, params, materialize_grads=True), strict=True))
-        setup.optimizer.step(grads, rates[step - 1], setup.optimizer.scalars())
+        loss, logits, grads = take_step(setup, images, labels, rates[step - 1])
         window.add(loss, logits, labels)
         evaluates = setup.budget.evaluates(step)
         if (evaluates or window.full) and (bad_step := window.look()) is not None:
-            return _outcome("diverged", setup, curve, diverged_at_step=bad_step)
+            return setup.outcome(curve, diverged_at_step=bad_step)
         if evaluates:
-            val = evaluator.evaluate(model, setup.parts.val)
+            (val,) = evaluator.evaluate(model, setup.parts.val)
             if not math.isfinite(val.loss):
-                return _outcome("diverged", setup, curve, diverged_at_step=step)
+                return setup.outcome(curve, diverged_at_step=step)
             curve.append(Evaluation(step, step / setup.budget.per_epoch, setup.rates[step - 1], window.take(), val))
             for observer in observers:
                 observer.evaluated(curve[-1], grads)
-    test = evaluator.test_scores(model)
+    (test,) = evaluator.test_scores(model)
     if not all(math.isfinite(score.loss) for score in test.values()):
-        return _outcome("diverged", setup, curve, diverged_at_step=setup.budget.total)
-    return _outcome("finished", setup, curve, test=test)
+        return setup.outcome(curve, diverged_at_step=setup.budget.total)
+    return setup.outcome(curve, test=test)
 
 
-def _outcome(status: Status, setup: Setup, curve: Sequence[Evaluation], **more: Any) -> Outcome:
-    return Outcome(
-        status=status,
-        num_params=sum(param.numel() for param in setup.params.values()),
-        num_classes=setup.dataset.num_classes,
-        curve=tuple(curve),
-        steps_to_target=_steps_to_target(curve, setup.run.target_accuracy),
-        norm_layers=describe_norms(setup.model),
-        **more,
-    )
+def take_step(setup: Setup, images: Tensor, labels: Tensor, lr: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Take one optimizer step.
 
+    Args:
+        setup: The run; its parameters and buffers change in place.
+        images: (B, C, H, W).
+        labels: (B,).
+        lr: Learning rate, ().
 
-def _steps_to_target(curve: Sequence[Evaluation], target: float | None) -> int | None:
-    if target is None:
-        return None
-    return next((point.step for point in curve if point.val.accuracy >= target), None)
+    Returns:
+        Loss (), logits (B, K) and gradients by name, all from before the step.
+    """
+    logits = setup.model(images)
+    loss = F.cross_entropy(logits, labels)
+    grads = torch.autograd.grad(loss, list(setup.params.values()), materialize_grads=True)
+    named = dict(zip(setup.params, grads, strict=True))
+    setup.optimizer.step(named, lr)
+    return loss, logits, named

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from normbench.api import Session, Silent, open_session
 
-TINY = {"steps": 3, "model.width": 8, "model.depth": 1}
+TINY = {"steps": 3, "model.width": 8, "model.depth": 1, "engine.workers": 1, "engine.mode": "solo"}
 
 
 def plan(*overrides: str, results_dir: str = "results", force: bool = False, multirun: bool = True) -> Session:

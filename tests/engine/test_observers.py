@@ -110,7 +110,8 @@ def reloaded_accuracy(session: Session) -> float:
     setup = prepare(one, load_data(one.data), torch.device("cpu"))
     weights = torch.load(session.study.folder / "weights" / f"{run_id}.pt", weights_only=True)
     setup.model.load_state_dict(weights)
-    return setup.evaluator.evaluate(setup.model, setup.parts.test).accuracy
+    (score,) = setup.evaluator.evaluate(setup.model, setup.parts.test)
+    return score.accuracy
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])

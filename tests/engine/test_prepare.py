@@ -79,6 +79,21 @@ def test_a_smaller_command_goes_on_with_its_own_runs_alone() -> None:
     assert seeds([again.plan.runs[run_id] for run_id in again.study.records()]) == [1]
 
 
+def test_a_pack_of_which_some_runs_are_asked_for_trains_whole() -> None:
+    """The others' configs come from the block."""
+    session = run("seed=range(3)", "engine.mode=stacked")
+    (shard,) = (session.study.folder / "shards").iterdir()
+    shard.unlink()
+    again = plan("seed=1")
+    (work,) = again.unfinished
+    assert (again.new, again.to_train, work.pack.mode) == ([], 3, "stacked")
+    assert seeds(list(work.runs.values())) == [0, 1, 2]
+    assert work.runs == session.plan.runs
+    run("seed=1")
+    assert [path.name for path in (session.study.folder / "shards").iterdir()] == [shard.name]
+    assert len(session.study.records()) == 3
+
+
 def test_an_interrupted_force_goes_on_without_it() -> None:
     """The newest block that holds a run decides: an older record does not count for it."""
     session = run("seed=range(2)")
@@ -105,11 +120,11 @@ def test_the_frozen_block_says_everything(here: Path) -> None:
         for run_id, one in session.plan.runs.items()
     }
     assert [pack["runs"] for pack in block.packs] == [[run_id] for run_id in session.plan.runs]
-    assert {pack["reason"] for pack in block.packs} == {"engine.mode=solo, one thread for a small model"}
+    assert {pack["reason"] for pack in block.packs} == {"engine.mode=solo; one thread"}
     assert block.header["skipped"] == 2
     assert block.header["changed"] == ["model.depth", "model.width", "norm", "seed", "steps"]
     assert block.header["command"][-2:] == ["norm=batch,instance", "seed=range(2)"]
-    assert block.header["engine"] == {"mode": "solo", "device": "auto", "threads": None}
+    assert block.header["engine"] == {"mode": "solo", "device": "auto", "threads": None, "workers": 1}
     assert {"created", "torch", "python", "git_commit"} <= block.header.keys()
 
 

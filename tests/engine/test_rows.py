@@ -78,8 +78,9 @@ def test_a_column_that_was_not_measured_is_an_error() -> None:
     session = run()
     (session.study.folder / "shards" / "0001-000000.json").unlink()
     (work,) = plan().unfinished
+    (run_id,) = work.runs
     with pytest.raises(KeyError, match="device"):
-        provenance_line("a", work)
+        provenance_line(run_id, work)
 
 
 def test_the_curves_of_a_run_read_back() -> None:

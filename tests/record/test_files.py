@@ -2,14 +2,13 @@
 
 import errno
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from normbench.errors import StudyError
-from normbench.record.files import append_lines, locked, make_folder, write_whole
+from normbench.record.files import append_lines, make_folder, remove_drafts, write_whole
 
 
 @pytest.fixture
@@ -88,21 +87,12 @@ def test_a_full_disk_cuts_an_append_back(tmp_path: Path, before: str) -> None:
     assert path.read_text() == before
 
 
-def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
-    """A second holder waits for the first."""
-    order: list[str] = []
-
-    def second() -> None:
-        with locked(tmp_path):
-            order.append("second")
-
-    with locked(tmp_path):
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join(0.1)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
+def test_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    """Nothing else is."""
+    for name in (".runs.csv.12.tmp", "runs.csv", ".lock"):
+        (tmp_path / name).touch()
+    remove_drafts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs.csv", ".lock"}
 
 
 def test_makes_a_folder_and_its_parents(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measure.made_up import make_up
 
 from normbench.analysis.study import load_runs
 from normbench.errors import StudyError
-from normbench.record.columns import CURVES, FIXED
+from normbench.record.columns import CURVES, FIXED, cell_text
 from normbench.record.store import Record, Study
 from normbench.record.tables import PROVENANCE, RESULT, line, merge
 
@@ -272,3 +273,70 @@ def test_run_ids_are_text(tmp_path: Path) -> None:
     merge(study)
     assert load_runs(study.folder)["run_id"].tolist() == ["1234e6789012"]
     assert json.loads((study.folder / "plan.jsonl").read_text().splitlines()[1])["run"] == "1234e6789012"
+
+
+def look_up(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config.get("name", config) if isinstance(config, dict) else config
+
+
+def naive_tables(folder: Path, changed: list[str]) -> dict[str, str]:
+    """Return runs.csv and curves.csv of a study, read with nothing of the record's own code and kept in memory."""
+    plan = [json.loads(entry) for entry in (folder / "plan.jsonl").read_text().splitlines()]
+    configs = {entry["run"]: entry["config"] for entry in plan if "run" in entry}
+    shards = [json.loads(path.read_text()) for path in sorted((folder / "shards").glob("*.json"))]
+    records = {entry["run_id"]: entry for shard in shards for entry in shard}
+    runs, curves = io.StringIO(), io.StringIO()
+    writer = csv.writer(runs, lineterminator="\n")
+    writer.writerow([*FIXED, *changed])
+    curves.write(",".join(CURVES) + "\n")
+    for run_id, entry in sorted(records.items()):
+        (result,) = csv.reader([entry["result"]])
+        cells = {"run_id": run_id, "study": folder.name, "status": entry["status"]} | dict(
+            zip(RESULT, result, strict=True)
+        )
+        writer.writerow(
+            cells[name] if name in cells else cell_text(look_up(configs[run_id], name)) for name in [*FIXED, *changed]
+        )
+        curves.write(entry["curves"])
+    return {"runs": runs.getvalue(), "curves": curves.getvalue()}
+
+
+def test_two_thousand_runs_merge_as_they_would_without_shortcuts(tmp_path: Path) -> None:
+    """What is shared between rows leaves no trace: other types, quotes and later edits come out whole."""
+    study = make_up(tmp_path / "a, study", 2000)
+    first = next(iter(study.blocks()[0].runs.values()))["config"]
+    odd: dict[str, Any] = {
+        "11": {"lr": 1, "model": {**first["model"], "depth": True}},
+        "12": {"lr": 1.0, "model": {**first["model"], "depth": 1}},
+        "13": {"norm": {"name": 'a "b", c', "groups": [1, 2], "of": {"b": 1.0}}, "epochs": None, "steps": 7},
+        "14": {
+            "lr": -0.0,
+            "model": {**first["model"], "depth": 1.0},
+            "optimizer": {**first["optimizer"], "momentum": 0},
+        },
+        "15": {"model": {"name": "", "depth": "x\ny"}, "schedule": first["norm"]},
+    }
+    study.append_block(
+        {"changed": ["norm.groups"]}, {key: {"config": {**first, **own}} for key, own in odd.items()}, []
+    )
+    study.write_shard(2, 0, [record(key) for key in odd])
+    assert merge(study) == 2005
+    header = (study.folder / "runs.csv").read_text().partition("\n")[0].split(",")
+    assert {"norm.groups", "model.depth", "optimizer.momentum"} <= set(header)
+    expected = naive_tables(study.folder, header[len(FIXED) :])
+    assert (study.folder / "runs.csv").read_bytes().decode() == expected["runs"]
+    assert (study.folder / "curves.csv").read_bytes().decode() == expected["curves"]
+
+
+def test_equal_parts_of_configs_are_one_object(tmp_path: Path) -> None:
+    """A plan of 100,000 runs fits into memory; what is only equal as a number stays apart."""
+    parts = [{"name": "x", "value": value} for value in (1, 1.0, True, 1)]
+    configs = {f"{place}": config(model=part) for place, part in enumerate(parts)}
+    study = make(tmp_path / "mine", configs)
+    (block,) = study.blocks()
+    models = [block.runs[run_id]["config"]["model"] for run_id in configs]
+    assert [repr(model["value"]) for model in models] == ["1", "1.0", "True", "1"]
+    assert models[0] is models[3]
+    assert block.runs["0"]["config"]["norm"] is block.runs["1"]["config"]["norm"]

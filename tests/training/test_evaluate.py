@@ -96,26 +96,26 @@ def test_running_scores_match_a_loop(with_statistics: Setup) -> None:
     """The score that one would deploy is that of the model in evaluation mode, sample by sample."""
     setup = with_statistics
     expected = looped(copy.deepcopy(setup.model).eval(), setup, [[row] for row in setup.parts.test.tolist()])
-    assert setup.evaluator.evaluate(setup.model, setup.parts.test) == close(expected)
-    assert setup.evaluator.test_scores(setup.model)["running"] == close(expected)
+    assert setup.evaluator.evaluate(setup.model, setup.parts.test)[0] == close(expected)
+    assert setup.evaluator.test_scores(setup.model)[0]["running"] == close(expected)
 
 
 def test_batch_scores_match_a_loop(with_statistics: Setup) -> None:
     """Many chunks in one pass score as each chunk by itself in training mode."""
     setup = with_statistics
-    assert setup.evaluator.test_scores(setup.model)["batch"] == close(by_own_batches(setup, setup.parts.test))
+    assert setup.evaluator.test_scores(setup.model)[0]["batch"] == close(by_own_batches(setup, setup.parts.test))
 
 
 def test_precise_scores_match_moments_of_everything_seen(with_statistics: Setup) -> None:
     """Precise statistics are the moments over all values of a pass over the training set, chunk means included."""
     setup = with_statistics
     expected = looped(pooled(setup), setup, [setup.parts.test.tolist()])
-    assert setup.evaluator.test_scores(setup.model)["precise"] == close(expected)
+    assert setup.evaluator.test_scores(setup.model)[0]["precise"] == close(expected)
 
 
 def test_the_three_scores_differ(with_statistics: Setup) -> None:
     """The oracles could tell the evaluations apart."""
-    assert len({score.loss for score in with_statistics.evaluator.test_scores(with_statistics.model).values()}) == 3
+    assert len({score.loss for score in with_statistics.evaluator.test_scores(with_statistics.model)[0].values()}) == 3
 
 
 def test_pooled_statistics_of_the_first_norm_are_the_populations() -> None:
@@ -154,14 +154,14 @@ def test_evaluation_leaves_no_trace(name: str) -> None:
     setup, _ = trained(problem(name))
     buffers = {key: buffer.clone() for key, buffer in setup.model.named_buffers()}
     state, random = state_of(setup), torch.get_rng_state()
-    first = setup.evaluator.test_scores(setup.model)
+    first = setup.evaluator.test_scores(setup.model)[0]
     setup.evaluator.evaluate(setup.model, setup.parts.val)
     torch.testing.assert_close(setup.model.state_dict(), state, rtol=0, atol=0)
     torch.testing.assert_close(dict(setup.model.named_buffers()), buffers, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(module.training for module in setup.model.modules())
     assert all(getattr(layer, "statistics", None) is None for layer in norm_layers(setup.model).values())
-    assert setup.evaluator.test_scores(setup.model) == first
+    assert setup.evaluator.test_scores(setup.model)[0] == first
 
 
 def test_buffers_come_back_where_the_evaluation_fails() -> None:
@@ -169,7 +169,7 @@ def test_buffers_come_back_where_the_evaluation_fails() -> None:
     setup, _ = trained(problem("mlp-batch"))
     state = state_of(setup)
     test = setup.parts.test
-    broken = Evaluator(_FailingAfterPooling(setup), setup.parts, 0, 16)  # type: ignore[arg-type]  # a stand-in
+    broken = Evaluator(_FailingAfterPooling(setup), setup.parts, (0,), 16)  # type: ignore[arg-type]  # a stand-in
     with pytest.raises(ZeroDivisionError):
         broken.test_scores(setup.model)
     torch.testing.assert_close(setup.model.state_dict(), state, rtol=0, atol=0)
@@ -196,7 +196,7 @@ class _FailingAfterPooling:
 def test_norms_without_statistics_score_three_times_the_same(name: str) -> None:
     """Where no norm keeps statistics the three evaluations are one, and it is the plain one."""
     setup, _ = trained(problem(name))
-    scores = setup.evaluator.test_scores(setup.model)
+    scores = setup.evaluator.test_scores(setup.model)[0]
     expected = looped(copy.deepcopy(setup.model).eval(), setup, [[row] for row in setup.parts.test.tolist()])
     assert scores == {"running": scores["running"], "precise": scores["running"], "batch": scores["running"]}
     assert scores["running"] == close(expected)
@@ -207,15 +207,15 @@ def test_batch_norm_without_running_statistics_uses_its_own_batches(name: str) -
     """Untracked batch norm is judged on chunks of the training norm batch, and all three scores are that one."""
     setup, _ = trained(problem(name))
     expected = close(by_own_batches(setup, setup.parts.test))
-    assert setup.evaluator.test_scores(setup.model) == {"running": expected, "precise": expected, "batch": expected}
-    assert setup.evaluator.evaluate(setup.model, setup.parts.val) == close(by_own_batches(setup, setup.parts.val))
+    assert setup.evaluator.test_scores(setup.model)[0] == {"running": expected, "precise": expected, "batch": expected}
+    assert setup.evaluator.evaluate(setup.model, setup.parts.val)[0] == close(by_own_batches(setup, setup.parts.val))
 
 
 def test_evaluation_uses_no_dropout() -> None:
     """Scores are those of the model without its masks."""
     setup, _ = trained(problem("mlp-layer-dropout"))
     expected = looped(copy.deepcopy(setup.model).eval(), setup, [setup.parts.test.tolist()])
-    assert setup.evaluator.evaluate(setup.model, setup.parts.test) == close(expected)
+    assert setup.evaluator.evaluate(setup.model, setup.parts.test)[0] == close(expected)
     masked = looped(setup.model, setup, [setup.parts.test.tolist()[:16]])
     assert masked != close(looped(copy.deepcopy(setup.model).eval(), setup, [setup.parts.test.tolist()[:16]]))
 
@@ -235,24 +235,25 @@ def test_ghost_chunks_equal_single_chunks(monkeypatch: pytest.MonkeyPatch, passe
     """How many chunks one forward takes changes no score."""
     setup, _ = trained(problem("resnet-batch", steps=8))
     monkeypatch.setattr("normbench.training.evaluate.chunk_size", lambda _: passes)
-    assert setup.evaluator.test_scores(setup.model)["batch"] == close(by_own_batches(setup, setup.parts.test))
+    assert setup.evaluator.test_scores(setup.model)[0]["batch"] == close(by_own_batches(setup, setup.parts.test))
 
 
 @pytest.mark.parametrize("size", [200, 359, 400, 5000])
 def test_a_part_smaller_than_two_norm_batches_is_one_chunk(size: int) -> None:
     """A test part of 359 samples is scored as one batch where no second whole chunk fits."""
     setup, _ = trained(problem("mlp-batch"))
-    evaluator = Evaluator(setup.dataset, setup.parts, 0, size)
+    evaluator = Evaluator(setup.dataset, setup.parts, (0,), size)
     expected = looped(in_whole_batches(setup.model), setup, [setup.parts.test.tolist()])
     assert len(setup.parts.test) == 359
-    assert evaluator.test_scores(setup.model)["batch"] == close(expected)
+    assert evaluator.test_scores(setup.model)[0]["batch"] == close(expected)
 
 
 def test_seeds_share_no_chunks() -> None:
     """Which test samples share a chunk is the seed's choice, so that chunks are an average over seeds too."""
     setup, _ = trained(problem("mlp-batch", steps=8))
     scores = {
-        Evaluator(setup.dataset, setup.parts, seed, 16).test_scores(setup.model)["batch"].loss for seed in range(3)
+        Evaluator(setup.dataset, setup.parts, (seed,), 16).test_scores(setup.model)[0]["batch"].loss
+        for seed in range(3)
     }
     assert len(scores) == 3
 

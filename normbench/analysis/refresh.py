@@ -1,0 +1,60 @@
+"""Tables kept in step with the shards, also where the command that wrote these was killed."""
+
+from pathlib import Path
+
+from normbench.errors import StudyError
+from normbench.record.files import write_whole
+from normbench.record.store import Study
+from normbench.record.tables import merge
+
+_TABLES = ("runs.csv", "curves.csv", "summary.csv", "provenance.csv")
+
+
+def write_tables(study: Study) -> None:
+    """Write runs.csv, curves.csv, provenance.csv and summary.csv of a study from its shards.
+
+    Raises:
+        StudyError: If a shard is damaged or a table cannot be written.
+    """
+    with study.held():
+        state = study.state()
+        if merge(study):
+            # A command that trains imports pandas last, so that its first step comes sooner.
+            from normbench.analysis.study import load_runs
+            from normbench.analysis.summary import write_summary
+
+            write_summary(load_runs(study.folder), study.folder / "summary.csv")
+            write_whole(_stamp(study), [state])
+
+
+def is_current(study: Study) -> bool:
+    """Return whether the tables hold all that the shards do; a look at two folders, not at the shards."""
+    stamp = _stamp(study)
+    if not stamp.is_file() or not all((study.folder / name).is_file() for name in _TABLES):
+        return False
+    return stamp.read_text(encoding="utf-8") == study.state()
+
+
+def refresh(folder: Path) -> str:
+    """Write the tables of a study anew where a killed command has left them behind.
+
+    Args:
+        folder: The study's.
+
+    Returns:
+        What the user should be told; empty where all is well.
+    """
+    study = Study(folder)
+    if not (folder / "shards").is_dir() or is_current(study):
+        return ""
+    try:
+        if not study.is_free:
+            return f"a command is at work on {folder}: the tables follow when it ends."
+        write_tables(study)
+    except StudyError as error:
+        return f"the tables of {folder} lack some runs: {error}"
+    return ""
+
+
+def _stamp(study: Study) -> Path:
+    return study.folder / ".merged"

@@ -1,0 +1,159 @@
+"""The worker processes of a command: started, given tasks, replaced where they die, and gone at its end."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+
+import torch
+
+from normbench.engine.attempt import Attempt
+from normbench.engine.schedule import Task
+from normbench.engine.worker import Duty, serve
+from normbench.errors import StudyError
+
+_PATIENCE = 5.0
+"""Seconds that an idle worker is given to end by itself."""
+
+Report = Attempt | StudyError | str
+"""What became of a task: its runs, an error of the study, or in words how the worker died."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process and what it is at.
+
+    Attributes:
+        process: The process.
+        pipe: The command's end of its pipe.
+        device: Where it trains.
+        task: What it is at; None where it waits.
+        structure: Of the last pack that it was given.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    device: torch.device
+    task: Task | None = None
+    structure: str | None = None
+
+
+class Pool:
+    """A fixed number of workers; a context manager that leaves none behind."""
+
+    def __init__(self, duty: Duty, devices: Sequence[torch.device], method: str) -> None:
+        """Start a worker on each device.
+
+        Args:
+            duty: What the workers are told.
+            devices: Where each of them trains.
+            method: `fork` or `spawn`.
+        """
+        self._duty = duty
+        self._method = method
+        self.workers: list[Worker] = []
+        for device in devices:
+            self._start(device)
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            if kind is not None or worker.task is not None:
+                worker.process.kill()
+            worker.pipe.close()
+        for worker in self.workers:
+            worker.process.join(_PATIENCE)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def give(self, worker: Worker, task: Task) -> None:
+        """Give a task to a worker that waits; one that has died unseen is told of in the next reports."""
+        worker.task = task
+        worker.structure = self._duty.work[task.place].pack.structure
+        with suppress(ConnectionError):
+            worker.pipe.send(task)
+
+    def reports(self, timeout: float) -> Iterator[tuple[Worker, Task, Report]]:
+        """Wait for workers to be done with their tasks, and replace those that died.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+        ready = wait([worker.pipe for worker in self.workers], timeout)
+        for worker in [worker for worker in self.workers if worker.pipe in ready]:
+            task, report = worker.task, self._receive(worker)
+            worker.task = None
+            if isinstance(report, str):
+                self.workers.remove(worker)
+                self._start(worker.device)
+            if task is not None:
+                yield worker, task, report
+
+    def _receive(self, worker: Worker) -> Report:
+        try:
+            report: Report = worker.pipe.recv()
+            return report
+        except (EOFError, ConnectionError):
+            worker.pipe.close()
+            worker.process.join()
+            return _death(worker.process.exitcode)
+
+    def _start(self, device: torch.device) -> None:
+        context = multiprocessing.get_context(self._method)
+        ours, theirs = context.Pipe()
+        inherited = [worker.pipe for worker in self.workers] + [ours] if self._method == "fork" else []
+        # context.Process has no type of its own that the contexts share.
+        process: BaseProcess = context.Process(target=serve, args=(self._duty, device, theirs, inherited))  # type: ignore[attr-defined]
+        with _signals_held():
+            process.start()
+            theirs.close()
+            self.workers.append(Worker(process, ours, device))
+
+
+def can_fork_with_threads() -> bool:
+    """Return whether a forked process can train with several threads: not where this one has done so before.
+
+    GNU OpenMP waits forever in a fork for the threads of its parent, so a fork is sent ahead to try.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_use_threads)
+    process.start()
+    process.join(_PATIENCE)
+    if process.exitcode != 0:
+        process.kill()
+        process.join()
+        return False
+    return True
+
+
+def _use_threads() -> None:
+    torch.set_num_threads(2)
+    torch.ones(2**20).add_(1)
+    os._exit(0)
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+        return f"worker killed by signal {-code}{memory}"
+    return f"worker ended with exit code {code}"
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep signals for later: a process that is being started must not act on the handlers of its parent."""
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

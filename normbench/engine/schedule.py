@@ -1,0 +1,68 @@
+"""Which worker gets what next: packs in the order of the plan, and the runs of a pack whose worker was killed."""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from normbench.engine.attempt import Trained
+from normbench.engine.prepare import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker gets: a pack by its place in the list of work, or one run of it.
+
+    Attributes:
+        place: Place of the pack.
+        run_id: The one run to train; None trains them all.
+    """
+
+    place: int
+    run_id: str | None = None
+
+
+class Schedule:
+    """What is still to be given to workers."""
+
+    def __init__(self, work: Sequence[Work]) -> None:
+        """Begin with all packs."""
+        self._work = work
+        self._packs: dict[str, deque[int]] = {}
+        for place, item in enumerate(work):
+            self._packs.setdefault(item.pack.structure, deque()).append(place)
+        self._again: deque[Task] = deque()
+        self._parts: dict[int, dict[str, Trained]] = {}
+
+    def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Task | None:
+        """Return the next task of a worker, None where there is none.
+
+        Args:
+            last: Structure of its last pack: packs of the same need no new compilation.
+            others: Structures that the other workers are at.
+            new: Whether packs may be begun; otherwise only those in flight are finished.
+        """
+        if self._again:
+            return self._again.popleft()
+        if not new or not self._packs:
+            return None
+        free = (structure for structure in self._packs if structure not in others)
+        structure = last if last in self._packs else next(free, next(iter(self._packs)))
+        assert structure is not None
+        place = self._packs[structure].popleft()
+        if not self._packs[structure]:
+            del self._packs[structure]
+        return Task(place)
+
+    def split(self, place: int) -> None:
+        """Give out the runs of a pack anew, each by itself, before anything else."""
+        self._parts[place] = {}
+        self._again.extend(Task(place, run_id) for run_id in self._work[place].runs)
+
+    def gather(self, place: int, trained: Trained) -> list[Trained] | None:
+        """Keep a run that was trained by itself; return all runs of its pack once the last has ended."""
+        parts = self._parts[place]
+        parts[trained.run_id] = trained
+        if len(parts) < len(self._work[place].runs):
+            return None
+        del self._parts[place]
+        return [parts[run_id] for run_id in self._work[place].runs]

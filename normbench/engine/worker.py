@@ -1,0 +1,86 @@
+"""What a worker process does: it takes task after task from the command, and keeps the records of whole packs."""
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from normbench.engine.attempt import Attempt, Observers, attempt, attempt_alone
+from normbench.engine.device import make_deterministic
+from normbench.engine.prepare import Work
+from normbench.engine.schedule import Task
+from normbench.errors import StudyError
+from normbench.record.store import Study
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What every worker of a command is told at its start.
+
+    Attributes:
+        work: All packs.
+        folder: The study's.
+        observers: Makes the observers of a run.
+        command: Process id of the command.
+    """
+
+    work: Sequence[Work]
+    folder: Path
+    observers: Observers
+    command: int
+
+
+def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequence[Connection]) -> None:
+    """Carry out tasks until the command has no more, or has gone.
+
+    Args:
+        duty: What there is to do.
+        device: Where to train.
+        tasks: Where tasks come from and what became of them goes to.
+        inherited: The command's ends of pipes, of which a fork gets a copy: while one is open, nobody sees their end.
+    """
+    for pipe in inherited:
+        pipe.close()
+    _follow(duty.command)
+    # What the fork brought along is never garbage: looking at it would copy every page of it.
+    gc.freeze()
+    torch.set_num_threads(1)
+    make_deterministic(device)
+    study = Study(duty.folder)
+    try:
+        while (task := tasks.recv()) is not None:
+            tasks.send(_carry_out(task, duty, study, device))
+    except (EOFError, ConnectionError):
+        return
+
+
+def _carry_out(task: Task, duty: Duty, study: Study, device: torch.device) -> Attempt | StudyError:
+    work = duty.work[task.place]
+    if task.run_id is not None:
+        return Attempt((attempt_alone(work, task.run_id, device, duty.observers),))
+    done = attempt(work, device, duty.observers)
+    try:
+        study.write_shard(work.block, work.index, [trained.record for trained in done.trained])
+    except StudyError as error:
+        return error
+    return done
+
+
+def _follow(command: int) -> None:
+    """Leave Ctrl-C to the command, and end with it however it ends: what is half written is no shard."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != command:
+        os._exit(1)

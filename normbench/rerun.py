@@ -1,0 +1,271 @@
+"""A recorded run trained again, as its study's plan has it, and compared with its record bit for bit."""
+
+import csv
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from normbench.analysis.study import find_studies
+from normbench.engine.attempt import attempt
+from normbench.engine.device import find_device, make_deterministic
+from normbench.engine.prepare import Work, load_data
+from normbench.errors import ConfigError, StudyError
+from normbench.plan import Pack, run_id
+from normbench.record.columns import CURVES
+from normbench.record.store import Block, Record, Study
+from normbench.record.tables import PROVENANCE, RESULT
+from normbench.spec import Run
+
+_MOST_SHOWN = 20
+"""Differing cells that are printed."""
+
+_MEASURED = ("run_id", "seed", "block", "pack", "pack_size", "started", "wall_time_s", "peak_memory_mb", "norm_layers")
+_DECIDES_BITS = tuple(name for name in PROVENANCE if name not in _MEASURED)
+"""Columns of provenance.csv that explain other bits: commit, versions, device, mode, threads, compiler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run as its study has it.
+
+    Attributes:
+        study: The study.
+        run_id: Identity of the run.
+        record: Its newest record.
+        origin: Its cells of provenance.csv.
+        runs: All runs of its pack, by run_id.
+        contents: Content hash of the data of each.
+    """
+
+    study: Study
+    run_id: str
+    record: Record
+    origin: Mapping[str, str]
+    runs: Mapping[str, Run]
+    contents: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value that is not what it was.
+
+    Attributes:
+        what: Its column, and for a row of the curves the step.
+        then: As recorded.
+        now: As it is here and today.
+    """
+
+    what: str
+    then: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of a rerun.
+
+    Attributes:
+        recorded: The run and its record.
+        cells: Cells of runs.csv and curves.csv that differ.
+        origins: What differs in versions, commit, device, threads and compiler.
+    """
+
+    recorded: Recorded
+    cells: tuple[Difference, ...]
+    origins: tuple[Difference, ...]
+
+
+def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
+    """Return a run and its record.
+
+    Args:
+        prefix: The start of its run_id, enough to tell it from all others.
+        study: Name or folder of its study; None looks into all under `results_dir`.
+        results_dir: Where studies lie.
+
+    Raises:
+        StudyError: If there is no such run, several, or one without a record; or if a file is damaged.
+    """
+    studies = [Study(folder) for folder in find_studies([study] if study else [], results_dir)]
+    planned = [(own, block, known) for own in studies for block in own.blocks() for known in block.runs]
+    ids = {known for *_, known in planned}
+    found = sorted(known for known in ids if known.startswith(prefix))
+    if len(found) != 1:
+        where = studies[0].folder if len(studies) == 1 else results_dir
+        if found:
+            more = ", ..." if len(found) > 5 else ""
+            raise StudyError(f"{len(found)} runs in {where} begin with {prefix!r}: {', '.join(found[:5])}{more}")
+        close = difflib.get_close_matches(prefix, ids, n=3, cutoff=0.0)
+        raise StudyError(f"no run {prefix!r} in {where}; nearest: {', '.join(close) or 'there is none at all'}")
+    holders = {own.folder: own for own, _, known in planned if known == found[0]}
+    for own in holders.values():
+        kept = own.records().get(found[0])
+        if kept is not None:
+            return _recorded(own, *kept)
+    raise StudyError(f"run {found[0]} is planned in {next(iter(holders))} and has no record yet: nothing to compare.")
+
+
+def _recorded(study: Study, number: int, kept: Record) -> Recorded:
+    block = next(block for block in study.blocks() if block.number == number)
+    entries = {known: block.runs[known] for known in _pack(block, kept.run_id)["runs"]}
+    return Recorded(
+        study=study,
+        run_id=kept.run_id,
+        record=kept,
+        origin=_origin(kept),
+        runs={known: Run.from_dict(entry["config"]) for known, entry in entries.items()},
+        contents={known: str(entry["content"]) for known, entry in entries.items()},
+    )
+
+
+def _pack(block: Block, wanted: str) -> Mapping[str, Any]:
+    return next(pack for pack in block.packs if wanted in pack["runs"])
+
+
+def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
+    """Train a recorded run again, with all runs of its pack, and compare; nothing is written.
+
+    Args:
+        recorded: The run.
+        trust: Whether code that the record names by `_target_` may be run.
+
+    Returns:
+        What differs.
+
+    Raises:
+        ConfigError: If the record names such code and is not trusted, or the code cannot be found.
+        DataError: If the data are missing.
+        StudyError: If the data are not those of the record.
+    """
+    targets = _targets(recorded.runs.values())
+    if targets and not trust:
+        raise ConfigError(
+            f"the record of run {recorded.run_id} names code to run: {', '.join(targets)}. "
+            "Give --trust where you know who wrote it."
+        )
+    # A pack trains on one data set.
+    for known in dict.fromkeys((recorded.run_id, *recorded.runs)):
+        content = load_data(recorded.runs[known].data).content
+        if content != recorded.contents[known]:
+            raise StudyError(
+                f"the data of run {known} have changed: their hash was {recorded.contents[known][:12]} and is "
+                f"{content[:12]}. Put the old data back to train it again."
+            )
+    device = _device(recorded.origin["device"])
+    again = _train(recorded, device)
+    cells = _cell_differences(recorded.record, again)
+    return Comparison(recorded, tuple(cells), tuple(_origins(recorded, again)))
+
+
+def _targets(runs: Iterable[Run]) -> list[str]:
+    """Return every `_target_`; also one that begins with normbench, as a dotted path reaches the modules it imports."""
+    parts = (part for run in runs for part in (run.model, run.norm, run.data, run.optimizer, run.schedule))
+    return sorted({part.target for part in parts if part.target is not None})
+
+
+def _device(name: str) -> torch.device:
+    """Return the device of then, or this machine's own where it has none such: the comparison names both."""
+    try:
+        return find_device(name)
+    except ConfigError:
+        return find_device("auto")
+
+
+def _train(recorded: Recorded, device: torch.device) -> Record:
+    origin = recorded.origin
+    pack = Pack(tuple(recorded.runs), origin["mode"], int(origin["threads"]), "as recorded")
+    work = Work(int(origin["block"]), int(origin["pack"]), pack, recorded.runs)
+    make_deterministic(device)
+    with _threads_restored():
+        trained = attempt(work, device, lambda run_id, run: ()).trained
+    return next(own.record for own in trained if own.run_id == recorded.run_id)
+
+
+@contextmanager
+def _threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cell_differences(then: Record, now: Record) -> Iterator[Difference]:
+    columns = ("status", *RESULT)
+    yield from _rows_differ(columns, (then.status, *_cells(then.result)), (now.status, *_cells(now.result)), "")
+    rows = zip_longest(_rows(then.curves), _rows(now.curves), fillvalue=[""] * len(CURVES))
+    step = list(CURVES).index("step")
+    for old, new in rows:
+        yield from _rows_differ(tuple(CURVES), old, new, f" at step {old[step] or new[step]}")
+
+
+def _rows_differ(columns: Sequence[str], then: Sequence[str], now: Sequence[str], where: str) -> Iterator[Difference]:
+    for column, old, new in zip(columns, then, now, strict=True):
+        if old != new:
+            yield Difference(f"{column}{where}", old, new)
+
+
+def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
+    """Yield what decides bits and is not as it was; what the record does not tell is not compared."""
+    now = _origin(again)
+    for column in _DECIDES_BITS:
+        then = recorded.origin.get(column, now[column])
+        if then != now[column]:
+            yield Difference(column, then, now[column])
+    for known, run in recorded.runs.items():
+        if _targets([run]) and known != run_id(run, recorded.contents[known]):
+            yield Difference(f"source of {', '.join(_targets([run]))}", "as recorded", "changed")
+            return
+
+
+def _origin(kept: Record) -> dict[str, str]:
+    # A record of an earlier version has fewer columns.
+    return dict(zip(PROVENANCE, _cells(kept.provenance), strict=False))
+
+
+def _rows(text: str) -> list[list[str]]:
+    return list(csv.reader(text.splitlines(keepends=True), strict=True))
+
+
+def _cells(text: str) -> list[str]:
+    (cells,) = csv.reader([text], strict=True)
+    return cells
+
+
+def describe(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines that a user is shown."""
+    recorded = comparison.recorded
+    origin = recorded.origin
+    size = len(recorded.runs)
+    together = f"in its pack of {size}" if size > 1 else "alone"
+    yield (
+        f"run {recorded.run_id} of {recorded.study.folder}, {origin['mode']}, {together}, threads={origin['threads']}, "
+        f"device={origin['device']}"
+    )
+    cells = comparison.cells
+    yield (
+        "same, bit for bit"
+        if not cells
+        else f"{len(cells)} cell{'s' * (len(cells) > 1)} of runs.csv and curves.csv differ:"
+    )
+    yield from _table(cells[:_MOST_SHOWN])
+    if len(cells) > _MOST_SHOWN:
+        yield f"  ... and {len(cells) - _MOST_SHOWN} more"
+    if comparison.origins:
+        yield "not as it was:"
+        yield from _table(comparison.origins)
+    elif cells:
+        yield "versions, commit, device, threads and compiler are as they were."
+
+
+def _table(differences: Sequence[Difference]) -> Iterator[str]:
+    lines = [("", "then", "now"), *((entry.what, entry.then or "none", entry.now or "none") for entry in differences)]
+    what, then = (max(len(entry[place]) for entry in lines) for place in (0, 1))
+    if len(lines) > 1:
+        yield from (f"  {name:<{what}}  {old:<{then}}  {new}" for name, old, new in lines)

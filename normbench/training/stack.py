@@ -1,0 +1,109 @@
+"""Several models of one structure as one module: state stacked along a first dimension R, applied by `torch.vmap`."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from normbench.norms.statistics import BatchStatistics
+
+
+class Stack(nn.Module):
+    """R models of one structure, looked at as a single model with a first dimension R.
+
+    Its modules are those of a skeleton, whose modes and statistics decide the forward pass; its parameters and buffers
+    are the stacked ones.
+
+    Args:
+        models: The models; their parameters and buffers are copied.
+        skeleton: A model of the same structure whose own state does not matter; reused from stack to stack, so that
+            what was compiled for it serves again.
+
+    Shape:
+        (R, B, C, H, W) to (R, B, K).
+    """
+
+    def __init__(self, models: Sequence[nn.Module], skeleton: nn.Module) -> None:
+        super().__init__()
+        self.use(skeleton)
+        self.stacked_params = _stacked([_named(model, trained=True) for model in models])
+        # Parameters that are not trained are constants of the step, as buffers are.
+        self.stacked_buffers = _stacked(
+            [_named(model, trained=False) | dict(model.named_buffers()) for model in models]
+        )
+
+    skeleton: nn.Module
+
+    def use(self, skeleton: nn.Module) -> None:
+        """Look at the models through another skeleton of the same structure."""
+        # Not registered: its own parameters are no part of the stack.
+        object.__setattr__(self, "skeleton", skeleton)
+        self.train(skeleton.training)
+
+    @property
+    def size(self) -> int:
+        """R, the number of models."""
+        return len(next(iter(self.stacked_params.values())))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Apply each model to its own images."""
+        logits: Tensor = torch.vmap(self._call_one)(self.stacked_params, self.stacked_buffers, images)
+        return logits
+
+    def _call_one(self, params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.skeleton, (params, buffers), (images,))
+        return logits
+
+    def train(self, mode: bool = True) -> "Stack":
+        """Put the skeleton in training or evaluation mode."""
+        self.skeleton.train(mode)
+        return self
+
+    def modules(self, remove_duplicate: bool = True) -> Iterator[nn.Module]:
+        """Yield the modules of the skeleton: contexts that set what norms read act on them."""
+        return self.skeleton.modules(remove_duplicate)
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield the stacked buffers."""
+        yield from self.stacked_buffers.items()
+
+    def state_of(self, run: int) -> dict[str, Tensor]:
+        """Return parameters and buffers of one model."""
+        return {name: tensor[run] for name, tensor in {**self.stacked_params, **self.stacked_buffers}.items()}
+
+
+def _named(model: nn.Module, *, trained: bool) -> dict[str, Tensor]:
+    return {name: param for name, param in model.named_parameters() if param.requires_grad == trained}
+
+
+def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
+
+
+_LANES = 32
+"""Channels that a vectorised reduction of batch norm takes at once: the rest of a row is summed in another order."""
+
+
+def run_multiple(model: nn.Module) -> int:
+    """Return of which number a stack's size must be a multiple, for a run's bits not to depend on its neighbours.
+
+    Seen with torch 2.15 on x86: stacked batch norm over features sums R x C channels 32 at a time, and the rest in
+    another order; a matrix product takes another kernel where rows of an odd number of floats are not aligned.
+
+    Args:
+        model: One of the models to be stacked.
+
+    Returns:
+        The number; 0 where no size will do.
+    """
+    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        return 1
+    widths = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
+    norms = [module.num_features for module in model.modules() if isinstance(module, BatchStatistics)]
+    if any(width % 2 for width in widths[:-1]) or any(channels % 4 for channels in norms):
+        return 0
+    return math.lcm(1, *(_LANES // math.gcd(_LANES, channels) for channels in norms))

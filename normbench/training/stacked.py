@@ -1,0 +1,339 @@
+"""Runs of one structure trained together: the step of `solo` for R runs at once, compiled where that pays."""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from normbench.data import Dataset, Split
+from normbench.data.augmentation import Draws, apply, draw
+from normbench.data.decoding import cache_folder
+from normbench.models.dropout import Dropout, draw_masks
+from normbench.spec import Run
+from normbench.training.budget import epoch_order
+from normbench.training.evaluate import Evaluator
+from normbench.training.optimizers import VARYING, Optimizer
+from normbench.training.outcome import Evaluation, Outcome, Score
+from normbench.training.setup import Setup, prepare, undecayed
+from normbench.training.stack import Stack, run_multiple
+
+_FETCHED_VALUES = 2**20
+"""Input values looked up at once, for several steps: one look-up costs as much as the kernels of a small step."""
+
+_LOOK_EVERY = 256
+"""Steps between looks at whether all runs have diverged."""
+
+Step = Callable[..., None]
+
+
+def structure(run: Run) -> str:
+    """Return what runs must share to be trained together: all but seed, rate and numbers that shape no graph."""
+    model = dict(run.model.args)
+    if "init_scale" in model:
+        model["init_scale"] = None
+    if model.get("dropout"):
+        model["dropout"] = None
+    optimizer = {key: value for key, value in run.optimizer.args.items() if key not in VARYING}
+    data = {key: value for key, value in run.data.args.items() if key != "label_noise"}
+    common = replace(
+        run,
+        seed=0,
+        lr=0.0,
+        model=replace(run.model, args=model),
+        optimizer=replace(run.optimizer, args=optimizer),
+        data=replace(run.data, args=data),
+    )
+    return json.dumps(common.as_dict(), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the steps added up to since the last evaluation, for each run; changed in place by the step.
+
+    Attributes:
+        loss: Sum of the losses, (R,) float64.
+        correct: Right answers, (R,) int64.
+        bad_step: First step whose loss was not finite, 0 for none, (R,) int64; never reset.
+        step: Steps taken, () int64; never reset.
+    """
+
+    loss: Tensor
+    correct: Tensor
+    bad_step: Tensor
+    step: Tensor
+
+    @classmethod
+    def zeros(cls, runs: int, device: torch.device) -> "Tally":
+        """Return an empty tally for `runs` runs."""
+        counts = torch.zeros(runs, dtype=torch.int64, device=device)
+        loss = torch.zeros(runs, dtype=torch.float64, device=device)
+        return cls(loss, counts, counts.clone(), torch.zeros((), dtype=torch.int64, device=device))
+
+    def take(self, steps: int, samples: int) -> list[Score]:
+        """Return each run's mean over the steps, and begin anew."""
+        pairs = zip(self.loss.tolist(), self.correct.tolist(), strict=True)
+        scores = [Score(loss=loss / steps, accuracy=correct / samples) for loss, correct in pairs]
+        self.loss.zero_()
+        self.correct.zero_()
+        return scores
+
+
+def why_alone(run: Run, dataset: Dataset) -> str:
+    """Try a step of two copies of a run; return why they cannot be trained together, empty if they can.
+
+    A user's own layer may decide by its data, or keep state that stacking cannot see.
+    """
+    cpu = torch.device("cpu")
+    try:
+        setups = [prepare(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
+        if not run_multiple(setups[0].model):
+            return "cannot be stacked: with odd widths its rounding would depend on its neighbours"
+        if run.model.target or run.norm.target:
+            _train(Pack.of(setups), compiled=False)
+    except Exception as error:
+        return f"cannot be stacked ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+    return ""
+
+
+def train_stacked(runs: Sequence[Run], dataset: Dataset, *, device: torch.device, compiled: bool) -> list[Outcome]:
+    """Train runs of one structure together; each comes out as it would in any other pack of this mode.
+
+    Args:
+        runs: The runs; they differ at most in what `structure` leaves out.
+        dataset: The data set that all of them name.
+        device: Where to train.
+        compiled: Whether the step goes through `torch.compile`.
+
+    Returns:
+        The outcome of each run. A run that diverges leaves its neighbours as they are.
+    """
+    assert len({structure(run) for run in runs}) == 1, "runs of a pack share their structure"
+    setups = [prepare(run, dataset, device) for run in runs]
+    # Copies of the last run fill the pack: a pack of one takes other kernels than a pack of two, and so other bits.
+    multiple = max(run_multiple(setups[0].model), 1)
+    size = -(-max(len(runs), 2) // multiple) * multiple
+    setups += [prepare(runs[-1], dataset, device) for _ in range(size - len(runs))]
+    return _train(Pack.of(setups), compiled=compiled)[: len(runs)]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """R runs of one structure, ready to train together.
+
+    Attributes:
+        setups: Each run by itself: its budget, its streams of randomness.
+        stack: Their models.
+        parts: Their splits, (R, n).
+        evaluator: Scores the stack on the parts.
+        optimizer: Changes the parameters of the stack in place.
+        rates: Learning rate of each step and run, (steps, R).
+        tally: What the steps add up to.
+        dropouts: Names of the dropout layers, whose masks in the setups' models are views of the stack's.
+    """
+
+    setups: Sequence[Setup]
+    stack: Stack
+    parts: Split
+    evaluator: Evaluator
+    optimizer: Optimizer
+    rates: Tensor
+    tally: Tally
+    dropouts: Sequence[str]
+
+    @classmethod
+    def of(cls, setups: Sequence[Setup]) -> "Pack":
+        """Stack runs that were prepared one by one."""
+        first = setups[0]
+        dropouts = _give_masks(setups)
+        stack = Stack([setup.model for setup in setups], first.model)
+        _share_masks(dropouts, setups, stack)
+        names = ("train", "val", "test", "labels")
+        parts = Split(*(torch.stack([getattr(setup.parts, name) for setup in setups]) for name in names))
+        seeds = tuple(setup.run.seed for setup in setups)
+        like = next(iter(stack.stacked_params.values()))
+        return cls(
+            setups=setups,
+            stack=stack,
+            parts=parts,
+            evaluator=Evaluator(first.dataset, parts, seeds, first.evaluator.norm_batch_size),
+            optimizer=Optimizer(
+                [setup.run.optimizer for setup in setups],
+                stack.stacked_params,
+                undecayed=undecayed(first.model, first.run),
+                stacked=True,
+            ),
+            rates=like.new_tensor([setup.rates for setup in setups]).T.contiguous(),
+            tally=Tally.zeros(len(setups), like.device),
+            dropouts=dropouts,
+        )
+
+    def take_step(self, step: Step, number: int, images: Tensor, labels: Tensor) -> None:
+        """Take step `number` (from 1) of all runs on images (R, B, C, H, W) and labels (R, B)."""
+        for setup in self.setups if self.dropouts else ():
+            draw_masks(setup.model, setup.run.batch_size, setup.masks)
+        step(
+            self.stack.stacked_params,
+            self.stack.stacked_buffers,
+            self.optimizer.states,
+            self.optimizer.varying,
+            self.optimizer.scalars(),
+            self.rates[number - 1],
+            images,
+            labels,
+            self.tally,
+        )
+
+
+def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
+    setups, budget = pack.setups, pack.setups[0].budget
+    step = compiled_step(pack) if compiled else make_step(pack.stack.skeleton, pack.optimizer.update)
+    curves: list[list[Evaluation]] = [[] for _ in setups]
+    diverged: dict[int, int] = {}
+    since = 0
+    for number, (images, labels) in enumerate(_batches(pack), start=1):
+        pack.take_step(step, number, images, labels)
+        since += 1
+        evaluates = budget.evaluates(number)
+        if evaluates or number % _LOOK_EVERY == 0:
+            diverged |= {
+                run: bad for run, bad in enumerate(pack.tally.bad_step.tolist()) if bad and run not in diverged
+            }
+            if len(diverged) == len(setups):
+                break
+        if evaluates:
+            train = pack.tally.take(since, since * setups[0].run.batch_size)
+            since = 0
+            for run, val in enumerate(pack.evaluator.evaluate(pack.stack, pack.parts.val)):
+                if not math.isfinite(val.loss):
+                    diverged.setdefault(run, number)
+                if run not in diverged:
+                    rate = setups[run].rates[number - 1]
+                    curves[run].append(Evaluation(number, number / budget.per_epoch, rate, train[run], val))
+    all_diverged = len(diverged) == len(setups)
+    tests: list[dict[str, Score]] = [{}] * len(setups) if all_diverged else pack.evaluator.test_scores(pack.stack)
+    for run, test in enumerate(tests):
+        if not all(math.isfinite(score.loss) for score in test.values()):
+            diverged.setdefault(run, budget.total)
+    return [
+        setup.outcome(curves[run], test=tests[run], diverged_at_step=diverged.get(run))
+        for run, setup in enumerate(setups)
+    ]
+
+
+def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
+    """Return the step of R runs as a function of tensors alone: it changes them in place and returns nothing.
+
+    Args:
+        skeleton: A model of the runs' structure.
+        update: `Optimizer.update` of runs of that structure.
+    """
+
+    def loss_of(
+        params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = functional_call(skeleton, (params, buffers), (images,))
+        return F.cross_entropy(logits, labels), logits
+
+    gradients = torch.vmap(grad_and_value(loss_of, has_aux=True))
+
+    @torch.no_grad()
+    def take_step(
+        params: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        states: dict[str, tuple[Tensor, ...]],
+        varying: dict[str, Tensor],
+        scalars: dict[str, Tensor],
+        lr: Tensor,
+        images: Tensor,
+        labels: Tensor,
+        tally: Tally,
+    ) -> None:
+        grads, (losses, logits) = gradients(params, buffers, images, labels)
+        update(params, states, grads, lr, varying, scalars)
+        tally.loss.add_(losses.double())
+        tally.correct.add_((logits.argmax(dim=-1) == labels).sum(dim=-1))
+        tally.step.add_(1)
+        first_bad = (tally.bad_step == 0) & ~torch.isfinite(losses)
+        tally.bad_step.copy_(torch.where(first_bad, tally.step, tally.bad_step))
+
+    return take_step
+
+
+_COMPILED: dict[tuple[str, int], tuple[nn.Module, Step]] = {}
+"""Compiled steps of this process with the skeletons they were compiled for, by structure and number of runs."""
+
+
+def compiled_step(pack: Pack) -> Step:
+    """Return the compiled step of a pack; what an earlier pack of this process compiled serves again."""
+    key = structure(pack.setups[0].run), len(pack.setups)
+    if key not in _COMPILED:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+        # On a machine without CUDA it warns that it found none, from every worker.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        # A worker compiles by itself: more processes would fight for the cores that the other workers use.
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+        step = make_step(pack.stack.skeleton, pack.optimizer.update)
+        _COMPILED[key] = pack.stack.skeleton, torch.compile(step, dynamic=False, fullgraph=True)
+    skeleton, compiled = _COMPILED[key]
+    pack.stack.use(skeleton)
+    return compiled
+
+
+def _batches(pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images (R, B, C, H, W) and labels (R, B) of each step, in the order in which each run sees its own."""
+    first, runs = pack.setups[0], len(pack.setups)
+    size, dataset = first.run.batch_size, first.dataset
+    channels, height, width = dataset.input_shape
+    together = max(1, _FETCHED_VALUES // (runs * size * channels * height * width))
+    augmentation = first.run.data.text("augment")
+    for index in epochs_of_batches(pack):
+        for chunk in torch.split(index, together):
+            images = dataset.batch(chunk)
+            flat = chunk.transpose(0, 1).reshape(runs, -1)
+            labels = pack.parts.labels.gather(1, flat).view(runs, len(chunk), size).transpose(0, 1).contiguous()
+            for number in range(len(chunk)):
+                yield _augmented(images[number], augmentation, pack.setups), labels[number]
+
+
+def epochs_of_batches(pack: Pack) -> Iterator[Tensor]:
+    """Yield the sample indices of each epoch, (steps, R, B): what one step needs lies together."""
+    budget, size = pack.setups[0].budget, pack.setups[0].run.batch_size
+    left, epoch = budget.total, 0
+    while left > 0:
+        steps = min(budget.per_epoch, left)
+        orders = [epoch_order(setup.parts.train, setup.run.seed, epoch)[: steps * size] for setup in pack.setups]
+        yield torch.stack(orders).view(len(orders), steps, size).transpose(0, 1).contiguous()
+        left -= steps
+        epoch += 1
+
+
+def _augmented(images: Tensor, kind: str, setups: Sequence[Setup]) -> Tensor:
+    if kind == "none":
+        return images
+    batch, height = images.shape[1], images.shape[3]
+    draws = [draw(batch, height, kind, setup.crops) for setup in setups]
+    joined = Draws(*(torch.cat(parts).to(images.device) for parts in zip(*draws, strict=True)))
+    return apply(images.flatten(0, 1), joined).view(images.shape)
+
+
+def _give_masks(setups: Sequence[Setup]) -> list[str]:
+    """Give every dropout a mask to be stacked, drawn from no run's stream; return the names of the dropouts."""
+    names = [name for name, module in setups[0].model.named_modules() if isinstance(module, Dropout)]
+    for setup in setups if names else ():
+        draw_masks(setup.model, setup.run.batch_size, torch.Generator())
+    return names
+
+
+def _share_masks(names: Sequence[str], setups: Sequence[Setup], stack: Stack) -> None:
+    """Make each run's masks views of the stacked ones, so that drawing them fills the stack."""
+    for name in names:
+        stacked = stack.stacked_buffers[f"{name}.mask"]
+        for run, setup in enumerate(setups):
+            setup.model.get_submodule(name).mask = stacked[run]

@@ -1,0 +1,358 @@
+"""Every figure that normbench is held to: what is timed beside what, and how much is enough."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Literal
+
+import torch
+
+from measure import plain
+from measure.command import Timed, new_place
+from measure.made_up import MERGE, make_up
+
+Kind = Literal["times faster", "times as long", "seconds", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is enough.
+
+    Attributes:
+        kind: `times faster` than the plain loop (at least), `times as long` (at most), or an absolute at most.
+        value: The bound; None where a figure has no target of its own.
+    """
+
+    kind: Kind
+    value: float | None
+
+    def __str__(self) -> str:
+        """Say it as bench.csv does."""
+        if self.value is None:
+            return ""
+        sign = ">=" if self.kind == "times faster" else "<="
+        return f"{sign} {self.value:g} {self.kind}"
+
+
+@dataclass(slots=True)
+class Figure:
+    """One row of bench.csv.
+
+    Attributes:
+        name: Its name on the command line.
+        work: What is timed.
+        target: What is enough.
+        runs: Runs that normbench trained; the plain time of all is that of one times this.
+        plain_runs_timed: Runs of the plain loop that were timed, in all pairs together.
+        pairs: Seconds of one plain run, seconds (or bytes) of normbench, in pairs; plain is None where there is none.
+        note: What a reader should know.
+    """
+
+    name: str
+    work: str
+    target: Target
+    runs: int = 1
+    plain_runs_timed: int = 0
+    pairs: list[tuple[float | None, float]] = field(default_factory=list)
+    note: str = ""
+
+    def add(self, plain_seconds: float | None, normbench: float) -> None:
+        """Keep a pair."""
+        self.pairs.append((plain_seconds, normbench))
+
+    @property
+    def plain(self) -> float | None:
+        """Median seconds of one plain run."""
+        times = [one for one, _ in self.pairs if one is not None]
+        return median(times) if times else None
+
+    @property
+    def normbench(self) -> float | None:
+        """Median seconds, or bytes, of normbench."""
+        return median(all_ for _, all_ in self.pairs) if self.pairs else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Median over the pairs: plain over normbench where faster is asked, else normbench over plain."""
+        ratios = [all_ / (one * self.runs) for one, all_ in self.pairs if one is not None]
+        if not ratios:
+            return None
+        return median(1 / ratio for ratio in ratios) if self.target.kind == "times faster" else median(ratios)
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether it is enough; None where nothing was measured or asked."""
+        found = self.normbench if self.target.kind in ("seconds", "bytes") else self.ratio
+        if found is None or self.target.value is None:
+            return None
+        return found >= self.target.value if self.target.kind == "times faster" else found <= self.target.value
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How much is measured.
+
+    Attributes:
+        quick: Sizes that only show that everything works.
+        pairs: How often a pair is repeated.
+        cifar: Folder that torchvision finds CIFAR-10 in.
+    """
+
+    quick: bool
+    pairs: int
+    cifar: str | None
+
+    def of(self, full: int, quick: int) -> int:
+        """Return a size."""
+        return quick if self.quick else full
+
+
+RATES = "lr=0.001,0.002,0.004,0.007,0.012,0.02,0.035,0.06,0.1"
+"""Nine rates at which hardly a run of these sweeps diverges: one that does ends early and would flatter."""
+
+PER_RUN = 3
+"""Plain runs that are timed for each sweep."""
+
+
+def _sweep(
+    name: str,
+    work: str,
+    setting: Setting,
+    overrides: Sequence[str],
+    *,
+    runs: int,
+    plain_run: Callable[[], float],
+    plain_runs: int = PER_RUN,
+    targets: tuple[float, float | None],
+) -> Iterator[Figure]:
+    """Time a sweep beside plain runs: with a cold compile cache, then again with what that left, pair by pair."""
+    warm = Figure(name, f"{work}, warm cache", Target("times faster", targets[0]), runs)
+    cold = Figure(name, f"{work}, cold cache", Target("times faster", targets[1]), runs)
+    for _ in range(setting.pairs):
+        with new_place() as place:
+            for figure in (cold, warm):
+                one = median(plain_run() for _ in range(plain_runs))
+                figure.plain_runs_timed += plain_runs
+                timed = place.train(*overrides)
+                figure.add(one, timed.from_first_step)
+                figure.note = _note(timed, runs)
+    yield from (warm, cold)
+
+
+def _note(timed: Timed, runs: int) -> str:
+    odd = [f"{count} {status}" for status, count in timed.runs.items() if status != "finished"]
+    total = sum(timed.runs.values())
+    assert total == runs, f"{total} rows of {runs} runs"
+    return ", ".join([f"whole command {timed.seconds:.1f} s", *odd])
+
+
+def _mlp(batch_size: int, epochs: int, *targets: float) -> Callable[[Setting], Iterator[Figure]]:
+    def measure(setting: Setting) -> Iterator[Figure]:
+        seeds, passes = setting.of(10, 2), setting.of(epochs, 1)
+        rates = setting.of(9, 2)
+        data = plain.digits()
+        steps = 1258 // batch_size * passes
+        yield from _sweep(
+            f"mlp{batch_size}",
+            f"MLP 3x128, digits, batch {batch_size}, {passes} epochs, {rates} rates x {seeds} seeds of batch norm",
+            setting,
+            [_rates(rates), f"seed=range({seeds})", f"batch_size={batch_size}", f"epochs={passes}"],
+            runs=rates * seeds,
+            plain_run=lambda: plain.train(plain.mlp, data, batch_size=batch_size, steps=steps),
+            targets=(targets[0], targets[1] if len(targets) > 1 else None),
+        )
+
+    return measure
+
+
+def _rates(count: int) -> str:
+    return ",".join(RATES.split(",")[:count])
+
+
+def resnet_digits(setting: Setting) -> Iterator[Figure]:
+    """Measure a sweep of small residual networks."""
+    rates, seeds, steps = setting.of(9, 2), setting.of(10, 1), setting.of(629, 20)
+    data = plain.digits()
+    yield from _sweep(
+        "resnet_digits",
+        f"ResNet-8, digits 8x8, batch 2, {steps} steps, {rates} rates x {seeds} seeds of batch norm",
+        setting,
+        ["model=resnet", "model.depth=8", _rates(rates), f"seed=range({seeds})", "batch_size=2", f"steps={steps}"],
+        runs=rates * seeds,
+        plain_run=lambda: plain.train(lambda: plain.resnet8(1), data, batch_size=2, steps=steps),
+        targets=(5, None),
+    )
+
+
+def resnet_cifar(setting: Setting) -> Iterator[Figure]:
+    """Measure twelve residual networks on real images."""
+    work = "ResNet-8, CIFAR-10 32x32, batch 32, 12 runs"
+    if setting.cifar is None:
+        yield Figure("resnet_cifar", work, Target("times faster", 2.8), 12, note="not run: needs --cifar ROOT")
+        return
+    images, epochs = setting.of(5000, 200), setting.of(10, 1)
+    data = plain.cifar10(setting.cifar, images * 9 // 10)
+    limits = ["data=cifar10", f"data.root={setting.cifar}", f"data.limit={images}"]
+    yield from _sweep(
+        "resnet_cifar",
+        f"{work}, {epochs} epochs of {len(data[0])} images",
+        setting,
+        [*limits, "model=resnet", "model.depth=8", "lr=0.01,0.03,0.1", "seed=range(4)", f"epochs={epochs}"],
+        runs=12,
+        plain_run=lambda: plain.train(lambda: plain.resnet8(3), data, batch_size=32, steps=len(data[0]) // 32 * epochs),
+        plain_runs=1,
+        targets=(2.8, None),
+    )
+
+
+def solo_step(setting: Setting) -> Iterator[Figure]:
+    """Measure a step of one run in this process: the slope between a long and a short run of one evaluation each."""
+    from normbench.config.sweep import expand
+    from normbench.engine.prepare import load_data
+    from normbench.training.solo import train
+
+    short, long = setting.of(500, 50), setting.of(2500, 150)
+    work = "one step of a solo run between evaluations, MLP, batch 32"
+    figure = Figure("solo_step", work, Target("times as long", 1.05))
+    data = plain.digits()
+    device = torch.device("cpu")
+
+    def normbench(steps: int) -> float:
+        (run,) = expand([f"steps={steps}", f"eval_every={steps}", "lr=0.01"]).runs
+        dataset = load_data(run.data)
+        start = perf_counter()
+        train(run, dataset, device=device)
+        return perf_counter() - start
+
+    def loop(steps: int) -> float:
+        return plain.train(plain.mlp, data, batch_size=32, steps=steps)
+
+    normbench(short)
+    for _ in range(setting.pairs * 3):
+        one, own = ((timed(long) - timed(short)) / (long - short) for timed in (loop, normbench))
+        figure.add(one, own)
+        figure.plain_runs_timed += 2
+    yield figure
+
+
+def solo_run(setting: Setting) -> Iterator[Figure]:
+    """Measure a single run with all that it logs."""
+    epochs = setting.of(400, 10)
+    work = f"one solo run of {epochs} epochs, MLP, batch 32, all logging"
+    figure = Figure("solo_run", work, Target("times as long", 1.25))
+    data = plain.digits()
+    with new_place() as place:
+        for _ in range(setting.pairs):
+            one = plain.train(plain.mlp, data, batch_size=32, steps=1258 // 32 * epochs)
+            timed = place.train("lr=0.01", f"epochs={epochs}", multirun=False)
+            figure.add(one, timed.from_first_step)
+            figure.plain_runs_timed += 1
+            figure.note = _note(timed, 1)
+    yield figure
+
+
+def small_batch(setting: Setting) -> Iterator[Figure]:
+    """Measure the whole study of small batches, start-up included."""
+    norms = ("batch", "layer", "group", "none")[: setting.of(4, 2)]
+    sizes = (2, 4, 8, 16, 32, 128)[-setting.of(6, 2) :]
+    rates, seeds, epochs = setting.of(9, 2), setting.of(10, 2), setting.of(5, 1)
+    runs = len(norms) * len(sizes) * rates * seeds
+    work = f"small-batch study of {runs} runs, {epochs} epochs, whole command"
+    warm = Figure("small_batch", f"{work}, warm cache", Target("seconds", 180), runs)
+    cold = Figure("small_batch", f"{work}, cold cache", Target("seconds", None), runs)
+    data = plain.digits()
+    overrides = [
+        f"norm={','.join(norms)}", f"batch_size={','.join(map(str, sizes))}", _rates(rates), f"seed=range({seeds})",
+        f"epochs={epochs}",
+    ]  # fmt: skip
+    with new_place() as place:
+        for figure in (cold, warm):
+            times = [
+                plain.train(partial(plain.mlp, norm), data, batch_size=size, steps=1258 // size * epochs)
+                for norm in norms
+                for size in sizes
+            ]
+            timed = place.train(*overrides)
+            # Each pair of norm and batch size has as many runs as every other.
+            figure.add(sum(times) / len(times), timed.seconds)
+            figure.plain_runs_timed = len(times)
+            figure.note = _note(timed, runs)
+    yield from (warm, cold)
+
+
+def startup(setting: Setting) -> Iterator[Figure]:
+    """Measure the way to the first step, beside a plain script's."""
+    single = Figure("startup", "start-up: command to the end of a run of one step", Target("times as long", 1.2))
+    sweep = Figure("startup", "start-up: the same, first of two runs of a sweep", Target("times as long", 1.2))
+    with new_place() as place:
+        for _ in range(setting.pairs):
+            for figure in (single, sweep):
+                start = time.time()
+                one = float(place.python("-c", plain.SCRIPT)) - start
+                more = [] if figure is single else ["seed=0,1"]
+                timed = place.train("steps=1", *more, multirun=figure is sweep)
+                figure.add(one, timed.to_first_step)
+                figure.plain_runs_timed += 1
+    yield from (single, sweep)
+
+
+EXPAND = """
+import sys, time
+start = time.perf_counter()
+from normbench.config.sweep import expand
+count = len(expand(sys.argv[1:], multirun=True).runs)
+print(count, time.perf_counter() - start)
+"""
+
+
+def plan(setting: Setting) -> Iterator[Figure]:
+    """Measure the planning of many runs."""
+    seeds = setting.of(50, 2)
+    runs = 200 * seeds
+    rates = ",".join(str(n / 100) for n in range(1, 11))
+    axes = ["norm=batch,layer,group,none", "batch_size=2,4,8,16,32", f"lr={rates}", f"seed=range({seeds})"]
+    work = f"planning {runs:,} runs"
+    whole = Figure("plan", f"{work}, whole command", Target("seconds", 3), runs)
+    expand = Figure("plan", f"{work}, composing and expanding alone, imports included", Target("seconds", 3), runs)
+    with new_place() as place:
+        for _ in range(setting.pairs):
+            start = time.perf_counter()
+            place.python("-m", "normbench", "plan", "-m", *axes)
+            whole.add(None, time.perf_counter() - start)
+            count, seconds = place.python("-c", EXPAND, *axes).split()
+            assert int(count) == runs
+            expand.add(None, float(seconds))
+    yield from (whole, expand)
+
+
+def merge(setting: Setting) -> Iterator[Figure]:
+    """Measure the tables of a study that is large."""
+    runs = setting.of(100_000, 1_000)
+    work = f"merging and aggregating {runs:,} runs"
+    seconds = Figure("merge", work, Target("seconds", 10), runs)
+    memory = Figure("merge", f"{work}, peak memory with torch loaded", Target("bytes", 1e9), runs)
+    with new_place() as place:
+        study = make_up(place.folder / "results" / "made_up", runs)
+        for _ in range(setting.pairs):
+            _, spent, peak = place.python("-c", MERGE, str(study.folder)).split()
+            seconds.add(None, float(spent))
+            memory.add(None, float(peak))
+    yield from (seconds, memory)
+
+
+FIGURES: dict[str, Callable[[Setting], Iterator[Figure]]] = {
+    "mlp2": _mlp(2, 5, 20, 5),
+    "mlp32": _mlp(32, 20, 10),
+    "mlp256": _mlp(256, 100, 2.5),
+    "resnet_digits": resnet_digits,
+    "resnet_cifar": resnet_cifar,
+    "solo_step": solo_step,
+    "solo_run": solo_run,
+    "small_batch": small_batch,
+    "startup": startup,
+    "plan": plan,
+    "merge": merge,
+}

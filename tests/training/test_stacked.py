@@ -1,0 +1,211 @@
+"""Runs trained together against the same runs trained alone: the slow path is the oracle."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import PROBLEMS, dataset_of, problem
+from torch import Tensor
+
+from normbench.data import Dataset
+from normbench.engine.device import find_compiler
+from normbench.models.dropout import draw_masks
+from normbench.spec import Run
+from normbench.training import stacked
+from normbench.training.outcome import Outcome
+from normbench.training.setup import Setup, prepare
+from normbench.training.solo import take_step, train
+from normbench.training.stack import run_multiple
+from normbench.training.stacked import Pack, make_step, structure, train_stacked
+
+CPU = torch.device("cpu")
+STATES = 20
+
+
+class Float64(Dataset):
+    """A data set whose batches are in float64."""
+
+    def batch(self, index: Tensor) -> Tensor:
+        return super().batch(index).double()
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def in_float64(dataset: Dataset) -> Dataset:
+    names = ("name", "images", "labels", "num_test", "class_names", "content")
+    return Float64(**{name: getattr(dataset, name) for name in names})
+
+
+def set_state(setups: list[Setup], pack: Pack) -> None:
+    """Bring the stack to the state that the runs are in by themselves."""
+    for run, setup in enumerate(setups):
+        state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
+        for name in state.keys() - {f"{dropout}.mask" for dropout in pack.dropouts}:
+            pack.stack.state_of(run)[name].copy_(state[name].detach())
+        for name, tensors in pack.optimizer.states.items():
+            for stacked_tensor, tensor in zip(tensors, setup.optimizer.states[name], strict=True):
+                stacked_tensor[run].copy_(tensor)
+
+
+def close(ours: Tensor, theirs: Tensor, what: str) -> None:
+    scale = float(theirs.abs().max()) if theirs.numel() else 0.0
+    torch.testing.assert_close(
+        ours, theirs, rtol=1e-10, atol=1e-10 * max(scale, 1e-6), msg=lambda text: f"{what}: {text}"
+    )
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64: None) -> None:
+    """From each of 20 states, losses, answers, parameters, optimizer state and buffers agree to 1e-10 in float64."""
+    runs = [replace(problem(name), seed=seed, lr=lr, epochs=None, steps=STATES) for seed, lr in ((0, 0.02), (1, 0.05))]
+    dataset = in_float64(dataset_of(runs[0]))
+    setups = [prepare(run, dataset, CPU) for run in runs]
+    pack = Pack.of([prepare(run, dataset, CPU) for run in runs])
+    step = make_step(pack.stack.skeleton, pack.optimizer.update)
+    for number, (images, labels) in enumerate(stacked._batches(pack), start=1):
+        set_state(setups, pack)
+        before = pack.tally.loss.clone()
+        pack.take_step(step, number, images, labels)
+        for run, setup in enumerate(setups):
+            if pack.dropouts:
+                draw_masks(setup.model, setup.run.batch_size, setup.masks)
+            loss, _, _ = take_step(setup, images[run], labels[run], torch.tensor(setup.rates[number - 1]))
+            close(pack.tally.loss[run] - before[run], loss.detach(), f"loss of step {number}")
+            state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
+            for key, tensor in pack.stack.state_of(run).items():
+                close(tensor, state[key].detach(), f"{key} after step {number}")
+            for key, tensors in pack.optimizer.states.items():
+                for ours, theirs in zip(tensors, setup.optimizer.states[key], strict=True):
+                    close(ours[run], theirs, f"optimizer state of {key} after step {number}")
+
+
+def assert_same(ours: Outcome, theirs: Outcome, rel: float) -> None:
+    assert (ours.status, ours.num_params, ours.norm_layers) == (theirs.status, theirs.num_params, theirs.norm_layers)
+    assert [point.step for point in ours.curve] == [point.step for point in theirs.curve]
+    for one, other in zip(ours.curve, theirs.curve, strict=True):
+        assert (one.epoch, one.lr) == (other.epoch, other.lr)
+        assert one.train.loss == pytest.approx(other.train.loss, rel=rel)
+        assert one.val.loss == pytest.approx(other.val.loss, rel=rel)
+        assert one.train.accuracy == pytest.approx(other.train.accuracy, abs=1e-9)
+    assert {key: score.loss for key, score in ours.test.items()} == pytest.approx(
+        {key: score.loss for key, score in theirs.test.items()}, rel=rel
+    )
+
+
+# Well conditioned: rounding grows slowly enough over a few steps for the free-running paths to be compared.
+FREE = ["mlp-layer", "mlp-none", "mlp-batch", "resnet-none-fixup", "resnet-batch-crop_flip", "mlp-layer-dropout"]
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_pack_ends_where_each_run_ends_alone(name: str, float64: None) -> None:
+    """Curves and the three test scores of runs trained together are those of the runs trained alone."""
+    base = problem(name)
+    runs = [replace(base, seed=seed, lr=0.01 * (1 + seed), epochs=None, steps=6, eval_every=3) for seed in range(3)]
+    dataset = in_float64(dataset_of(base))
+    for ours, run in zip(train_stacked(runs, dataset, device=CPU, compiled=False), runs, strict=True):
+        assert_same(ours, train(run, dataset, device=CPU), rel=1e-7)
+
+
+def some_runs(count: int, **changes: object) -> list[Run]:
+    base = replace(problem("mlp-batch"), epochs=None, steps=12, eval_every=4)
+    return [replace(base, seed=seed, **changes) for seed in range(count)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["mlp-batch", "mlp-none", "mlp-batch-ghost", "mlp-batch-adamw", "resnet-group"])
+def test_the_bits_of_a_run_do_not_depend_on_its_neighbours(name: str) -> None:
+    """Alone in its pack, in a pair, first or last of nine, a run comes out bit for bit the same."""
+    runs = [replace(problem(name), seed=seed, epochs=None, steps=8, eval_every=4) for seed in range(9)]
+    dataset = dataset_of(runs[0])
+    packs = [train_stacked(runs[:count], dataset, device=CPU, compiled=False) for count in (1, 2, 5, 9)]
+    backwards = train_stacked(runs[::-1], dataset, device=CPU, compiled=False)
+    assert all(pack[0] == packs[0][0] for pack in packs)
+    assert backwards[::-1] == packs[-1]
+
+
+@pytest.mark.parametrize(("width", "multiple"), [(128, 1), (16, 2), (8, 4), (24, 4), (100, 8), (10, 0), (7, 0)])
+def test_stacks_are_filled_up_to_whole_vectors(width: int, multiple: int) -> None:
+    """Batch norm over features sums 32 channels at a time; an odd width cannot be helped, and trains solo."""
+    base = problem("mlp-batch")
+    run = replace(base, model=replace(base.model, args={**base.model.args, "width": width}))
+    assert run_multiple(prepare(run, dataset_of(run), CPU).model) == multiple
+    assert bool(stacked.why_alone(run, dataset_of(run))) == (multiple == 0)
+
+
+def test_a_diverging_run_leaves_its_neighbours_alone() -> None:
+    """One run with an absurd rate diverges at the step it would alone; the other is bit for bit what it was."""
+    calm, wild = some_runs(2)
+    none = replace(problem("mlp-none"), epochs=None, steps=30, eval_every=10)
+    calm, wild, other = replace(none, lr=0.01), replace(none, lr=1e6), replace(none, lr=0.02, seed=1)
+    dataset = dataset_of(none)
+    with_wild = train_stacked([calm, wild, other], dataset, device=CPU, compiled=False)
+    without = train_stacked([calm, other], dataset, device=CPU, compiled=False)
+    assert [outcome.status for outcome in with_wild] == ["finished", "diverged", "finished"]
+    assert [with_wild[0], with_wild[2]] == without
+    assert with_wild[1].diverged_at_step == train(wild, dataset, device=CPU).diverged_at_step
+    assert with_wild[1].test == {}
+
+
+def test_a_pack_that_has_diverged_as_a_whole_ends() -> None:
+    """When every run has diverged there is nothing left to score."""
+    runs = [replace(run, lr=1e12, norm=problem("mlp-none").norm) for run in some_runs(2)]
+    outcomes = train_stacked(runs, dataset_of(runs[0]), device=CPU, compiled=False)
+    assert [(outcome.status, outcome.test) for outcome in outcomes] == [("diverged", {})] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"seed": 3}, True),
+        ({"lr": 0.7}, True),
+        ({"batch_size": 8}, False),
+        ({"steps": 7}, False),
+        ({"norm_batch_size": 2}, False),
+        ({"target_accuracy": 0.5}, False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_structure_leaves_out_what_shapes_no_graph(changes: dict[str, object], same: bool) -> None:
+    """Seed and rate may differ within a pack; batch, budget and evaluation may not."""
+    run = some_runs(1)[0]
+    changed = replace(run, **changes)  # type: ignore[arg-type]
+    assert (structure(changed) == structure(run)) == same
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "same"),
+    [
+        ("model", "init_scale", 2.0, True),
+        ("model", "width", 8, False),
+        ("optimizer", "weight_decay", 0.1, True),
+        ("optimizer", "momentum", 0.5, True),
+        ("optimizer", "nesterov", True, False),
+        ("data", "label_noise", 0.2, True),
+        ("data", "limit", 100, False),
+    ],
+)
+def test_structure_of_the_components(group: str, key: str, value: object, same: bool) -> None:
+    """Numbers that enter as tensors may differ within a pack."""
+    run = some_runs(1)[0]
+    part = getattr(run, group)
+    changed = replace(run, **{group: replace(part, args={**part.args, key: value})})
+    assert (structure(changed) == structure(run)) == same
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")
+def test_a_compiled_pack_agrees_and_does_not_depend_on_its_neighbours() -> None:
+    """Compiled steps give the solo run's losses to rounding, and the same bits in packs of two and of three."""
+    runs = [replace(run, steps=4, eval_every=2) for run in some_runs(3)]
+    dataset = dataset_of(runs[0])
+    three = train_stacked(runs, dataset, device=CPU, compiled=True)
+    two = train_stacked(runs[:2], dataset, device=CPU, compiled=True)
+    assert three[:2] == two
+    for ours, run in zip(three, runs, strict=True):
+        alone = train(run, dataset, device=CPU)
+        assert ours.curve[0].train.loss == pytest.approx(alone.curve[0].train.loss, rel=1e-4)
