@@ -20,6 +20,7 @@ class Rule:
         high: Highest number allowed.
         below: Number that the value must stay under.
         choices: The texts allowed; empty allows any text but the empty one.
+        auto: Whether the text `auto` stands for null.
     """
 
     kind: type
@@ -29,6 +30,7 @@ class Rule:
     high: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    auto: bool = False
 
     def describe(self) -> str:
         """Return what is allowed, in words."""
@@ -45,7 +47,7 @@ class Rule:
         ]
         if bounds:
             words += " " + " and ".join(bounds)
-        return words + (" or null" if self.optional else "")
+        return words + (" or auto" if self.auto else " or null" if self.optional else "")
 
 
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", list: "a list of numbers"}
@@ -70,8 +72,8 @@ RULES: Mapping[str, Rule] = {
     "engine.name": Rule(str),
     "engine.mode": Rule(str, choices=("auto", "solo", "stacked", "compiled")),
     "engine.device": Rule(str),
-    "engine.threads": Rule(int, optional=True, low=1),
-    "engine.workers": Rule(int, optional=True, low=1),
+    "engine.threads": Rule(int, optional=True, low=1, auto=True),
+    "engine.workers": Rule(int, optional=True, low=1, auto=True),
     "model.name": Rule(str),
     "model.width": _COUNT,
     "model.depth": _COUNT,
@@ -135,6 +137,8 @@ def checked(key: str, value: Value) -> Value:
     rule = RULES.get(key)
     if rule is None or (value is None and rule.optional):
         return value
+    if value == "auto" and rule.auto:
+        return None
     if value is False and "off" in rule.choices:
         return "off"  # what YAML makes of a bare off
     if rule.kind is list:

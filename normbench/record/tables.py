@@ -24,8 +24,8 @@ _PLAIN = re.compile(r"[\w.+-]*")
 
 PROVENANCE = (
     "run_id", "seed", "block", "pack", "pack_size", "mode", "threads", "device", "device_name", "started",
-    "wall_time_s", "peak_memory_mb", "norm_layers", "git_commit", "git_dirty", "git_diff", "python", "normbench",
-    "torch", "torchvision", "numpy", "scikit_learn", "hydra_core", "platform", "compiler",
+    "wall_time_s", "peak_memory_mb", "norm_layers", "remark", "git_commit", "git_dirty", "git_diff", "python",
+    "normbench", "torch", "torchvision", "numpy", "scikit_learn", "hydra_core", "platform", "compiler",
 )  # fmt: skip
 """Columns of provenance.csv."""
 

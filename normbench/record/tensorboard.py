@@ -21,8 +21,10 @@ class RunLog:
         self._writer.add_scalar(tag, value, step)
 
     def histogram(self, tag: str, values: Tensor, step: int) -> None:
-        """Write the distribution of some values."""
-        self._writer.add_histogram(tag, values, step)
+        """Write the distribution of some values; those that are not finite have no place in it."""
+        finite = values[values.isfinite()]
+        if len(finite):
+            self._writer.add_histogram(tag, finite, step)
 
     def hparams(self, values: Mapping[str, bool | str | float | int], metrics: Mapping[str, float]) -> None:
         """Write the config of the run and the metrics it ended with."""

@@ -47,6 +47,7 @@ class Outcome:
         diverged_at_step: Step whose loss was not finite.
         error: One line, where the run failed.
         norm_layers: What the norms of the model are, such as ``GroupNorm(num_groups=32) x3``.
+        remark: Where the training left what was planned, as when a compilation failed.
     """
 
     status: Status
@@ -58,3 +59,4 @@ class Outcome:
     diverged_at_step: int | None = None
     error: str = ""
     norm_layers: str = ""
+    remark: str = ""

@@ -1,9 +1,7 @@
 """Runs of one structure trained together: the step of `solo` for R runs at once, compiled where that pays."""
 
 import json
-import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,10 +12,10 @@ from torch.func import functional_call, grad_and_value
 
 from normbench.data import Dataset, Split
 from normbench.data.augmentation import Draws, apply, draw
-from normbench.data.decoding import cache_folder
 from normbench.models.dropout import Dropout, draw_masks
 from normbench.spec import Run
 from normbench.training.budget import epoch_order
+from normbench.training.compiled import CompiledStep, Step, compiled_step
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import VARYING, Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
@@ -29,8 +27,6 @@ _FETCHED_VALUES = 2**20
 
 _LOOK_EVERY = 256
 """Steps between looks at whether all runs have diverged."""
-
-Step = Callable[..., None]
 
 
 def structure(run: Run) -> str:
@@ -193,7 +189,10 @@ class Pack:
 
 def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     setups, budget = pack.setups, pack.setups[0].budget
-    step = compiled_step(pack) if compiled else make_step(pack.stack.skeleton, pack.optimizer.update)
+    step: Step | CompiledStep = make_step(pack.stack.skeleton, pack.optimizer.update)
+    if compiled:
+        skeleton, step = compiled_step((structure(setups[0].run), len(setups)), pack.stack.skeleton, step)
+        pack.stack.use(skeleton)
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}
     since = 0
@@ -221,10 +220,12 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     for run, test in enumerate(tests):
         if not all(math.isfinite(score.loss) for score in test.values()):
             diverged.setdefault(run, budget.total)
-    return [
+    outcomes = [
         setup.outcome(curves[run], test=tests[run], diverged_at_step=diverged.get(run))
         for run, setup in enumerate(setups)
     ]
+    remark = step.failure if isinstance(step, CompiledStep) else ""
+    return [replace(outcome, remark=remark) for outcome in outcomes]
 
 
 def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
@@ -264,26 +265,6 @@ def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
         tally.bad_step.copy_(torch.where(first_bad, tally.step, tally.bad_step))
 
     return take_step
-
-
-_COMPILED: dict[tuple[str, int], tuple[nn.Module, Step]] = {}
-"""Compiled steps of this process with the skeletons they were compiled for, by structure and number of runs."""
-
-
-def compiled_step(pack: Pack) -> Step:
-    """Return the compiled step of a pack; what an earlier pack of this process compiled serves again."""
-    key = structure(pack.setups[0].run), len(pack.setups)
-    if key not in _COMPILED:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
-        # On a machine without CUDA it warns that it found none, from every worker.
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        # A worker compiles by itself: more processes would fight for the cores that the other workers use.
-        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        step = make_step(pack.stack.skeleton, pack.optimizer.update)
-        _COMPILED[key] = pack.stack.skeleton, torch.compile(step, dynamic=False, fullgraph=True)
-    skeleton, compiled = _COMPILED[key]
-    pack.stack.use(skeleton)
-    return compiled
 
 
 def _batches(pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
