@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
+from normbench.engine.estimate import Estimate, estimate, keep_times
 from normbench.engine.local import Progress, execute
 from normbench.engine.observers import run_observers
 from normbench.engine.prepare import Work, freeze, packs_of, pending, prepare
@@ -92,10 +93,25 @@ class Session:
         """The packs that will be trained, those of earlier commands first."""
         return [*(work.pack for work in self.unfinished), *packs_of(self.plan, self.new, self.sweep.settings)]
 
-    def execute(self, watcher: Progress) -> None:
+    def estimate(self, *, calibrate: bool = False) -> Estimate:
+        """Return how long the training should take.
+
+        Args:
+            calibrate: Whether what is not known is measured, which takes about two seconds.
+        """
+        return estimate(self.packs, self.plan, self.sweep.settings.engine, calibrate=calibrate)
+
+    def keep_times(self, work: Sequence[Work]) -> None:
+        """Keep what the packs took that `execute` returned, for later estimates."""
+        keep_times(work, self.study, self.plan, self.sweep.settings.engine)
+
+    def execute(self, watcher: Progress) -> list[Work]:
         """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
 
         The study's folder must exist: `Study.create`.
+
+        Returns:
+            The packs that were trained.
 
         Raises:
             StudyError: If the study cannot be written.
@@ -105,7 +121,9 @@ class Session:
         observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
         with self.study.held(), _tables_after(self.study):
             fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
-            execute([*self.unfinished, *fresh], self.study, settings, observers=observers, progress=watcher)
+            work = [*self.unfinished, *fresh]
+            execute(work, self.study, settings, observers=observers, progress=watcher)
+        return work
 
     def rows(self) -> "pd.DataFrame":
         """Return the rows of runs.csv that belong to this plan."""

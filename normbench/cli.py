@@ -61,18 +61,22 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
     if cfg:
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
-    from normbench.closing import print_outcome, print_plan_notes
+    from normbench.closing import print_estimate, print_outcome, print_plan_notes, print_time
     from normbench.terminal import SweepView, say
 
     session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
     session.study.create()
     with session.alone(say) as ready:
         print_plan_notes(ready)
+        expected = ready.estimate() if ready.to_train > 1 else None
+        print_estimate(expected)
         try:
-            with SweepView(ready.to_train) as view:
-                ready.execute(view)
+            with SweepView(ready.to_train, expected.seconds if expected else None) as view:
+                work = ready.execute(view)
         except NormbenchError as error:
             return _complain(error, code=1)
+        ready.keep_times(work)
+        print_time(view.seconds, expected)
     return print_outcome(session, width=_width(), color=sys.stdout.isatty())
 
 

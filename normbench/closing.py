@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 from normbench.api import Session
 from normbench.spec import Run
-from normbench.terminal import say
+from normbench.terminal import clock, say
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from normbench.engine.estimate import Estimate
 
 _MOST_ROWS = 40
 """Rows of the closing table; more are for `normbench aggregate`."""
@@ -16,11 +18,17 @@ _MOST_ROWS = 40
 _MOST_REASONS = 8
 """Different reasons for skipping that are printed."""
 
+_SHORT_SECONDS = 5.0
+"""Seconds of a sweep from which the estimate is held against it."""
+
 
 def print_plan_notes(session: Session) -> None:
     """Say what was left out or skipped, and how much there is to do."""
     for note in (*session.sweep.notes, *session.plan.notes):
         say(f"note: {note}")
+    if session.sweep.settings.engine.memory is not None:
+        for reason in dict.fromkeys(pack.reason for pack in session.packs if "over engine.memory" in pack.reason):
+            say(f"note: {reason}")
     for text in _skipped(session):
         say(text)
     total = len(session.plan.runs)
@@ -42,8 +50,28 @@ def print_plan(session: Session) -> None:
         (len(pack.runs), pack.mode, pack.reason) for pack in session.packs
     ).items():
         print(f"packs     {count} of {size} run{'s' if size > 1 else ''}, {mode}: {reason}")
+    if session.to_train:
+        expected = session.estimate(calibrate=True)
+        print(f"time      {_about(expected)} ({expected.source})")
     for note in (*session.sweep.notes, *session.plan.notes):
         print(f"note      {note}")
+
+
+def print_estimate(expected: "Estimate | None") -> None:
+    """Say how long a sweep should take."""
+    if expected is not None:
+        say(_about(expected))
+
+
+def print_time(seconds: float, expected: "Estimate | None") -> None:
+    """Say how good the estimate of a sweep was, unless it was over at once."""
+    if expected is not None and seconds >= _SHORT_SECONDS:
+        say(f"took {clock(seconds)}; the estimate was {clock(expected.seconds)}")
+
+
+def _about(expected: "Estimate") -> str:
+    workers = f"{expected.workers} worker{'s' if expected.workers > 1 else ''}"
+    return f"about {clock(expected.seconds)} on {workers}"
 
 
 def print_outcome(session: Session, *, width: int, color: bool) -> int:

@@ -11,7 +11,7 @@ LARGE_STEP = 2e8
 """Multiply-adds of a step's forward pass from which all cores beat one."""
 
 STACKED_STEP = 5e7
-"""Multiply-adds of a step's forward pass up to which stacking gains: above it arithmetic, not dispatch, takes the time."""
+"""Multiply-adds of a step's forward pass up to which stacking gains: above it arithmetic takes the time."""
 
 COMPILED_STEPS = 60_000
 """Steps of all like runs together from which compiling pays: it costs 10 to 20 s and saves about 0.15 ms a step."""
@@ -65,8 +65,15 @@ def make_packs(
             packs += [_solo(run_id, runs[run_id], engine, machine, reason, single=len(runs) == 1) for run_id in members]
             continue
         name = hashlib.sha256(structure.encode()).hexdigest()[:12]
-        for part in _divided(members, first.num_params, mode, machine.cores):
-            packs.append(Pack(tuple(part), mode, engine.threads or 1, reason, name))
+        cap = _fitting(first, engine, machine)
+        if cap < 2:
+            reason = f"a pack of two is over engine.memory={engine.memory:g}"
+            packs += [_solo(run_id, runs[run_id], engine, machine, reason, single=len(runs) == 1) for run_id in members]
+            continue
+        parts = _divided(members, first.num_params, mode, machine.cores, cap)
+        if max(map(len, parts)) == cap:
+            reason += f"; engine.memory={engine.memory:g} bounds the pack"
+        packs += [Pack(tuple(part), mode, engine.threads or 1, reason, name) for part in parts]
     order = {run_id: place for place, run_id in enumerate(runs)}
     return tuple(sorted(packs, key=lambda pack: order[pack.runs[0]]))
 
@@ -96,6 +103,8 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
 
 
 def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reason: str, *, single: bool) -> Pack:
+    if _fitting(checked, engine, machine) < 1:
+        reason += f"; one run alone is over engine.memory={engine.memory:g}"
     if engine.threads is not None:
         return Pack((run_id,), "solo", engine.threads, f"{reason}; engine.threads={engine.threads}")
     if single and checked.multiply_adds >= LARGE_STEP:
@@ -103,10 +112,30 @@ def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reaso
     return Pack((run_id,), "solo", 1, f"{reason}; one thread")
 
 
-def _divided(members: Sequence[str], num_params: int, mode: str, cores: int) -> list[Sequence[str]]:
+def _fitting(checked: Checked, engine: Engine, machine: Machine) -> int:
+    """Return how many runs of a pack `engine.memory` holds, where every worker trains such a pack."""
+    if engine.memory is None:
+        return MOST_RUNS + 1
+    workers = engine.workers or max(1, machine.cores // (engine.threads or 1))
+    return int(engine.memory * 1e9 / workers // run_bytes(checked))
+
+
+def run_bytes(checked: Checked) -> int:
+    """Return the bytes that a run takes in training: its state and what the backward pass needs, at four a number.
+
+    State is weights, gradients and two numbers of the optimizer for each; of each layer its output is kept, and the
+    gradient of it comes beside.
+
+    Args:
+        checked: What is known of the run.
+    """
+    return 4 * max(4 * checked.num_params + 2 * checked.activations, 1)
+
+
+def _divided(members: Sequence[str], num_params: int, mode: str, cores: int, cap: int) -> list[Sequence[str]]:
     """Divide like runs into packs of nearly equal size, small enough for their state, enough for all cores."""
     state = 3 * 4 * max(num_params, 1)
-    most = max(2, min(MOST_RUNS, int(PACK_BYTES[mode] // state)))
+    most = min(max(2, min(MOST_RUNS, int(PACK_BYTES[mode] // state))), cap)
     count = max(-(-len(members) // most), min(cores, len(members) // 2), 1)
     size = -(-len(members) // count)
     return [members[start : start + size] for start in range(0, len(members), size)]

@@ -102,6 +102,7 @@ class Checked:
         steps: Optimizer steps of the run.
         structure: What runs must share to be trained together; None where that is not known.
         alone: Why the run cannot be trained together with others; empty where it can.
+        activations: Numbers that the layers of the model put out in the forward pass of one batch.
     """
 
     run: Run
@@ -111,6 +112,7 @@ class Checked:
     steps: int = 0
     structure: str | None = None
     alone: str = ""
+    activations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,16 @@ class Engine:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         threads: Threads of one worker; None chooses from the size of the model.
         workers: Processes; None takes as many as there are cores, or GPUs.
+        memory: GB that the state and activations of all packs in training may take; None sets no bound.
+        checkpoint_every: Steps after which a run's state is saved again and again; None saves none.
     """
 
     mode: str
     device: str
     threads: int | None
     workers: int | None
+    checkpoint_every: int | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ _LIVE_SECONDS = 0.2
 
 _WIDEST_BAR = 20
 
+_FEWEST_RUNS, _FIRST_SHARE = 5, 0.02
+"""Runs, and share of all, from which the pace so far tells what is left."""
+
 _MOST_EVALUATIONS = 20
 """Most lines that a single run prints of its curve."""
 
@@ -63,9 +66,10 @@ class SweepView:
     It is redrawn when the engine says so and not by a thread of its own: workers are forked from this process.
     """
 
-    def __init__(self, total: int) -> None:
-        """Prepare to count `total` runs."""
+    def __init__(self, total: int, expected: float | None = None) -> None:
+        """Prepare to count `total` runs that should take `expected` seconds in all."""
         self._total = total
+        self._expected = expected
         self._counts = {"finished": 0, "diverged": 0, "failed": 0}
         self._start = self._said = monotonic()
         self._console = Console(stderr=True)
@@ -114,6 +118,11 @@ class SweepView:
             self._draw()
 
     @property
+    def seconds(self) -> float:
+        """Seconds since the view was made."""
+        return monotonic() - self._start
+
+    @property
     def _done(self) -> int:
         return sum(self._counts.values())
 
@@ -125,14 +134,24 @@ class SweepView:
     def _line(self) -> str:
         parts = [f"{self._done}/{self._total} runs"]
         parts += [f"{count} {status}" for status, count in self._counts.items() if count and status != "finished"]
-        seconds = monotonic() - self._start
+        seconds = self.seconds
         if self._done:
-            left = seconds / self._done * (self._total - self._done)
-            parts += [f"{self._done / max(seconds, 1e-9):.1f} runs/s", f"{_clock(seconds)}, {_clock(left)} left"]
+            parts += [f"{self._done / max(seconds, 1e-9):.1f} runs/s"]
+        parts += [clock(seconds)]
+        if (left := self._left(seconds)) is not None:
+            parts += [f"{clock(left)} left"]
         return ", ".join(parts)
 
+    def _left(self, seconds: float) -> float | None:
+        """Return the seconds still to go: by the pace once it can be told from the first pack, else by the estimate."""
+        if self._done >= max(_FEWEST_RUNS, _FIRST_SHARE * self._total) or self._done == self._total:
+            return seconds / self._done * (self._total - self._done)
+        if self._expected is None or seconds > self._expected:
+            return None
+        return self._expected - seconds
 
-def _clock(seconds: float) -> str:
+
+def clock(seconds: float) -> str:
     """Return a duration such as ``1:02:03`` or ``0:07``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -37,7 +37,7 @@ FACES = {
     "doctor": "data engine record",
     "api": EVERYTHING,
     "rerun": EVERYTHING,
-    "closing": "spec analysis terminal api",
+    "closing": "spec engine analysis terminal api",
     "__init__": f"{EVERYTHING} api",
     "cli": f"{EVERYTHING} api closing doctor rerun terminal",
     "__main__": "cli",

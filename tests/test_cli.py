@@ -258,13 +258,16 @@ def test_cfg_prints_yaml_and_stops(normbench: Command, tmp_path: Path) -> None:
 
 
 def test_plan_writes_nothing(normbench: Command, tmp_path: Path) -> None:
-    """plan tells what train would do, and leaves no trace."""
+    """plan tells what train would do and how long it would take, and leaves no trace where the user stands."""
     result = normbench("plan", "-m", "norm=glob(*)", "seed=range(2)")
     assert result.code == 0
     assert "runs      8: 0 done already, 8 to train" in result.out
     assert "skipped   2" in result.out
-    assert "packs     8 of 1 run, solo" in result.out
-    assert not (tmp_path / "results").exists()
+    assert "packs     4 of 2 runs, stacked" in result.out
+    assert re.search(
+        r"^time      about 0:\d\d on [1-9]\d* workers? \(from a calibration of \d\.\d s\)$", result.out, re.M
+    )
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "markdown", "latex"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from normbench.config.sweep import expand
-from normbench.packing import Machine, make_packs
+from normbench.packing import Machine, make_packs, run_bytes
 from normbench.plan import Pack
 from normbench.spec import Checked, Engine
 
@@ -99,3 +99,28 @@ def test_the_number_of_threads_has_a_reason(
     made = make_packs(runs, replace(ENGINE, threads=threads, mode="solo"), MACHINE)
     assert {pack.threads for pack in made} == {expected}
     assert all(reason in pack.reason for pack in made)
+
+
+@pytest.mark.parametrize(
+    ("fit", "workers", "sizes"),
+    [(100, 1, {15}), (8, 1, {8, 7, 6}), (8, 2, {4, 3, 2}), (2.5, 1, {2}), (1.5, 1, {1}), (0.1, 1, {1})],
+    ids=["all", "eight", "eight of two workers", "two", "one", "not even one"],
+)
+def test_memory_splits_packs_and_fails_none(fit: float, workers: int, sizes: set[int]) -> None:
+    """Packs of all workers stay under engine.memory; where two runs do not fit, they train one by one, and say so."""
+    known = replace(SMALL, activations=10_000)
+    engine = replace(ENGINE, memory=fit * run_bytes(known) / 1e9, workers=workers)
+    made = make_packs({f"{number:03d}": known for number in range(30)}, engine, MACHINE)
+    assert sorted(run for pack in made for run in pack.runs) == [f"{number:03d}" for number in range(30)]
+    assert {len(pack.runs) for pack in made} <= sizes
+    assert max(len(pack.runs) for pack in made) * workers <= max(fit, workers)
+    alone = [pack for pack in made if len(pack.runs) == 1]
+    assert all(pack.mode == "solo" and "over engine.memory" in pack.reason for pack in alone)
+    assert all(("one run alone" in pack.reason) == (fit < 1) for pack in alone)
+    assert not alone or sizes == {1}
+
+
+def test_memory_without_a_bound_changes_nothing() -> None:
+    """More than enough is the same as no bound at all."""
+    runs = {f"{number:03d}": replace(SMALL, activations=10_000) for number in range(90)}
+    assert make_packs(runs, replace(ENGINE, memory=1e6), MACHINE) == make_packs(runs, ENGINE, MACHINE)

@@ -1,5 +1,6 @@
 """Plain config values become the frozen dataclasses of `normbench.spec`, each value checked."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    engine = _section("engine", values, ("mode", "device", "threads", "workers"))
+    engine = _section("engine", values, ("mode", "device", "threads", "workers", "memory", "checkpoint_every"))
     log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
@@ -92,8 +93,16 @@ def _section(group: str, values: Mapping[str, Any], keys: Sequence[str]) -> dict
     section = values.get(group)
     if not isinstance(section, Mapping):
         raise ConfigError(f"{group}: got {section!r}, expected a section of keys.")
-    dotted = {f"{group}.{key}": value for key, value in section.items()}
+    dotted = {f"{group}.{key}": _gigabytes(value) if key == "memory" else value for key, value in section.items()}
     return {key: checked(f"{group}.{key}", _given(dotted, f"{group}.{key}")) for key in keys}
+
+
+def _gigabytes(value: Value) -> Value:
+    """Return a size such as ``8GB`` or ``500 MB`` as a number of GB, and anything else as it is."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(GB|MB)", value.strip(), re.IGNORECASE) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return float(found[1]) / (1000 if found[2].upper() == "MB" else 1)
 
 
 def _given(values: Mapping[str, Any], key: str) -> Value:

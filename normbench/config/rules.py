@@ -74,6 +74,8 @@ RULES: Mapping[str, Rule] = {
     "engine.device": Rule(str),
     "engine.threads": Rule(int, optional=True, low=1, auto=True),
     "engine.workers": Rule(int, optional=True, low=1, auto=True),
+    "engine.memory": Rule(float, optional=True, above=0),
+    "engine.checkpoint_every": Rule(int, optional=True, low=1),
     "model.name": Rule(str),
     "model.width": _COUNT,
     "model.depth": _COUNT,

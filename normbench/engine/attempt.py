@@ -11,13 +11,32 @@ import torch
 from normbench.engine.device import device_name, peak_memory_mb
 from normbench.engine.prepare import Work, load_data
 from normbench.engine.rows import provenance_line, record
-from normbench.record.store import Record
+from normbench.errors import StudyError
+from normbench.record.checkpoints import CheckpointFile
+from normbench.record.store import Record, Study
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.pack import train_pack
 from normbench.training.solo import Observer
 
 Observers = Callable[[str, Run], Sequence[Observer]]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the states of runs are kept as they train.
+
+    Attributes:
+        study: The study that holds the runs.
+        every: Steps between checkpoints; None saves none, and still goes on from those that are there.
+    """
+
+    study: Study
+    every: int | None
+
+    def file(self, run_id: str, device: torch.device, note: Callable[[str], None]) -> CheckpointFile:
+        """Return the checkpoint of a run, which tells `note` why it is not gone on from."""
+        return CheckpointFile(self.study, run_id, self.every, device, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +61,55 @@ class Attempt:
     notes: tuple[str, ...] = ()
 
 
-def attempt(work: Work, device: torch.device, observers: Observers) -> Attempt:
+def attempt(work: Work, device: torch.device, observers: Observers, checkpoints: Checkpoints | None = None) -> Attempt:
     """Train a pack; where that raises, each of its runs once more and alone.
 
     Args:
         work: The pack.
         device: Where to train.
         observers: Makes the observers of a run.
+        checkpoints: Where its runs' states are kept, if it trains solo; None keeps none.
+
+    Raises:
+        StudyError: If the study cannot be written: no fault of a run.
     """
     torch.set_num_threads(work.pack.threads)
     started, clock = datetime.now(UTC), perf_counter()
+    notes: list[str] = []
     try:
-        outcomes = _train(work, list(work.runs), device, observers)
+        outcomes = _train(work, list(work.runs), device, observers, checkpoints, notes)
+    except StudyError:
+        raise
     except (Exception, SystemExit) as error:
-        alone = [attempt_alone(work, run_id, device, observers) for run_id in work.runs]
-        count = f"each of its {len(alone)} runs was" if len(alone) > 1 else "it was"
-        return Attempt(tuple(alone), (f"a pack raised, and {count} tried again alone: {_reason(error)}",))
+        count = f"each of its {len(work.runs)} runs was" if len(work.runs) > 1 else "it was"
+        notes.append(f"a pack raised, and {count} tried again alone: {_reason(error)}")
+        alone = [attempt_alone(work, run_id, device, observers, checkpoints) for run_id in work.runs]
+        trained = tuple(one for again in alone for one in again.trained)
+        return Attempt(trained, (*notes, *(text for again in alone for text in again.notes)))
     wall = perf_counter() - clock
     return Attempt(
         tuple(
             _trained(work, run_id, outcome, device, started, wall)
             for run_id, outcome in zip(work.runs, outcomes, strict=True)
-        )
+        ),
+        tuple(notes),
     )
 
 
-def attempt_alone(work: Work, run_id: str, device: torch.device, observers: Observers) -> Trained:
-    """Train one run of a pack by itself, in the mode of the pack."""
+def attempt_alone(
+    work: Work, run_id: str, device: torch.device, observers: Observers, checkpoints: Checkpoints | None = None
+) -> Attempt:
+    """Train one run of a pack by itself, in the mode of the pack; see `attempt`."""
     torch.set_num_threads(work.pack.threads)
     started, clock = datetime.now(UTC), perf_counter()
+    notes: list[str] = []
     try:
-        (outcome,) = _train(work, [run_id], device, observers)
+        (outcome,) = _train(work, [run_id], device, observers, checkpoints, notes)
+    except StudyError:
+        raise
     except (Exception, SystemExit) as error:
         outcome = Outcome(status="failed", error=_reason(error))
-    return _trained(work, run_id, outcome, device, started, perf_counter() - clock)
+    return Attempt((_trained(work, run_id, outcome, device, started, perf_counter() - clock),), tuple(notes))
 
 
 def given_up(work: Work, run_id: str, device: torch.device, reason: str) -> Trained:
@@ -84,10 +118,19 @@ def given_up(work: Work, run_id: str, device: torch.device, reason: str) -> Trai
     return _trained(work, run_id, outcome, device, datetime.now(UTC), 0.0)
 
 
-def _train(work: Work, run_ids: Sequence[str], device: torch.device, observers: Observers) -> list[Outcome]:
+def _train(
+    work: Work,
+    run_ids: Sequence[str],
+    device: torch.device,
+    observers: Observers,
+    checkpoints: Checkpoints | None,
+    notes: list[str],
+) -> list[Outcome]:
     runs = [work.runs[run_id] for run_id in run_ids]
     watching = [observers(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
-    return train_pack(runs, load_data(runs[0].data), mode=work.pack.mode, device=device, observers=watching)
+    files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
+    data = load_data(runs[0].data)
+    return train_pack(runs, data, mode=work.pack.mode, device=device, observers=watching, checkpoints=files)
 
 
 def _trained(
@@ -102,6 +145,7 @@ def _trained(
         wall_time_s=round(wall, 3),
         peak_memory_mb=peak_memory_mb(device),
         norm_layers=outcome.norm_layers,
+        remark=outcome.remark,
     )
     return Trained(run_id, outcome, record(run_id, outcome, origin))
 

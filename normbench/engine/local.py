@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from normbench.engine.attempt import Observers, Trained, attempt, given_up
+from normbench.engine.attempt import Attempt, Checkpoints, Observers, Trained, attempt, given_up
 from normbench.engine.device import device_name, find_device, make_deterministic, threads_restored, worker_devices
 from normbench.engine.interrupt import Interrupts, interrupts
 from normbench.engine.pool import Pool, Report, can_fork_with_threads
@@ -62,20 +62,21 @@ def execute(
     devices = worker_devices(device, settings.engine.workers, packs=len(work), threads=threads)
     with interrupts() as asked, threads_restored():
         if len(devices) < 2:
-            _train_here(work, study, device, observers, progress, asked)
+            checkpoints = Checkpoints(study, settings.engine.checkpoint_every)
+            _train_here(work, checkpoints, device, observers, progress, asked)
             return
         method = _start_method(device, threads)
         if method == "fork":
             torch.set_num_threads(1)
             _load_ahead(work, device)
-        duty = Duty(work, study.folder, observers, os.getpid())
+        duty = Duty(work, study.folder, observers, os.getpid(), settings.engine.checkpoint_every)
         with Pool(duty, devices, method) as pool:
             _train_in(pool, work, study, progress, asked)
 
 
 def _train_here(
     work: Sequence[Work],
-    study: Study,
+    checkpoints: Checkpoints,
     device: torch.device,
     observers: Observers,
     progress: Progress,
@@ -88,8 +89,8 @@ def _train_here(
 
     for item in work:
         asked.check()
-        done = attempt(item, device, all_observers)
-        _keep(item, done.trained, study)
+        done = attempt(item, device, all_observers, checkpoints)
+        _keep(item, done.trained, checkpoints.study)
         _tell(item, done.trained, done.notes, progress)
     asked.check()
 
@@ -129,7 +130,11 @@ def _take_in(
         assert not isinstance(report, str)
         _tell(item, report.trained, report.notes, progress)
         return
-    (one,) = (given_up(item, task.run_id, device, report),) if isinstance(report, str) else report.trained
+    if isinstance(report, str):
+        report = Attempt((given_up(item, task.run_id, device, report),))
+    for text in report.notes:
+        progress.note(text)
+    (one,) = report.trained
     if whole := schedule.gather(task.place, one):
         _keep(item, whole, study)
         _tell(item, whole, (), progress)

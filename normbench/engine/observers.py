@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,9 +38,7 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
     """
     observers: list[Observer] = []
     if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
-        from normbench.record.tensorboard import RunLog
-
-        observers.append(TensorBoardObserver(run, RunLog(study.folder / "tensorboard" / log_name(run_id, run))))
+        observers.append(TensorBoardObserver(run, study.folder / "tensorboard" / log_name(run_id, run)))
     if log.weights == "final":
         observers.append(WeightsKeeper(study, run_id))
     return observers
@@ -52,13 +51,15 @@ def log_name(run_id: str, run: Run) -> str:
 
 
 class TensorBoardObserver:
-    """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run."""
+    """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run.
 
-    def __init__(self, run: Run, log: "RunLog") -> None:
+    The log is opened at the first evaluation seen: only then it shows whether the run began or goes on.
+    """
+
+    def __init__(self, run: Run, folder: Path) -> None:
         self._run = run
-        self._log = log
-        self._every = 1
-        self._seen = 0
+        self._folder = folder
+        self._opened: RunLog | None = None
 
     def started(self, setup: Setup) -> None:
         """Choose the examples and how often histograms are taken."""
@@ -66,20 +67,30 @@ class TensorBoardObserver:
         self._examples = setup.dataset.batch(setup.parts.val[:EXAMPLES])
         self._every = -(-setup.budget.evaluations // HISTOGRAMS)
 
+    def _log(self, evaluations: int, step: int) -> "RunLog":
+        """Return the log, opened for an evaluation at `step` that `evaluations` others came before."""
+        from normbench.record.tensorboard import RunLog
+
+        if self._opened is None:
+            self._opened = RunLog(self._folder, go_on_at=step if evaluations else None)
+        return self._opened
+
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """Write the scalars and, at most `HISTOGRAMS` times a run, the histograms."""
-        point, write = evaluation, self._log.scalar
+        point = evaluation
+        before = (point.step - 1) // self._setup.budget.eval_every
+        log = self._log(before, point.step)
+        write = log.scalar
         for part, score in (("train", point.train), ("val", point.val)):
             write(f"loss/{part}", score.loss, point.step)
             write(f"accuracy/{part}", score.accuracy, point.step)
         write("lr", point.lr, point.step)
         for name, grad in grads.items():
             write(f"gradient_norm/{name}", float(torch.linalg.vector_norm(grad)), point.step)
-        self._seen += 1
-        if self._seen % self._every == 0:
-            for layer, (before, after) in activations(self._setup.model, self._examples).items():
-                self._log.histogram(f"{layer}/before_norm", before, point.step)
-                self._log.histogram(f"{layer}/after_norm", after, point.step)
+        if (before + 1) % self._every == 0:
+            for layer, (given, normed) in activations(self._setup.model, self._examples).items():
+                log.histogram(f"{layer}/before_norm", given, point.step)
+                log.histogram(f"{layer}/after_norm", normed, point.step)
 
     def ended(self, outcome: Outcome) -> None:
         """Write the hyper-parameters with the final metrics, and close the log."""
@@ -91,8 +102,9 @@ class TensorBoardObserver:
                 "test_accuracy_batch": outcome.test["batch"].accuracy,
                 "val_accuracy": outcome.curve[-1].val.accuracy,
             }
-        self._log.hparams(_flat(self._run), metrics)
-        self._log.close()
+        log = self._log(len(outcome.curve), self._setup.budget.total + 1)
+        log.hparams(_flat(self._run), metrics)
+        log.close()
 
 
 class WeightsKeeper:

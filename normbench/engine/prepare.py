@@ -81,6 +81,8 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
         alone = "log.tensorboard=run looks into each run"
     if settings.log.weights != "none":
         alone = f"log.weights={settings.log.weights} keeps each run's weights"
+    if settings.engine.checkpoint_every is not None:
+        alone = "engine.checkpoint_every keeps each run's state"
     machine = Machine(cores=torch.get_num_threads(), compiler=find_compiler() is not None)
     return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
 
@@ -144,6 +146,8 @@ def freeze(
     if not new:
         return []
     packs = packs_of(plan, new, settings)
+    # What is planned anew, as --force does, starts from the beginning.
+    study.drop_checkpoints(new)
     block = study.append_block(
         header={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

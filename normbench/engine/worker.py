@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from normbench.engine.attempt import Attempt, Observers, attempt, attempt_alone
+from normbench.engine.attempt import Attempt, Checkpoints, Observers, attempt, attempt_alone
 from normbench.engine.device import make_deterministic
 from normbench.engine.prepare import Work
 from normbench.engine.schedule import Task
@@ -31,12 +31,14 @@ class Duty:
         folder: The study's.
         observers: Makes the observers of a run.
         command: Process id of the command.
+        checkpoint_every: Steps between checkpoints of a run that trains solo; None saves none.
     """
 
     work: Sequence[Work]
     folder: Path
     observers: Observers
     command: int
+    checkpoint_every: int | None = None
 
 
 def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequence[Connection]) -> None:
@@ -65,10 +67,11 @@ def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequen
 
 def _carry_out(task: Task, duty: Duty, study: Study, device: torch.device) -> Attempt | StudyError:
     work = duty.work[task.place]
-    if task.run_id is not None:
-        return Attempt((attempt_alone(work, task.run_id, device, duty.observers),))
-    done = attempt(work, device, duty.observers)
+    checkpoints = Checkpoints(study, duty.checkpoint_every)
     try:
+        if task.run_id is not None:
+            return attempt_alone(work, task.run_id, device, duty.observers, checkpoints)
+        done = attempt(work, device, duty.observers, checkpoints)
         study.write_shard(work.block, work.index, [trained.record for trained in done.trained])
     except StudyError as error:
         return error

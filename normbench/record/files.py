@@ -1,8 +1,10 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from normbench.errors import StudyError
 
@@ -17,11 +19,27 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
     Raises:
         StudyError: If it cannot be written; what stood there before is unharmed.
     """
+    # An error message may hold what UTF-8 cannot; it must not keep the table from being written.
+    with _replacing(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.writelines(lines)
+
+
+def write_bytes_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes in the place of `path` as `write_whole` does lines.
+
+    Raises:
+        StudyError: If they cannot be written; what stood there before is unharmed.
+    """
+    with _replacing(path, "wb") as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: Path, mode: str, **how: str) -> Iterator[IO[Any]]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # An error message may hold what UTF-8 cannot; it must not keep the table from being written.
-        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.writelines(lines)
+        with open(draft, mode, **how) as file:  # type: ignore[call-overload]  # the mode is one of two
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

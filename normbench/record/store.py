@@ -57,6 +57,7 @@ class Study:
         self.folder = folder
         self._plan = folder / "plan.jsonl"
         self._shards = folder / "shards"
+        self._checkpoints = folder / "checkpoints"
         self._lock = FolderLock(folder)
 
     @property
@@ -87,6 +88,7 @@ class Study:
             if taken:
                 remove_drafts(self.folder)
                 remove_drafts(self._shards)
+                remove_drafts(self._checkpoints)
             yield
 
     @property
@@ -136,7 +138,7 @@ class Study:
         return Block(number, head, dict(runs), tuple(packs))
 
     def write_shard(self, block: int, pack: int, records: Iterable[Record]) -> None:
-        """Keep the records of one finished pack.
+        """Keep the records of one finished pack; checkpoints of its runs have served their time.
 
         Args:
             block: Number of its block.
@@ -146,8 +148,20 @@ class Study:
         Raises:
             StudyError: If it cannot be written.
         """
-        text = json.dumps([{name: getattr(record, name) for name in Record.__slots__} for record in records])
-        write_whole(self._shards / f"{block:04d}-{pack:06d}.json", [text, "\n"])
+        kept = list(records)
+        text = json.dumps([{name: getattr(record, name) for name in Record.__slots__} for record in kept])
+        write_whole(self._shard(block, pack), [text, "\n"])
+        self.drop_checkpoints(record.run_id for record in kept)
+
+    def checkpoint(self, run_id: str) -> Path:
+        """Return where the state of a run is kept while it trains."""
+        return self._checkpoints / f"{run_id}.pt"
+
+    def drop_checkpoints(self, run_ids: Iterable[str]) -> None:
+        """Delete the checkpoints of runs, where there are any."""
+        if self._checkpoints.is_dir():
+            for run_id in run_ids:
+                self.checkpoint(run_id).unlink(missing_ok=True)
 
     def records(self) -> dict[str, tuple[int, Record]]:
         """Return the newest record of each run and the block that it belongs to.
@@ -157,13 +171,25 @@ class Study:
         """
         found: dict[str, tuple[int, Record]] = {}
         for path in sorted(self._shards.glob("*.json")):
-            try:
-                rows = [Record(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
-                block = int(path.name.partition("-")[0])
-            except (ValueError, TypeError) as error:
-                raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error
+            block, rows = _read_shard(path)
             found.update((row.run_id, (block, row)) for row in rows if block >= found.get(row.run_id, (0,))[0])
         return found
+
+    def shard(self, block: int, pack: int) -> list[Record]:
+        """Return the records of one finished pack, none where it has not ended.
+
+        Args:
+            block: Number of its block.
+            pack: Its place in the block, from 0.
+
+        Raises:
+            StudyError: If the shard is damaged.
+        """
+        path = self._shard(block, pack)
+        return _read_shard(path)[1] if path.exists() else []
+
+    def _shard(self, block: int, pack: int) -> Path:
+        return self._shards / f"{block:04d}-{pack:06d}.json"
 
     def _read_blocks(self) -> Iterator[tuple[Block, int]]:
         """Yield each whole block and the byte at which it ends."""
@@ -200,6 +226,15 @@ class Study:
         if self._plan.stat().st_size > end:
             with self._plan.open("r+b") as file:
                 file.truncate(end)
+
+
+def _read_shard(path: Path) -> tuple[int, list[Record]]:
+    """Return the number of a shard's block, and its records."""
+    try:
+        rows = [Record(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        return int(path.name.partition("-")[0]), rows
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error
 
 
 def _sharing(entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from torch.utils.tensorboard import SummaryWriter
 class RunLog:
     """Event files of one run, in a folder of its own; an earlier log of the same run is replaced."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the log in `folder`."""
-        shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path, *, go_on_at: int | None = None) -> None:
+        """Open the log in `folder`; with `go_on_at`, keep of an earlier log what lies before that step."""
+        if go_on_at is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder), purge_step=go_on_at)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Write one point of a curve."""

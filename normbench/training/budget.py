@@ -50,27 +50,26 @@ def budget(run: Run, num_train: int) -> Budget:
     return Budget(total=total, per_epoch=per_epoch, eval_every=run.eval_every or per_epoch)
 
 
-def batches(indices: Tensor, run: Run, plan: Budget) -> Iterator[Tensor]:
+def batches(indices: Tensor, run: Run, plan: Budget, *, taken: int = 0) -> Iterator[Tensor]:
     """Yield the sample indices of each step: every epoch in a new order, the same for every arm of a seed.
 
     Args:
         indices: Indices of the training samples, (n,).
         run: The run; its seed gives the order.
         plan: Its budget.
+        taken: Steps already taken, whose batches are left out.
 
     Yields:
         Indices of one batch, (batch_size,).
     """
-    taken = 0
-    epoch = 0
     while taken < plan.total:
+        epoch, within = divmod(taken, plan.per_epoch)
         order = epoch_order(indices, run.seed, epoch)
-        for batch in torch.split(order[: plan.per_epoch * run.batch_size], run.batch_size):
+        for batch in torch.split(order[within * run.batch_size : plan.per_epoch * run.batch_size], run.batch_size):
             if taken == plan.total:
                 return
             yield batch
             taken += 1
-        epoch += 1
 
 
 def epoch_order(indices: Tensor, seed: int, epoch: int) -> Tensor:

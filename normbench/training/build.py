@@ -19,6 +19,9 @@ from normbench.spec import Checked, Component, Run
 
 Shape = tuple[int, int, int]
 
+_Found = tuple[float, int, float]
+"""Multiply-adds of a sample, trainable numbers of the model, and numbers that its layers put out for a sample."""
+
 
 def build(run: Run, input_shape: Shape, num_classes: int) -> nn.Module:
     """Return the model of a run with the initial weights of its seed, on the CPU.
@@ -81,7 +84,7 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
     samples = min(run.norm_batch_size or run.batch_size, 2)
     parts = json.dumps([run.model.as_dict(), run.norm.as_dict()], sort_keys=True)
     try:
-        per_sample, num_params = _try(
+        per_sample, num_params, outputs = _try(
             _Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes
         )
     except NormbenchError:
@@ -93,7 +96,13 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
             raise
         text = " ".join(str(error).split())
         raise ConfigError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
-    return Checked(run, multiply_adds=per_sample * run.batch_size, num_params=num_params, notes=notes)
+    return Checked(
+        run,
+        multiply_adds=per_sample * run.batch_size,
+        num_params=num_params,
+        notes=notes,
+        activations=round(outputs * run.batch_size),
+    )
 
 
 def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
@@ -115,16 +124,17 @@ class _Probe:
 
 
 @lru_cache(maxsize=4096)
-def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> tuple[float, int] | ImpossibleRunError:
+def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> _Found | ImpossibleRunError:
     try:
         model = build(probe.run, input_shape, num_classes)
         num_params = sum(param.numel() for param in model.parameters() if param.requires_grad)
-        return _multiply_adds(model, torch.zeros(samples, *input_shape), num_classes) / samples, num_params
+        multiply_adds, outputs = _forward_cost(model, torch.zeros(samples, *input_shape), num_classes)
+        return multiply_adds / samples, num_params, outputs / samples
     except ImpossibleRunError as error:
         return error
 
 
-def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> tuple[float, int]:
+def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> _Found:
     result = _tried(probe, samples, input_shape, num_classes)
     if isinstance(result, ImpossibleRunError):
         raise result
@@ -132,17 +142,19 @@ def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> t
 
 
 @torch.no_grad()
-def _multiply_adds(model: nn.Module, images: torch.Tensor, num_classes: int) -> float:
-    """Return the multiply-adds of the linear and convolutional layers in one forward pass over `images`."""
-    total = 0.0
+def _forward_cost(model: nn.Module, images: torch.Tensor, num_classes: int) -> tuple[float, int]:
+    """Return multiply-adds of the linear and convolutional layers, and numbers put out by all layers, for `images`."""
+    total, outputs = 0.0, 0
 
-    def count(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, torch.Tensor)
-        total += output.numel() * weight.numel() / weight.shape[0]
+    def count(module: nn.Module, args: Any, output: Any) -> None:
+        nonlocal total, outputs
+        if isinstance(output, torch.Tensor):
+            outputs += output.numel()
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            total += output.numel() * module.weight.numel() / module.weight.shape[0]
 
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d) or not any(m.children())]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
     logits = model(images)
     for hook in hooks:
         hook.remove()
@@ -150,7 +162,7 @@ def _multiply_adds(model: nn.Module, images: torch.Tensor, num_classes: int) -> 
         raise ConfigError(
             f"the model returned shape {tuple(logits.shape)}, expected logits {(len(images), num_classes)}."
         )
-    return total
+    return total, outputs
 
 
 def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_classes: int) -> nn.Module:

@@ -189,6 +189,17 @@ class Optimizer:
         )
         self._count = 0
 
+    def state(self) -> dict[str, Any]:
+        """Return what the steps have changed beside the parameters: plain data, the tensors not copied."""
+        return {"count": self._count, "states": {name: list(own) for name, own in self.states.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._count = state["count"]
+        for name, own in state["states"].items():
+            for mine, kept in zip(self.states[name], own, strict=True):
+                mine.copy_(kept)
+
     def scalars(self) -> dict[str, Tensor]:
         """Return what the coming step needs beside the rate, and count the step."""
         self._count += 1

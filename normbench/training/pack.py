@@ -6,6 +6,7 @@ import torch
 
 from normbench.data import Dataset
 from normbench.spec import Run
+from normbench.training.checkpoint import Checkpoint
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer, train
 from normbench.training.stacked import train_stacked
@@ -18,6 +19,7 @@ def train_pack(
     mode: str,
     device: torch.device,
     observers: Sequence[Sequence[Observer]],
+    checkpoints: Sequence[Checkpoint | None],
 ) -> list[Outcome]:
     """Train the runs of a pack.
 
@@ -27,6 +29,7 @@ def train_pack(
         mode: `solo`, one after another; `stacked` or `compiled`, together.
         device: Where to train.
         observers: Who looks on, for each run; only runs that train alone can be looked into.
+        checkpoints: Where the state of each run is kept; that of runs that train together is not.
 
     Returns:
         The outcome of each run.
@@ -37,4 +40,7 @@ def train_pack(
     if mode in ("stacked", "compiled"):
         assert not any(observers), "the plan lets runs that are looked into train solo"
         return train_stacked(runs, dataset, device=device, compiled=mode == "compiled")
-    return [train(run, dataset, device=device, observers=own) for run, own in zip(runs, observers, strict=True)]
+    return [
+        train(run, dataset, device=device, observers=own, checkpoint=checkpoint)
+        for run, own, checkpoint in zip(runs, observers, checkpoints, strict=True)
+    ]

@@ -13,16 +13,16 @@ from normbench.models.dropout import draw_masks
 from normbench.randomness import stream_seed
 from normbench.spec import Run
 from normbench.training.budget import batches
+from normbench.training.checkpoint import Checkpoint, Progress, capture, resume
 from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.setup import Setup, prepare
-from normbench.training.window import Window
 
 
 class Observer(Protocol):
     """Looks at a run as it trains; changes nothing of it."""
 
     def started(self, setup: Setup) -> None:
-        """See the run before its first step."""
+        """See the run before its first step, as its seed has it, also where a checkpoint is gone on from."""
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """See an evaluation and the gradients of its last step by parameter name."""
@@ -31,14 +31,22 @@ class Observer(Protocol):
         """See the result; the model is as the last step left it."""
 
 
-def train(run: Run, dataset: Dataset, *, device: torch.device, observers: Sequence[Observer] = ()) -> Outcome:
-    """Train one run from its seed to its test scores.
+def train(
+    run: Run,
+    dataset: Dataset,
+    *,
+    device: torch.device,
+    observers: Sequence[Observer] = (),
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train one run from its seed, or from where a checkpoint left it, to its test scores.
 
     Args:
         run: What to train.
         dataset: The data set that the run names.
         device: Where to train.
         observers: Who looks on.
+        checkpoint: Keeps the run's state as it trains; None keeps none.
 
     Returns:
         The outcome: finished, or diverged as soon as a loss was not finite.
@@ -53,20 +61,20 @@ def train(run: Run, dataset: Dataset, *, device: torch.device, observers: Sequen
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         # Nothing of normbench draws from the global state; a user's own layer may.
         torch.manual_seed(stream_seed(run.seed, "global"))
-        outcome = _train(setup, observers)
+        outcome = _train(setup, observers, checkpoint)
     for observer in observers:
         observer.ended(outcome)
     return outcome
 
 
-def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
+def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint | None) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
     rates = next(iter(setup.params.values())).new_tensor(setup.rates)
     augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
-    window = Window()
-    curve: list[Evaluation] = []
-    for step, index in enumerate(batches(setup.parts.train, run, setup.budget), start=1):
+    begun = resume(setup, checkpoint)
+    window, curve = begun.window, begun.curve
+    for step, index in enumerate(batches(setup.parts.train, run, setup.budget, taken=begun.step), begun.step + 1):
         images = augment(setup.dataset.batch(index), augmentation, setup.crops)
         labels = setup.parts.labels[index]
         if dropout:
@@ -83,6 +91,8 @@ def _train(setup: Setup, observers: Sequence[Observer]) -> Outcome:
             curve.append(Evaluation(step, step / setup.budget.per_epoch, setup.rates[step - 1], window.take(), val))
             for observer in observers:
                 observer.evaluated(curve[-1], grads)
+        if checkpoint and checkpoint.due(step):
+            checkpoint.save(capture(setup, Progress(step, window, curve)))
     (test,) = evaluator.test_scores(model)
     if not all(math.isfinite(score.loss) for score in test.values()):
         return setup.outcome(curve, diverged_at_step=setup.budget.total)

@@ -1,6 +1,7 @@
 """What the optimizer saw since the last evaluation: losses and logits are kept and looked at in bulk."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -23,6 +24,18 @@ class Window:
     _samples: int = 0
     _steps: int = 0
     _first_step: int = 1
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is kept, not yet added up: sums are rounded by what is added up at once."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """Return a window with what `state` returned, its tensors on a device."""
+        window = cls(**state)
+        for kept in (window._losses, window._logits, window._labels):
+            kept[:] = [one.to(device) for one in kept]
+        return window
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Keep one step's loss (), logits (B, K) and labels (B,)."""

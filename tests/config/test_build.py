@@ -68,7 +68,7 @@ def test_a_run_has_one_budget(conf: Path, overrides: list[str], message: str) ->
 @pytest.mark.parametrize("name", [".", "..", "a/b", "a\\b", "a*", "a\nb", 'a"b', "a?"])
 def test_a_study_is_the_name_of_a_folder(name: str) -> None:
     """A path belongs into results_dir."""
-    engine = {"name": "local", "mode": "solo", "device": "auto", "threads": None, "workers": None}
+    engine = {"mode": "solo", "device": "auto", **dict.fromkeys(("threads", "workers", "memory", "checkpoint_every"))}
     values: dict[str, Any] = {"results_dir": "r", "engine": engine, "log": {"tensorboard": "off", "weights": "none"}}
     assert build_settings({**values, "study": "a b-1"}).study == "a b-1"
     with pytest.raises(ConfigError, match=r"^study: got "):
@@ -93,6 +93,22 @@ def test_a_wrong_value_is_named(overrides: list[str], message: str) -> None:
     """Key, value and what is allowed stand in one line."""
     with pytest.raises(ConfigError, match=message):
         expand(overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "gigabytes"),
+    [("4", 4.0), ("0.5", 0.5), ("8GB", 8.0), ("500MB", 0.5), ("'1.5 gb'", 1.5), ("null", None)],
+)
+def test_memory_is_a_number_of_gigabytes_or_a_size(text: str, gigabytes: float | None) -> None:
+    """What people write as a size of memory becomes GB."""
+    assert expand([f"engine.memory={text}"]).settings.engine.memory == gigabytes
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1", "4TB", "0MB"])
+def test_memory_that_is_none_is_named(text: str) -> None:
+    """Anything else is an error that names the key."""
+    with pytest.raises(ConfigError, match=r"^engine\.memory: got"):
+        expand([f"engine.memory={text}"])
 
 
 def test_integers_are_floats_where_numbers_are_wanted() -> None:

@@ -124,7 +124,8 @@ def test_the_frozen_block_says_everything(here: Path) -> None:
     assert block.header["skipped"] == 2
     assert block.header["changed"] == ["model.depth", "model.width", "norm", "seed", "steps"]
     assert block.header["command"][-2:] == ["norm=batch,instance", "seed=range(2)"]
-    assert block.header["engine"] == {"mode": "solo", "device": "auto", "threads": None, "workers": 1}
+    unset = dict.fromkeys(("threads", "memory", "checkpoint_every"))
+    assert block.header["engine"] == {"mode": "solo", "device": "auto", "workers": 1, **unset}
     assert {"created", "torch", "python", "git_commit"} <= block.header.keys()
 
 

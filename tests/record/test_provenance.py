@@ -156,7 +156,8 @@ def test_provenance_costs_a_run_next_to_nothing(monkeypatch: pytest.MonkeyPatch)
     part = Component("x", {})
     run = Run(part, part, part, part, part, 2, None, 0.1, 0, 1, None, None, None)
     work = Work(1, 0, Pack(("a",), "solo", 1, "a test"), {"a": run})
-    measured = dict.fromkeys(("device", "device_name", "started", "wall_time_s", "peak_memory_mb", "norm_layers"), 1)
+    names = ("device", "device_name", "started", "wall_time_s", "peak_memory_mb", "norm_layers", "remark")
+    measured = dict.fromkeys(names, 1)
     provenance_line("a", work, **measured)
 
     def called(*args: object, **more: object) -> None:

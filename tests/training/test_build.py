@@ -137,6 +137,14 @@ def test_multiply_adds_of_a_known_model(name: str, per_sample: int) -> None:
     assert dry_run(problem(name), *DIGITS).multiply_adds == per_sample * 16
 
 
+def test_activations_are_what_the_layers_put_out() -> None:
+    """Twice the batch is twice the activations; a model without norms puts out less."""
+    run = problem("mlp-batch-ghost")
+    one = dry_run(run, *DIGITS).activations
+    assert one >= run.batch_size * DIGITS[1]
+    assert dry_run(replace(run, batch_size=2 * run.batch_size), *DIGITS).activations == 2 * one
+
+
 def test_a_run_that_goes_together_is_left_as_it_is() -> None:
     """Nothing is noted and nothing changed where every setting does something."""
     run = problem("mlp-batch-ghost")

@@ -1,0 +1,224 @@
+"""What packs cost: seconds measured on this machine, kept from command to command, and a guess where there are none."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from normbench.data.decoding import cache_folder
+from normbench.errors import StudyError
+from normbench.record.files import write_whole
+
+COLD_COMPILATION, WARM_COMPILATION = 10.0, 1.5
+"""Seconds to compile a step, and to load one that was compiled before."""
+
+START = {"solo": 0.5, "stacked": 2.0, "compiled": 2.0}
+"""Seconds from the plan to the first step: imports, and workers that are forked."""
+
+_DISPATCH = {"solo": 1e-3, "stacked": 1.5e-3, "compiled": 3e-4}
+"""Seconds of a step that no size changes. Seen with torch 2.15 on a core of 2.8 GHz, as are the two rates."""
+
+_MULTIPLY_ADDS = 1.4e10
+"""A second and core, one thread."""
+
+_BYTES = {"solo": 4e10, "stacked": 1e10, "compiled": 4e10}
+"""A second: from memory for an eager pack, from cache for a single run and a compiled pack."""
+
+_SETUP = 0.015
+"""Seconds to split the data and build a model, for each run."""
+
+TEST_EVALUATIONS = 12
+"""The three test scores, in evaluations on the validation part."""
+
+_MOST_KEPT = 5000
+"""Figures of a machine that are kept: the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Packs that cost the same.
+
+    Attributes:
+        structure: Hash of what their runs share, whatever their budget.
+        size: Runs of a pack.
+        mode: `solo`, `stacked` or `compiled`.
+        threads: Threads of its worker.
+        multiply_adds: Of the forward pass of one batch of one run.
+        num_params: Of one run.
+        steps: Steps of a run.
+        evaluations: Evaluations of a run.
+    """
+
+    structure: str
+    size: int
+    mode: str
+    threads: int
+    multiply_adds: float
+    num_params: int
+    steps: int
+    evaluations: int
+
+    @property
+    def key(self) -> str:
+        """Return what its figures are kept under."""
+        return f"{self.structure} {self.size} {self.mode} {self.threads}"
+
+    @property
+    def eager(self) -> "Kind":
+        """The same without compilation."""
+        return replace(self, mode="stacked") if self.mode == "compiled" else self
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Seconds that a pack takes.
+
+    Attributes:
+        step: A step of all its runs.
+        evaluation: An evaluation on the validation part.
+        fixed: What it takes once: models built and test scores.
+    """
+
+    step: float
+    evaluation: float
+    fixed: float
+
+    def of(self, kind: Kind) -> float:
+        """Return the seconds of a whole pack, without compilation."""
+        return kind.steps * self.step + kind.evaluations * self.evaluation + self.fixed
+
+    def times(self, other: "Figure", by: "Figure") -> "Figure":
+        """Return each part multiplied by its part of `other` and divided by its part of `by`."""
+        return Figure(
+            self.step * other.step / by.step,
+            self.evaluation * other.evaluation / by.evaluation,
+            self.fixed * other.fixed / by.fixed,
+        )
+
+
+def structure_key(structure: str) -> str:
+    """Return a short name of a structure without its budget and without where its data lie."""
+    values = json.loads(structure)
+    for key in ("steps", "epochs", "target_accuracy", "schedule"):
+        values.pop(key, None)
+    for key in ("root", "download"):
+        values.get("data", {}).pop(key, None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def guess(kind: Kind) -> Figure:
+    """Return what a pack should take on a machine of which nothing is known."""
+    # A step reads and writes weights, gradients and momenta about ten times, and multiplies three times a forward pass.
+    traffic = 40 * kind.num_params * kind.size / _BYTES[kind.mode]
+    arithmetic = 3 * kind.multiply_adds * kind.size / _MULTIPLY_ADDS / kind.threads
+    step = _DISPATCH[kind.mode] + traffic + arithmetic
+    evaluation = 2 * step if kind.mode != "compiled" else guess(kind.eager).evaluation
+    return Figure(step, evaluation, _SETUP * kind.size + TEST_EVALUATIONS * evaluation)
+
+
+def figure_of(kind: Kind, known: Mapping[str, Figure], measured: Sequence[Kind]) -> Figure:
+    """Return what a pack takes: as measured, or the guess put right by what was measured of its like.
+
+    Args:
+        kind: The pack.
+        known: Figures by key.
+        measured: Kinds of which `known` has a figure.
+    """
+    if kind.key in known:
+        return known[kind.key]
+    if not measured:
+        return guess(kind)
+    like = min(measured, key=lambda other: _distance(kind, other))
+    return guess(kind).times(known[like.key], by=guess(like))
+
+
+def _distance(kind: Kind, other: Kind) -> tuple[bool, bool, float]:
+    work = abs(math.log(guess(kind.eager).step / guess(other.eager).step))
+    return kind.structure != other.structure, kind.mode != other.mode, work
+
+
+def total(packs: Sequence[Kind], known: Mapping[str, Figure], measured: Sequence[Kind], workers: int) -> float:
+    """Return the seconds of packs on workers that each take the next one.
+
+    Args:
+        packs: A kind for each pack.
+        known: Figures by key.
+        measured: Kinds of which `known` has a figure.
+        workers: Processes.
+    """
+    if not packs:
+        return 0.0
+    seconds, longest = 0.0, 0.0
+    for kind, count in Counter(packs).items():
+        own = figure_of(kind, known, measured).of(kind)
+        compilation = 0.0
+        if kind.mode == "compiled":
+            compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
+        seconds += count * own + compilation
+        longest = max(longest, own + compilation)
+    return max(START[kind.mode] for kind in packs) + max(seconds / max(workers, 1), longest)
+
+
+def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Figure], *, workers: int) -> Figure:
+    """Return the figure of a kind after packs of it have ended.
+
+    Args:
+        kind: The kind.
+        walls: Seconds that each pack took.
+        known: Figures by key, of before.
+        workers: Processes that trained them: where each had no more than one pack, all of them compiled.
+    """
+    before = figure_of(kind, known, [kind.eager] if kind.eager.key in known else [])
+    # The slowest of a few packs hold the compilation; the middle of many is free of it.
+    wall = sorted(walls)[len(walls) // 2] if len(walls) > 2 * workers else min(walls)
+    if kind.mode == "compiled" and len(walls) <= workers:
+        compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
+        wall = max(wall - compilation, 0.3 * wall)
+    factor = wall / before.of(kind)
+    return Figure(before.step * factor, before.evaluation * factor, before.fixed * factor)
+
+
+def read_figures(machine: str) -> dict[str, Figure]:
+    """Return the figures kept of a machine; none where the file is missing or damaged."""
+    found: dict[str, Figure] = {}
+    for key, values in _read().get(machine, {}).items():
+        with suppress(TypeError, ValueError):
+            step, evaluation, fixed = map(float, values)
+            if all(0 < part < math.inf for part in (step, evaluation, fixed)):
+                found[key] = Figure(step, evaluation, fixed)
+    return found
+
+
+def keep_figures(machine: str, figures: Mapping[str, Figure]) -> None:
+    """Add figures of a machine to those kept; an estimate is no reason to fail where that cannot be written."""
+    if not figures:
+        return
+    content = _read()
+    own = content.get(machine, {})
+    for key, figure in figures.items():
+        own.pop(key, None)
+        own[key] = [float(f"{part:.4g}") for part in (figure.step, figure.evaluation, figure.fixed)]
+    content[machine] = dict(list(own.items())[-_MOST_KEPT:])
+    path = _path()
+    with suppress(OSError, StudyError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, [json.dumps(content, indent=0), "\n"])
+
+
+def _path() -> Path:
+    return cache_folder() / "step-times.json"
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: dict(own) for key, own in content.items() if isinstance(own, dict)}

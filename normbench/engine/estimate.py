@@ -1,0 +1,238 @@
+"""How long a plan will take: from what its packs took before, and from a calibration of two seconds."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from normbench.engine.costs import (
+    TEST_EVALUATIONS,
+    Figure,
+    Kind,
+    guess,
+    keep_figures,
+    learn,
+    read_figures,
+    structure_key,
+    total,
+)
+from normbench.engine.device import device_name, find_device, threads_restored, worker_devices
+from normbench.engine.prepare import Work, load_data
+from normbench.plan import Pack, Plan
+from normbench.record.store import Study
+from normbench.record.tables import PROVENANCE
+from normbench.spec import Component, Engine, Run
+from normbench.training.budget import budget
+from normbench.training.setup import prepare, split_of
+from normbench.training.solo import take_step
+from normbench.training.stacked import Pack as StackedPack
+from normbench.training.stacked import make_step
+
+CALIBRATION = 1.5
+"""Seconds in which a calibration begins nothing new."""
+
+_TIMED = 0.15
+"""Seconds of steps that are timed of one kind, where two steps do not take longer."""
+
+_LONGEST_STEP = 1.0
+"""Seconds of a guessed step from which a kind is not calibrated: its guess is all arithmetic anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a plan should take.
+
+    Attributes:
+        seconds: From the plan to the last row.
+        workers: Processes.
+        source: Where the figures are from, in words.
+    """
+
+    seconds: float
+    workers: int
+    source: str
+
+
+def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bool) -> Estimate:
+    """Return how long packs should take on this machine.
+
+    Args:
+        packs: The packs that are to be trained.
+        plan: The plan that holds their runs.
+        engine: What the user asked for.
+        calibrate: Whether what is not known is measured, which takes about two seconds.
+    """
+    device = find_device(engine.device)
+    workers = worker_count(packs, engine, device)
+    machine = machine_key(device)
+    known = read_figures(machine)
+    examples = _examples(packs, plan)
+    kinds = [_kind(pack, plan, examples) for pack in packs]
+    spent = 0.0
+    if calibrate:
+        clock = perf_counter()
+        measured = _calibrate(Counter(kinds), known, plan, examples, device)
+        spent = perf_counter() - clock
+        known |= measured
+        keep_figures(machine, measured)
+    references = [kind for own in dict.fromkeys(kinds) for kind in {own, own.eager} if kind.key in known]
+    source = "from what such runs took before" if references else "a guess: nothing like it was timed here"
+    if spent > 0.05 and references:
+        source = f"from a calibration of {spent:.1f} s"
+    return Estimate(total(kinds, known, references, workers), workers, source)
+
+
+def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -> None:
+    """Keep what finished packs took, for later estimates.
+
+    Args:
+        work: The packs that a command has trained.
+        study: Where their records lie.
+        plan: The plan that holds their runs.
+        engine: What the user asked for.
+    """
+    device = find_device(engine.device)
+    packs = [item.pack for item in work]
+    examples = _examples(packs, plan)
+    walls: dict[Kind, list[float]] = {}
+    for item in work:
+        wall = _wall(item, study)
+        if wall is not None:
+            walls.setdefault(_kind(item.pack, plan, examples), []).append(wall)
+    machine = machine_key(device)
+    known = read_figures(machine)
+    workers = worker_count(packs, engine, device)
+    keep_figures(machine, {kind.key: learn(kind, own, known, workers=workers) for kind, own in walls.items()})
+
+
+def worker_count(packs: Sequence[Pack], engine: Engine, device: torch.device) -> int:
+    """Return how many processes will train the packs."""
+    threads = max((pack.threads for pack in packs), default=1)
+    return max(1, len(worker_devices(device, engine.workers, packs=len(packs), threads=threads)))
+
+
+def machine_key(device: torch.device) -> str:
+    """Return what figures are kept under: they hold for this device and this version of torch."""
+    return f"{device_name(device)}, {device.type}, torch {torch.__version__}"
+
+
+def _wall(item: Work, study: Study) -> float | None:
+    """Return the seconds that a pack took; None where it ended early or its runs were tried alone."""
+    records = [record for record in study.shard(item.block, item.index) if record.status == "finished"]
+    place = PROVENANCE.index("wall_time_s")
+    walls = {next(csv.reader([record.provenance]))[place] for record in records}
+    # Runs of one pack share one time.
+    return float(walls.pop()) or None if len(walls) == 1 else None
+
+
+def _examples(packs: Sequence[Pack], plan: Plan) -> dict[str | None, tuple[str, int]]:
+    """Return the short name and the evaluations of the structure of each pack."""
+    found: dict[str | None, tuple[str, int]] = {}
+    for pack in packs:
+        checked = plan.checked[_example(pack, plan)]
+        if checked.structure not in found:
+            name = structure_key(checked.structure or "{}")
+            found[checked.structure] = name, _evaluations(checked.run, checked.steps)
+    return found
+
+
+def _example(pack: Pack, plan: Plan) -> str:
+    return next(run_id for run_id in pack.runs if run_id in plan.checked)
+
+
+def _evaluations(run: Run, steps: int) -> int:
+    if run.eval_every is None and run.epochs is not None:
+        return run.epochs
+    every = run.eval_every or budget(run, len(split_of(run, load_data(run.data)).train)).per_epoch
+    return -(-steps // every)
+
+
+def _kind(pack: Pack, plan: Plan, examples: Mapping[str | None, tuple[str, int]]) -> Kind:
+    checked = plan.checked[_example(pack, plan)]
+    name, evaluations = examples[checked.structure]
+    return Kind(
+        structure=name,
+        size=len(pack.runs),
+        mode=pack.mode,
+        threads=pack.threads,
+        multiply_adds=checked.multiply_adds,
+        num_params=checked.num_params,
+        steps=checked.steps,
+        evaluations=evaluations,
+    )
+
+
+def _calibrate(
+    kinds: Mapping[Kind, int],
+    known: Mapping[str, Figure],
+    plan: Plan,
+    examples: Mapping[str | None, tuple[str, int]],
+    device: torch.device,
+) -> dict[str, Figure]:
+    """Return figures of the kinds that take the longest and are not known, as many as the time allows."""
+    runs = {examples[own][0]: one.run for one in plan.checked.values() if (own := one.structure) in examples}
+    if any(kind.mode != "solo" for kind in kinds):
+        # Seconds by itself, and part of no step.
+        import_module("torch._dynamo")
+    end = perf_counter() + CALIBRATION
+    measured: dict[str, Figure] = {}
+    with threads_restored():
+        # Workers are forked later, perhaps: what ran in several threads before hangs in several threads after it.
+        torch.set_num_threads(1)
+        for kind in sorted(kinds, key=lambda kind: -kinds[kind] * guess(kind).of(kind)):
+            todo = replace(kind.eager, threads=1)
+            if perf_counter() > end or {kind.key, kind.eager.key} & (known.keys() | measured.keys()):
+                continue
+            if guess(todo).step < _LONGEST_STEP:
+                figure = _measure(todo, runs[kind.structure], device, end)
+                # Threads share the arithmetic, not what is not arithmetic.
+                measured[kind.eager.key] = figure.times(guess(kind.eager), by=guess(todo))
+    return measured
+
+
+def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Figure:
+    """Time a few steps and an evaluation of a pack of copies of one run, with models of its own."""
+    run = replace(run, epochs=None, steps=1, lr=1e-4, schedule=Component("constant", {"warmup_steps": 0}))
+    dataset = load_data(run.data)
+    building, setup = _timed(lambda: prepare(run, dataset, device), device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if kind.mode == "solo":
+            index = setup.parts.train[: run.batch_size]
+            rate = next(iter(setup.params.values())).new_tensor(1e-4)
+
+            def step() -> None:
+                take_step(setup, setup.dataset.batch(index), setup.parts.labels[index], rate)
+
+            evaluator, model, parts = setup.evaluator, setup.model, setup.parts
+        else:
+            pack = StackedPack.of([setup] * max(kind.size, 2))
+            eager = make_step(pack.stack.skeleton, pack.optimizer.update)
+            rows = pack.parts.train[:, : run.batch_size]
+
+            def step() -> None:
+                pack.take_step(eager, 1, setup.dataset.batch(rows), pack.parts.labels.gather(1, rows))
+
+            evaluator, model, parts = pack.evaluator, pack.stack, pack.parts
+        _timed(step, device)
+        steps = [_timed(step, device)[0] for _ in range(3)]
+        while sum(steps) < _TIMED and len(steps) < 100:
+            steps.append(_timed(step, device)[0])
+        evaluation, _ = _timed(lambda: evaluator.evaluate(model, parts.val), device)
+        tests = TEST_EVALUATIONS * evaluation
+        if perf_counter() + 2 * tests < end:
+            tests, _ = _timed(lambda: evaluator.test_scores(model), device)
+    return Figure(median(steps), evaluation, building * kind.size + tests)
+
+
+def _timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    clock = perf_counter()
+    result = call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter() - clock, result

@@ -1,0 +1,109 @@
+"""A run that was cut off goes on where it was: all that its steps change, as plain data and back."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from normbench.training.outcome import Evaluation, Score
+from normbench.training.setup import Setup
+from normbench.training.window import Window
+
+State = dict[str, Any]
+"""Dicts, lists, tensors, numbers and texts: what ``torch.load(..., weights_only=True)`` reads."""
+
+
+class Checkpoint(Protocol):
+    """Where the state of one run is kept until the run has ended."""
+
+    def due(self, step: int) -> bool:
+        """Return whether the state after step `step` (from 1) is to be kept."""
+
+    def load(self) -> State | None:
+        """Return the state that was kept last, its tensors on the CPU; None where there is none."""
+
+    def save(self, state: State) -> None:
+        """Keep a state in the place of the one before."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: Optimizer steps taken.
+        window: What was seen since the last evaluation.
+        curve: The evaluations so far.
+    """
+
+    step: int = 0
+    window: Window = field(default_factory=Window)
+    curve: list[Evaluation] = field(default_factory=list)
+
+
+def resume(setup: Setup, checkpoint: Checkpoint | None) -> Progress:
+    """Bring a run that is ready to train to where its checkpoint left it; to its start where there is none."""
+    state = None if checkpoint is None else checkpoint.load()
+    return Progress() if state is None else restore(setup, state)
+
+
+def capture(setup: Setup, progress: Progress) -> State:
+    """Return all that the steps of a run have changed.
+
+    Attributes that a user's own layer keeps beside its parameters and buffers are not part of it.
+
+    Args:
+        setup: The run.
+        progress: How far it has come.
+
+    Returns:
+        The state; its tensors are those of the run, not copies.
+    """
+    device = _device(setup)
+    return {
+        "step": progress.step,
+        "model": _tensors(setup),
+        "optimizer": setup.optimizer.state(),
+        "window": progress.window.state(),
+        "curve": [asdict(point) for point in progress.curve],
+        "masks": setup.masks.get_state(),
+        "crops": setup.crops.get_state(),
+        "global": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def restore(setup: Setup, state: State) -> Progress:
+    """Put a run that is ready to train into the state that `capture` returned, and the global generators too.
+
+    Args:
+        setup: The run at its start; changed in place.
+        state: The state.
+
+    Returns:
+        How far the run had come.
+    """
+    device, tensors = _device(setup), _tensors(setup)
+    for name, value in state["model"].items():
+        # Masks of dropout are not there before the first step, and are drawn anew at each.
+        if name in tensors:
+            tensors[name].copy_(value)
+    setup.optimizer.restore(state["optimizer"])
+    setup.masks.set_state(state["masks"])
+    setup.crops.set_state(state["crops"])
+    torch.set_rng_state(state["global"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    curve = [Evaluation(**{**at, "train": Score(**at["train"]), "val": Score(**at["val"])}) for at in state["curve"]]
+    return Progress(state["step"], Window.restored(state["window"], device), curve)
+
+
+def _tensors(setup: Setup) -> dict[str, Tensor]:
+    """Return every parameter and buffer of the model, sharing its memory."""
+    named = (*setup.model.named_parameters(), *setup.model.named_buffers())
+    return {name: tensor.detach() for name, tensor in named}
+
+
+def _device(setup: Setup) -> torch.device:
+    return next(iter(setup.params.values())).device
