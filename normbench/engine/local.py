@@ -18,6 +18,7 @@ from normbench.errors import StudyError
 from normbench.record.provenance import commit, machine, versions
 from normbench.record.store import Study
 from normbench.spec import Run, Settings
+from normbench.training.compiled import load_compiler
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
 
@@ -164,6 +165,9 @@ def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
     for answer in (versions, commit, machine):
         answer()
     device_name(device)
-    if any(item.pack.mode != "solo" for item in work):
-        # It takes seconds, which the workers would each spend.
+    # Both take seconds, which the workers would each spend.
+    modes = {item.pack.mode for item in work}
+    if "compiled" in modes:
+        load_compiler()
+    elif "stacked" in modes:
         import_module("torch._dynamo")

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -44,6 +45,16 @@ class CompiledStep:
             self._step(*args)
 
 
+def load_compiler() -> None:
+    """Import what compiling needs, a matter of seconds; workers that are forked afterwards have it. Starts no thread."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    # A worker compiles by itself: more processes would fight for the cores that the other workers use.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    # On a machine without CUDA it warns that it found none, from every worker.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    import_module("torch._inductor.compile_fx")
+
+
 def compiled_step(key: tuple[str, int], skeleton: nn.Module, eager: Step) -> tuple[nn.Module, CompiledStep]:
     """Return the compiled step of a structure; what an earlier pack of this process compiled serves again.
 
@@ -56,10 +67,6 @@ def compiled_step(key: tuple[str, int], skeleton: nn.Module, eager: Step) -> tup
         The step, and the skeleton it was compiled for, whose modes it follows.
     """
     if key not in _KEPT:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
-        # A worker compiles by itself: more processes would fight for the cores that the other workers use.
-        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        # On a machine without CUDA it warns that it found none, from every worker.
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        load_compiler()
         _KEPT[key] = skeleton, CompiledStep(eager)
     return _KEPT[key]
