@@ -46,7 +46,7 @@ class CompiledStep:
 
 
 def load_compiler() -> None:
-    """Import what compiling needs, a matter of seconds; workers that are forked afterwards have it. Starts no thread."""
+    """Import what compiling needs, which takes seconds; workers forked afterwards have it. Starts no thread."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
     # A worker compiles by itself: more processes would fight for the cores that the other workers use.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
