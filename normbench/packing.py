@@ -16,6 +16,9 @@ STACKED_STEP = 5e7
 COMPILED_STEPS = 60_000
 """Steps of all like runs together from which compiling pays: it costs 10 to 20 s and saves about 0.15 ms a step."""
 
+STACKED_RUNS = 8
+"""Fewest runs of an eager pack: its step takes some 1.7 ms however few they are, where a solo step takes 0.3 ms."""
+
 MOST_RUNS = 64
 """Most runs of a pack."""
 
@@ -95,6 +98,9 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
         return "solo", "no other run shares its structure"
     if checked.multiply_adds > STACKED_STEP:
         return "solo", "its steps are large: stacking gains nothing"
+    compiles = machine.compiler and count * checked.steps >= COMPILED_STEPS
+    if not compiles and count < 2 * STACKED_RUNS:
+        return "solo", f"{count} like runs are too few for stacking to gain"
     if count * checked.steps < COMPILED_STEPS:
         return "stacked", f"{count} like runs; too few steps to pay for a compilation"
     if not machine.compiler:
@@ -136,6 +142,7 @@ def _divided(members: Sequence[str], num_params: int, mode: str, cores: int, cap
     """Divide like runs into packs of nearly equal size, small enough for their state, enough for all cores."""
     state = 3 * 4 * max(num_params, 1)
     most = min(max(2, min(MOST_RUNS, int(PACK_BYTES[mode] // state))), cap)
-    count = max(-(-len(members) // most), min(cores, len(members) // 2), 1)
+    fewest = STACKED_RUNS if mode == "stacked" and len(members) >= 2 * STACKED_RUNS else 2
+    count = max(-(-len(members) // most), min(cores, len(members) // fewest), 1)
     size = -(-len(members) // count)
     return [members[start : start + size] for start in range(0, len(members), size)]

@@ -263,7 +263,7 @@ def test_plan_writes_nothing(normbench: Command, tmp_path: Path) -> None:
     assert result.code == 0
     assert "runs      8: 0 done already, 8 to train" in result.out
     assert "skipped   2" in result.out
-    assert "packs     4 of 2 runs, stacked" in result.out
+    assert "packs     8 of 1 run, solo" in result.out
     assert re.search(
         r"^time      about 0:\d\d on [1-9]\d* workers? \(from a calibration of \d\.\d s\)$", result.out, re.M
     )

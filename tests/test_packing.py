@@ -27,9 +27,11 @@ def packs(
     ("count", "known", "mode", "machine", "expected", "reason"),
     [
         (1, SMALL, "auto", MACHINE, "solo", "no other run shares its structure"),
-        (4, SMALL, "auto", MACHINE, "stacked", "too few steps"),
+        (15, SMALL, "auto", MACHINE, "solo", "too few for stacking to gain"),
+        (16, SMALL, "auto", MACHINE, "stacked", "too few steps"),
         (4, replace(SMALL, steps=100_000), "auto", MACHINE, "compiled", "400,000 steps"),
-        (4, replace(SMALL, steps=100_000), "auto", Machine(2, False), "stacked", "without a C++ compiler"),
+        (4, replace(SMALL, steps=100_000), "auto", Machine(2, False), "solo", "too few for stacking to gain"),
+        (16, replace(SMALL, steps=100_000), "auto", Machine(2, False), "stacked", "without a C++ compiler"),
         (4, replace(SMALL, multiply_adds=1e9), "auto", MACHINE, "solo", "stacking gains nothing"),
         (4, replace(SMALL, alone="cannot be stacked (x)"), "auto", MACHINE, "solo", "cannot be stacked (x)"),
         (4, SMALL, "solo", MACHINE, "solo", "engine.mode=solo"),
@@ -38,7 +40,7 @@ def packs(
         (4, SMALL, "compiled", Machine(2, False), "stacked", "there is no C++ compiler"),
     ],
     ids=[
-        "lone run", "few steps", "many steps", "no compiler", "large", "cannot", "solo asked", "stacked asked",
+        "lone run", "few runs", "few steps", "many steps", "few runs, no compiler", "no compiler", "large", "cannot", "solo asked", "stacked asked",
         "compiled asked", "compiled asked, no compiler",
     ],
 )  # fmt: skip
@@ -77,7 +79,7 @@ def test_a_compiled_pack_stays_in_cache() -> None:
 def test_packs_start_in_the_order_of_their_first_runs() -> None:
     """Structures do not jump the queue."""
     runs = {"1": replace(SMALL, structure="b"), "2": SMALL, "3": replace(SMALL, structure="b"), "4": SMALL}
-    made = make_packs(runs, ENGINE, Machine(cores=1, compiler=True))
+    made = make_packs(runs, replace(ENGINE, mode="stacked"), Machine(cores=1, compiler=True))
     assert [pack.runs for pack in made] == [("1", "3"), ("2", "4")]
 
 
