@@ -40,8 +40,8 @@ def packs(
         (4, SMALL, "compiled", Machine(2, False), "stacked", "there is no C++ compiler"),
     ],
     ids=[
-        "lone run", "few runs", "few steps", "many steps", "few runs, no compiler", "no compiler", "large", "cannot", "solo asked", "stacked asked",
-        "compiled asked", "compiled asked, no compiler",
+        "lone run", "few runs", "few steps", "many steps", "few runs, no compiler", "no compiler", "large", "cannot",
+        "solo asked", "stacked asked", "compiled asked", "compiled asked, no compiler",
     ],
 )  # fmt: skip
 def test_the_mode_and_its_reason(
