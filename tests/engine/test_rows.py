@@ -64,7 +64,7 @@ def test_provenance_is_filled_in_every_column() -> None:
     session = run()
     (made,) = (row for _, row in session.study.records().values())
     found = cells(made.provenance, PROVENANCE)
-    assert set(PROVENANCE) - found.keys() <= {"normbench", "git_commit", "git_dirty", "remark"}
+    assert set(PROVENANCE) - found.keys() <= {"normbench", "git_commit", "git_dirty", "git_diff", "remark"}
     assert [found[name] for name in ("block", "pack", "pack_size", "mode", "threads")] == ["1", "0", "1", "solo", "1"]
     assert (found["run_id"], found["device"]) == (made.run_id, "cpu")
     assert float(found["wall_time_s"]) > 0
