@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from normbench.record.lock import FolderLock
+
 TABLES = ("runs.csv", "curves.csv", "summary.csv")
 AXES = ("norm=batch,none", "lr=0.1,0.2,1e9", "seed=range(6)")
 SWEEP = ["-m", "model.width=16", "steps=60", "eval_every=20", "engine.workers=2", "engine.mode=solo"]
@@ -126,14 +128,20 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, uninterrupted: dict[str, by
 
 
 def test_two_commands_at_once_share_one_study(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    """The second waits, says for whom, and trains only what the first has not."""
+    """Both wait, saying for whom; one trains, and the other finds everything done."""
     results = tmp_path / "results"
-    first, second = start(results), start(results)
-    both = [finish(process) for process in (first, second)]
-    assert [code for code, _ in both] == [0, 0], both
-    assert any("waiting for process" in said and "36 of them done already" in said for _, said in both), both
+    folder = results / "default"
+    folder.mkdir(parents=True)
+    with FolderLock(folder).held(print):
+        both = [start(results), start(results)]
+        for process in both:
+            assert process.stdout is not None
+            assert any(f"waiting for process {os.getpid()}" in line for line in process.stdout)
+    ended = [finish(process) for process in both]
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert sum("36 of them done already" in said for _, said in ended) == 1, ended
     assert tables(results) == uninterrupted
-    assert len((results / "default" / "plan.jsonl").read_text().splitlines()) == 1 + 2 * 36
+    assert len((folder / "plan.jsonl").read_text().splitlines()) == 1 + 2 * 36
 
 
 def test_a_waiting_command_goes_on_for_a_killed_one(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
