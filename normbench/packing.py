@@ -10,11 +10,11 @@ from normbench.spec import Checked, Engine
 LARGE_STEP = 2e8
 """Multiply-adds of a step's forward pass from which all cores beat one."""
 
-STACKED_STEP = 5e7
+STACKED_STEP = {"stacked": 4e6, "compiled": 5e7}
 """Multiply-adds of a step's forward pass up to which stacking gains: above it arithmetic takes the time."""
 
-COMPILED_STEPS = 60_000
-"""Steps of all like runs together from which compiling pays: it costs 10 to 20 s and saves about 0.15 ms a step."""
+COMPILED_STEPS = 30_000
+"""Steps of all like runs together from which compiling pays: it costs 8 to 20 s and saves 0.15 ms a step and more."""
 
 STACKED_RUNS = 8
 """Fewest runs of an eager pack: its step takes some 1.7 ms however few they are, where a solo step takes 0.3 ms."""
@@ -22,8 +22,14 @@ STACKED_RUNS = 8
 MOST_RUNS = 64
 """Most runs of a pack."""
 
-PACK_BYTES = {"stacked": 24e6, "compiled": 6e6}
-"""Weights, gradients and optimizer state of a pack. Compiled, they must stay in cache; eager, dispatch dominates."""
+STEP_OVERHEAD = 2
+"""What a compiled step takes beside its runs, in runs: 20 us a run and 40 us."""
+
+STACKED_BYTES = 24e6
+"""Weights, gradients and momenta of an eager pack: dispatch dominates, not memory."""
+
+COMPILED_BYTES = 16e6
+"""What a step of a compiled pack touches, activations included, so that it stays in a core's share of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,12 @@ def make_packs(
             reason = f"a pack of two is over engine.memory={engine.memory:g}"
             packs += [_solo(run_id, runs[run_id], engine, machine, reason, single=len(runs) == 1) for run_id in members]
             continue
-        parts = _divided(members, first.num_params, mode, machine.cores, cap)
-        if max(map(len, parts)) == cap:
+        size = min(_size(len(members), first, mode, machine.cores), cap)
+        if size == cap:
             reason += f"; engine.memory={engine.memory:g} bounds the pack"
-        packs += [Pack(tuple(part), mode, engine.threads or 1, reason, name) for part in parts]
+        parts = [members[start : start + size] for start in range(0, len(members), size)]
+        fill = size if mode == "compiled" else 0
+        packs += [Pack(tuple(part), mode, engine.threads or 1, reason, name, fill) for part in parts]
     order = {run_id: place for place, run_id in enumerate(runs)}
     return tuple(sorted(packs, key=lambda pack: order[pack.runs[0]]))
 
@@ -96,16 +104,17 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
         return asked, f"engine.mode={asked}"
     if count < 2:
         return "solo", "no other run shares its structure"
-    if checked.multiply_adds > STACKED_STEP:
+    if checked.multiply_adds > STACKED_STEP["compiled"]:
         return "solo", "its steps are large: stacking gains nothing"
-    compiles = machine.compiler and count * checked.steps >= COMPILED_STEPS
-    if not compiles and count < 2 * STACKED_RUNS:
-        return "solo", f"{count} like runs are too few for stacking to gain"
-    if count * checked.steps < COMPILED_STEPS:
-        return "stacked", f"{count} like runs; too few steps to pay for a compilation"
-    if not machine.compiler:
-        return "stacked", f"{count} like runs; without a C++ compiler nothing is compiled"
-    return "compiled", f"{count} like runs, {count * checked.steps:,} steps"
+    steps = count * checked.steps
+    if machine.compiler and steps >= COMPILED_STEPS:
+        return "compiled", f"{count} like runs, {steps:,} steps"
+    few = "too few steps to pay for a compilation" if machine.compiler else "without a C++ compiler nothing is compiled"
+    if checked.multiply_adds > STACKED_STEP["stacked"]:
+        return "solo", f"{few}, and its steps are too large for stacking to gain without"
+    if count < 2 * STACKED_RUNS:
+        return "solo", f"{few}, and {count} like runs are too few for stacking to gain without"
+    return "stacked", f"{count} like runs; {few}"
 
 
 def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reason: str, *, single: bool) -> Pack:
@@ -138,11 +147,17 @@ def run_bytes(checked: Checked) -> int:
     return 4 * max(4 * checked.num_params + 2 * checked.activations, 1)
 
 
-def _divided(members: Sequence[str], num_params: int, mode: str, cores: int, cap: int) -> list[Sequence[str]]:
-    """Divide like runs into packs of nearly equal size, small enough for their state, enough for all cores."""
-    state = 3 * 4 * max(num_params, 1)
-    most = min(max(2, min(MOST_RUNS, int(PACK_BYTES[mode] // state))), cap)
-    fewest = STACKED_RUNS if mode == "stacked" and len(members) >= 2 * STACKED_RUNS else 2
-    count = max(-(-len(members) // most), min(cores, len(members) // fewest), 1)
-    size = -(-len(members) // count)
-    return [members[start : start + size] for start in range(0, len(members), size)]
+def _size(count: int, checked: Checked, mode: str, cores: int) -> int:
+    """Return how many runs a pack holds: few enough for their state, and so that all cores end at about one time.
+
+    Packs are of one size, as another would be compiled for by itself: the last is filled up with copies.
+    """
+    if mode == "stacked":
+        most, fewest = int(STACKED_BYTES // (3 * 4 * max(checked.num_params, 1))), min(STACKED_RUNS, count // cores)
+    else:
+        most, fewest = int(COMPILED_BYTES // run_bytes(checked)), 2
+    most, fewest = max(2, min(MOST_RUNS, most)), max(2, fewest)
+    needed = -(-count // most)
+    counts = [packs for packs in range(needed, 2 * needed + 2 * cores) if packs % cores == 0]
+    sizes = [size for packs in counts if (size := -(-count // packs)) >= fewest] or [min(most, count)]
+    return min(sizes, key=lambda size: -(-count // (size * cores)) * (size + STEP_OVERHEAD))

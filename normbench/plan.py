@@ -29,6 +29,7 @@ class Pack:
         threads: Threads of the worker.
         reason: Why this mode and this number of threads.
         structure: Name of what its runs have in common; workers that have compiled for it may do so no more.
+        fill: Runs that it is filled up to with copies, so that one compilation serves packs of several sizes.
     """
 
     runs: tuple[str, ...]
@@ -36,6 +37,7 @@ class Pack:
     threads: int
     reason: str
     structure: str = ""
+    fill: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Recorded:
         origin: Its cells of provenance.csv.
         runs: All runs of its pack, by run_id.
         contents: Content hash of the data of each.
+        fill: Runs that its pack was filled up to with copies.
     """
 
     study: Study
@@ -49,6 +50,7 @@ class Recorded:
     origin: Mapping[str, str]
     runs: Mapping[str, Run]
     contents: Mapping[str, str]
+    fill: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
 
 def _recorded(study: Study, number: int, kept: Record) -> Recorded:
     block = next(block for block in study.blocks() if block.number == number)
-    entries = {known: block.runs[known] for known in _pack(block, kept.run_id)["runs"]}
+    pack = _pack(block, kept.run_id)
+    entries = {known: block.runs[known] for known in pack["runs"]}
     return Recorded(
         study=study,
         run_id=kept.run_id,
@@ -121,6 +124,7 @@ def _recorded(study: Study, number: int, kept: Record) -> Recorded:
         origin=_origin(kept),
         runs={known: Run.from_dict(entry["config"]) for known, entry in entries.items()},
         contents={known: str(entry["content"]) for known, entry in entries.items()},
+        fill=int(pack.get("fill", 0)),
     )
 
 
@@ -179,7 +183,7 @@ def _device(name: str) -> torch.device:
 
 def _train(recorded: Recorded, device: torch.device) -> Record:
     origin = recorded.origin
-    pack = Pack(tuple(recorded.runs), origin["mode"], int(origin["threads"]), "as recorded")
+    pack = Pack(tuple(recorded.runs), origin["mode"], int(origin["threads"]), "as recorded", fill=recorded.fill)
     work = Work(int(origin["block"]), int(origin["pack"]), pack, recorded.runs)
     make_deterministic(device)
     with _threads_restored():

@@ -71,9 +71,21 @@ def test_packs_hold_every_run_once_and_serve_all_cores(count: int, mode: str) ->
     assert len({pack.structure for pack in made}) == 1
 
 
-def test_a_compiled_pack_stays_in_cache() -> None:
-    """Weights, gradients and momenta of a compiled pack of the default MLP take at most 6 MB."""
-    assert max(len(pack.runs) for pack in packs(90, replace(SMALL, steps=10_000))) * 43_000 * 12 <= 6e6
+@pytest.mark.parametrize("activations", [2_000, 30_000, 300_000], ids=["batch 2", "batch 32", "batch 256"])
+def test_a_compiled_pack_stays_in_cache(activations: int) -> None:
+    """What a step touches, state and activations, takes at most 12 MB."""
+    known = replace(SMALL, steps=10_000, activations=activations)
+    assert max(len(pack.runs) for pack in packs(90, known)) * run_bytes(known) <= 12e6
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(90, [15] * 6), (91, [16] * 5 + [11]), (7, [4, 3]), (400, [17] * 23 + [9])]
+)
+def test_compiled_packs_are_of_one_size_and_keep_both_cores_busy(count: int, sizes: list[int]) -> None:
+    """As many packs as both cores share evenly; the last is filled up, so that nothing is compiled for its size."""
+    made = packs(count, replace(SMALL, steps=10_000))
+    assert [len(pack.runs) for pack in made] == sizes
+    assert {pack.fill for pack in made} == {sizes[0]}
 
 
 def test_packs_start_in_the_order_of_their_first_runs() -> None:

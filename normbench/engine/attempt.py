@@ -130,7 +130,15 @@ def _train(
     watching = [observers(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
     files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
     data = load_data(runs[0].data)
-    return train_pack(runs, data, mode=work.pack.mode, device=device, observers=watching, checkpoints=files)
+    return train_pack(
+        runs,
+        data,
+        mode=work.pack.mode,
+        fill=work.pack.fill,
+        device=device,
+        observers=watching,
+        checkpoints=files,
+    )
 
 
 def _trained(

@@ -1,5 +1,6 @@
 """Which device trains, set up so that the same run gives the same bits."""
 
+import ctypes
 import os
 import resource
 import shutil
@@ -12,6 +13,9 @@ import torch
 
 from normbench.errors import ConfigError
 from normbench.record.provenance import processor
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Dials of glibc's `mallopt`."""
 
 
 def find_device(name: str) -> torch.device:
@@ -46,6 +50,17 @@ def make_deterministic(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors give back, for the next step, rather than return it to the system.
+
+    A step frees and takes the same buffers over and over, and those of megabytes came back page by page: a compiled step
+    of 30 runs took 103 us a run, and 22 us afterwards. Other C libraries have no such dial.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @cache

@@ -158,7 +158,7 @@ def _kind(pack: Pack, plan: Plan, examples: Mapping[str | None, tuple[str, int]]
     name, evaluations = examples[checked.structure]
     return Kind(
         structure=name,
-        size=len(pack.runs),
+        size=max(len(pack.runs), pack.fill),
         mode=pack.mode,
         threads=pack.threads,
         multiply_adds=checked.multiply_adds,

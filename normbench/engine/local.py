@@ -8,7 +8,14 @@ from typing import Protocol
 import torch
 
 from normbench.engine.attempt import Attempt, Checkpoints, Observers, Trained, attempt, given_up
-from normbench.engine.device import device_name, find_device, make_deterministic, threads_restored, worker_devices
+from normbench.engine.device import (
+    device_name,
+    find_device,
+    keep_freed_memory,
+    make_deterministic,
+    threads_restored,
+    worker_devices,
+)
 from normbench.engine.interrupt import Interrupts, interrupts
 from normbench.engine.pool import Pool, Report, can_fork_with_threads
 from normbench.engine.prepare import Work, load_data
@@ -61,6 +68,7 @@ def execute(
     device = find_device(settings.engine.device)
     threads = max((item.pack.threads for item in work), default=1)
     devices = worker_devices(device, settings.engine.workers, packs=len(work), threads=threads)
+    keep_freed_memory()
     with interrupts() as asked, threads_restored():
         if len(devices) < 2:
             checkpoints = Checkpoints(study, settings.engine.checkpoint_every)

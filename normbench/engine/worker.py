@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from normbench.engine.attempt import Attempt, Checkpoints, Observers, attempt, attempt_alone
-from normbench.engine.device import make_deterministic
+from normbench.engine.device import keep_freed_memory, make_deterministic
 from normbench.engine.prepare import Work
 from normbench.engine.schedule import Task
 from normbench.errors import StudyError
@@ -56,6 +56,7 @@ def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequen
     # What the fork brought along is never garbage: looking at it would copy every page of it.
     gc.freeze()
     torch.set_num_threads(1)
+    keep_freed_memory()
     make_deterministic(device)
     study = Study(duty.folder)
     try:

@@ -1,48 +1,183 @@
-"""Steps through `torch.compile`, kept from pack to pack; eager where a compilation fails."""
+"""Steps through `torch.compile`, kept on disk and from pack to pack; eager where a compilation fails."""
 
+import hashlib
+import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from normbench.data.decoding import cache_folder
 
 Step = Callable[..., None]
+"""Takes a nest of tensors that it changes, then learning rates, images, labels and the optimizer's scalars by name."""
 
-_KEPT: dict[tuple[str, int], tuple[nn.Module, "CompiledStep"]] = {}
-"""Compiled steps of this process with the skeletons they were compiled for, by structure and number of runs."""
+_PACKAGE = Path(__file__).parents[1]
+_TRACED = ("norms", "models", "training")
+"""Folders of normbench whose code a compiled step was made from."""
+
+_OPTIONS = {"config_patches": {"size_asserts": False, "alignment_asserts": False}}
+"""The sizes of the tensors are part of the key that a step is found by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What inductor made of a step.
+
+    Attributes:
+        call: Takes the step; None where it could not be compiled.
+        order: Which leaf of the step's arguments each of its own arguments is.
+        failure: Why it could not be compiled.
+    """
+
+    call: Callable[..., object] | None
+    order: tuple[int, ...] = ()
+    failure: str = ""
+
+
+_MADE: dict[str, Artifact] = {}
+"""The artifacts of this process, by name."""
 
 
 class CompiledStep:
-    """A step that is compiled when it is first taken; eager from then on where that fails.
+    """The step of a pack, compiled when it is first taken, or loaded where that was done before; eager where it fails.
 
-    Attributes:
-        failure: Why it is eager; empty where it is compiled.
+    What is kept is what inductor made of the whole step, without the tracing and the guards of `torch.compile`: these
+    took two seconds for each structure and worker even with a full cache.
     """
 
-    def __init__(self, eager: Step) -> None:
-        """Prepare to compile a function of tensors that changes them in place."""
+    def __init__(self, eager: Step, graph: str, *, keep: bool) -> None:
+        """Prepare to compile a step.
+
+        Args:
+            eager: The step, in terms of the tensors it is given and nothing else.
+            graph: What decides the operations of the step, besides the shapes of its tensors.
+            keep: Whether `graph` tells all of it, so that it may be kept on disk: not with a user's own layer.
+        """
+        load_compiler()
         self._eager = eager
-        self._step: Step = torch.compile(eager, dynamic=False, fullgraph=True)
-        self.failure = ""
+        self._graph = graph
+        self._keep = keep
+        self._artifact: Artifact | None = None
+        self._args: list[Any] = []
+        self._moving: list[tuple[int, int]] = []
 
-    def __call__(self, *args: Any) -> None:
-        """Take the step."""
-        from torch._dynamo.exc import TorchDynamoException
-        from torch._inductor.exc import InductorError
+    @property
+    def failure(self) -> str:
+        """Why the step is eager; empty where it is compiled."""
+        return self._artifact.failure if self._artifact is not None else ""
 
-        try:
-            self._step(*args)
-        except (TorchDynamoException, InductorError) as error:
-            # It fails before anything has run: the state is as it was.
-            self.failure = f"not compiled ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})"
-            logging.getLogger("normbench").warning("%s: trained without, which takes longer", self.failure)
-            self._step = self._eager
-            self._step(*args)
+    def __call__(self, state: Any, lr: Tensor, images: Tensor, labels: Tensor, scalars: Mapping[str, Tensor]) -> None:
+        """Take the step; `state` holds the same tensors every time."""
+        # The compiled code reads memory by the strides that it was made for.
+        assert images.is_contiguous() and labels.is_contiguous()
+        moving = (lr, images, labels, *scalars.values())
+        if self._artifact is None:
+            fixed = pytree.tree_leaves(state)
+            name = self._name([*fixed, *moving])
+            path = cache_folder() / "steps" / f"{name}.step" if self._keep else None
+            made = _MADE.get(name) or (path and _load(path))
+            if not made:
+                made = _compile(self._eager, (state, lr, images, labels, scalars), path)
+                self._use(_MADE.setdefault(name, made), fixed)
+                return
+            self._use(_MADE.setdefault(name, made), fixed)
+        assert self._artifact is not None
+        if self._artifact.call is None:
+            self._eager(state, lr, images, labels, scalars)
+            return
+        args = self._args
+        for place, leaf in self._moving:
+            args[place] = moving[leaf]
+        self._artifact.call(*args)
+
+    def _use(self, artifact: Artifact, fixed: Sequence[Tensor]) -> None:
+        """Lay out its arguments, of which only the last few change from step to step."""
+        self._artifact = artifact
+        self._args = [fixed[leaf] if leaf < len(fixed) else None for leaf in artifact.order]
+        self._moving = [(place, leaf - len(fixed)) for place, leaf in enumerate(artifact.order) if leaf >= len(fixed)]
+
+    def _name(self, leaves: Sequence[Tensor]) -> str:
+        shapes = [f"{tuple(leaf.shape)} {leaf.stride()} {leaf.dtype} {leaf.device}" for leaf in leaves]
+        machine = [torch.__version__, torch.backends.cpu.get_cpu_capability()]
+        made_from = json.dumps([self._graph, shapes, _OPTIONS, _sources(), machine])
+        return hashlib.sha256(made_from.encode()).hexdigest()[:32]
+
+
+def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
+    """Compile a step, taking it once, and keep what came out at `path`."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor import standalone_compile
+    from torch._inductor.exc import InductorError
+
+    leaves, nest = pytree.tree_flatten(args)
+    made: list[Any] = []
+    order: list[int] = []
+
+    def flat(*leaves: Tensor) -> None:
+        eager(*pytree.tree_unflatten(leaves, nest))
+
+    def backend(graph: torch.fx.GraphModule, examples: list[Any]) -> Callable[..., object]:
+        artifact = standalone_compile(graph, examples, dynamic_shapes="from_example_inputs", aot=True, options=_OPTIONS)
+        made.append(artifact)
+
+        def first(*given: Tensor) -> object:
+            order.extend(next(place for place, leaf in enumerate(leaves) if leaf is one) for one in given)
+            return artifact(*given)
+
+        return first
+
+    try:
+        torch.compile(flat, backend=backend, dynamic=False, fullgraph=True)(*leaves)
+    except (TorchDynamoException, InductorError) as error:
+        cause = getattr(error, "inner_exception", error)
+        failure = f"not compiled ({type(cause).__name__}: {str(cause).strip().splitlines()[0][:200]})"
+        logging.getLogger("normbench").warning("%s: trained without, which takes longer", failure)
+        # It fails before anything has run: the state is as it was.
+        eager(*args)
+        return Artifact(None, failure=failure)
+    finally:
+        # What torch.compile keeps of its own is of no more use, and there is room for eight steps.
+        torch.compiler.reset()
+    (artifact,) = made
+    if path is not None:
+        _keep(artifact, order, path)
+    return Artifact(artifact.inner_fn.compiled_fn, tuple(order))
+
+
+def _keep(artifact: Any, order: Sequence[int], path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(order))
+        draft.replace(path.with_suffix(".order"))
+        artifact.save(path=str(path))
+    except OSError as error:
+        logging.getLogger("normbench").warning("the compiled step cannot be kept: %s", error)
+
+
+def _load(path: Path) -> Artifact | None:
+    """Return the step that an earlier process kept, if any."""
+    if not path.exists():
+        return None
+    from torch._inductor.standalone_compile import CompiledArtifact
+
+    try:
+        order = json.loads(path.with_suffix(".order").read_text())
+        artifact: Any = CompiledArtifact.load(path=str(path))
+    except Exception as error:
+        # Whatever is wrong with the files, they can be made again.
+        logging.getLogger("normbench").warning("%s is damaged (%s): compiled again", path, type(error).__name__)
+        return None
+    return Artifact(artifact.inner_fn.compiled_fn, tuple(order))
 
 
 def load_compiler() -> None:
@@ -53,20 +188,18 @@ def load_compiler() -> None:
     # On a machine without CUDA it warns that it found none, from every worker.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")
+    import_module("torch._inductor.standalone_compile")
+    # Both are kept by the process: a quarter of a second, and as much.
+    import_module("torch._inductor.codecache").torch_key()
+    import_module("torch._inductor.cpu_vec_isa").pick_vec_isa()
+    _sources()
 
 
-def compiled_step(key: tuple[str, int], skeleton: nn.Module, eager: Step) -> tuple[nn.Module, CompiledStep]:
-    """Return the compiled step of a structure; what an earlier pack of this process compiled serves again.
-
-    Args:
-        key: Structure and number of runs.
-        skeleton: The module that `eager` applies.
-        eager: The step.
-
-    Returns:
-        The step, and the skeleton it was compiled for, whose modes it follows.
-    """
-    if key not in _KEPT:
-        load_compiler()
-        _KEPT[key] = skeleton, CompiledStep(eager)
-    return _KEPT[key]
+@cache
+def _sources() -> str:
+    """Return a hash of the code that steps are made from."""
+    digest = hashlib.sha256()
+    for folder in _TRACED:
+        for path in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -17,6 +17,7 @@ def train_pack(
     dataset: Dataset,
     *,
     mode: str,
+    fill: int = 0,
     device: torch.device,
     observers: Sequence[Sequence[Observer]],
     checkpoints: Sequence[Checkpoint | None],
@@ -27,6 +28,7 @@ def train_pack(
         runs: The runs; of one structure where the mode stacks them.
         dataset: The data set that all of them name.
         mode: `solo`, one after another; `stacked` or `compiled`, together.
+        fill: Runs that a pack whose runs train together is filled up to with copies.
         device: Where to train.
         observers: Who looks on, for each run; only runs that train alone can be looked into.
         checkpoints: Where the state of each run is kept; that of runs that train together is not.
@@ -39,7 +41,7 @@ def train_pack(
     """
     if mode in ("stacked", "compiled"):
         assert not any(observers), "the plan lets runs that are looked into train solo"
-        return train_stacked(runs, dataset, device=device, compiled=mode == "compiled")
+        return train_stacked(runs, dataset, device=device, compiled=mode == "compiled", fill=fill)
     return [
         train(run, dataset, device=device, observers=own, checkpoint=checkpoint)
         for run, own, checkpoint in zip(runs, observers, checkpoints, strict=True)

@@ -18,8 +18,7 @@ class Stack(nn.Module):
 
     Args:
         models: The models; their parameters and buffers are copied.
-        skeleton: A model of the same structure whose own state does not matter; reused from stack to stack, so that
-            what was compiled for it serves again.
+        skeleton: A model of the same structure whose own state does not matter.
 
     Shape:
         (R, B, C, H, W) to (R, B, K).
@@ -27,7 +26,9 @@ class Stack(nn.Module):
 
     def __init__(self, models: Sequence[nn.Module], skeleton: nn.Module) -> None:
         super().__init__()
-        self.use(skeleton)
+        # Not registered: its own parameters are no part of the stack.
+        object.__setattr__(self, "skeleton", skeleton)
+        self.train(skeleton.training)
         self.stacked_params = _stacked([_named(model, trained=True) for model in models])
         # Parameters that are not trained are constants of the step, as buffers are.
         self.stacked_buffers = _stacked(
@@ -35,12 +36,6 @@ class Stack(nn.Module):
         )
 
     skeleton: nn.Module
-
-    def use(self, skeleton: nn.Module) -> None:
-        """Look at the models through another skeleton of the same structure."""
-        # Not registered: its own parameters are no part of the stack.
-        object.__setattr__(self, "skeleton", skeleton)
-        self.train(skeleton.training)
 
     @property
     def size(self) -> int:

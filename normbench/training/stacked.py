@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from normbench.data.augmentation import Draws, apply, draw
 from normbench.models.dropout import Dropout, draw_masks
 from normbench.spec import Run
 from normbench.training.budget import epoch_order
-from normbench.training.compiled import CompiledStep, Step, compiled_step
+from normbench.training.compiled import CompiledStep, Step
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import VARYING, Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
@@ -49,8 +50,13 @@ def structure(run: Run) -> str:
     return json.dumps(common.as_dict(), sort_keys=True)
 
 
-@dataclass(frozen=True)
-class Tally:
+def graph_of(run: Run) -> str:
+    """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
+    parts = json.loads(structure(run))
+    return json.dumps([parts[name] for name in ("model", "norm", "optimizer", "norm_batch_size")])
+
+
+class Tally(NamedTuple):
     """What the steps added up to since the last evaluation, for each run; changed in place by the step.
 
     Attributes:
@@ -81,6 +87,24 @@ class Tally:
         return scores
 
 
+class State(NamedTuple):
+    """Everything that a step of R runs changes in place, and the numbers that differ between them.
+
+    Attributes:
+        params: Stacked parameters, (R, ...).
+        buffers: Stacked buffers and parameters that are not trained.
+        optimizer: What the optimizer keeps for each parameter.
+        varying: Its numbers that differ between runs, (R,).
+        tally: What the steps add up to.
+    """
+
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    optimizer: dict[str, tuple[Tensor, ...]]
+    varying: dict[str, Tensor]
+    tally: Tally
+
+
 def why_alone(run: Run, dataset: Dataset) -> str:
     """Try a step of two copies of a run; return why they cannot be trained together, empty if they can.
 
@@ -98,7 +122,9 @@ def why_alone(run: Run, dataset: Dataset) -> str:
     return ""
 
 
-def train_stacked(runs: Sequence[Run], dataset: Dataset, *, device: torch.device, compiled: bool) -> list[Outcome]:
+def train_stacked(
+    runs: Sequence[Run], dataset: Dataset, *, device: torch.device, compiled: bool, fill: int = 0
+) -> list[Outcome]:
     """Train runs of one structure together; each comes out as it would in any other pack of this mode.
 
     Args:
@@ -106,6 +132,7 @@ def train_stacked(runs: Sequence[Run], dataset: Dataset, *, device: torch.device
         dataset: The data set that all of them name.
         device: Where to train.
         compiled: Whether the step goes through `torch.compile`.
+        fill: Runs that the pack is filled up to with copies, whose outcomes are left out.
 
     Returns:
         The outcome of each run. A run that diverges leaves its neighbours as they are.
@@ -114,7 +141,7 @@ def train_stacked(runs: Sequence[Run], dataset: Dataset, *, device: torch.device
     setups = [prepare(run, dataset, device) for run in runs]
     # Copies of the last run fill the pack: a pack of one takes other kernels than a pack of two, and so other bits.
     multiple = max(run_multiple(setups[0].model), 1)
-    size = -(-max(len(runs), 2) // multiple) * multiple
+    size = -(-max(len(runs), fill, 2) // multiple) * multiple
     setups += [prepare(runs[-1], dataset, device) for _ in range(size - len(runs))]
     return _train(Pack.of(setups), compiled=compiled)[: len(runs)]
 
@@ -129,8 +156,9 @@ class Pack:
         parts: Their splits, (R, n).
         evaluator: Scores the stack on the parts.
         optimizer: Changes the parameters of the stack in place.
-        rates: Learning rate of each step and run, (steps, R).
+        rates: Learning rates (R,) of each step.
         tally: What the steps add up to.
+        state: The tensors that a step changes or reads, the same ones in every step.
         dropouts: Names of the dropout layers, whose masks in the setups' models are views of the stack's.
     """
 
@@ -139,8 +167,9 @@ class Pack:
     parts: Split
     evaluator: Evaluator
     optimizer: Optimizer
-    rates: Tensor
+    rates: Sequence[Tensor]
     tally: Tally
+    state: "State"
     dropouts: Sequence[str]
 
     @classmethod
@@ -154,19 +183,22 @@ class Pack:
         parts = Split(*(torch.stack([getattr(setup.parts, name) for setup in setups]) for name in names))
         seeds = tuple(setup.run.seed for setup in setups)
         like = next(iter(stack.stacked_params.values()))
+        optimizer = Optimizer(
+            [setup.run.optimizer for setup in setups],
+            stack.stacked_params,
+            undecayed=undecayed(first.model, first.run),
+            stacked=True,
+        )
+        tally = Tally.zeros(len(setups), like.device)
         return cls(
             setups=setups,
             stack=stack,
             parts=parts,
             evaluator=Evaluator(first.dataset, parts, seeds, first.evaluator.norm_batch_size),
-            optimizer=Optimizer(
-                [setup.run.optimizer for setup in setups],
-                stack.stacked_params,
-                undecayed=undecayed(first.model, first.run),
-                stacked=True,
-            ),
-            rates=like.new_tensor([setup.rates for setup in setups]).T.contiguous(),
-            tally=Tally.zeros(len(setups), like.device),
+            optimizer=optimizer,
+            rates=like.new_tensor([setup.rates for setup in setups]).T.contiguous().unbind(),
+            tally=tally,
+            state=State(stack.stacked_params, stack.stacked_buffers, optimizer.states, optimizer.varying, tally),
             dropouts=dropouts,
         )
 
@@ -174,25 +206,15 @@ class Pack:
         """Take step `number` (from 1) of all runs on images (R, B, C, H, W) and labels (R, B)."""
         for setup in self.setups if self.dropouts else ():
             draw_masks(setup.model, setup.run.batch_size, setup.masks)
-        step(
-            self.stack.stacked_params,
-            self.stack.stacked_buffers,
-            self.optimizer.states,
-            self.optimizer.varying,
-            self.optimizer.scalars(),
-            self.rates[number - 1],
-            images,
-            labels,
-            self.tally,
-        )
+        step(self.state, self.rates[number - 1], images, labels, self.optimizer.scalars())
 
 
 def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     setups, budget = pack.setups, pack.setups[0].budget
     step: Step | CompiledStep = make_step(pack.stack.skeleton, pack.optimizer.update)
     if compiled:
-        skeleton, step = compiled_step((structure(setups[0].run), len(setups)), pack.stack.skeleton, step)
-        pack.stack.use(skeleton)
+        first = setups[0].run
+        step = CompiledStep(step, graph_of(first), keep=not (first.model.target or first.norm.target))
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}
     since = 0
@@ -245,19 +267,10 @@ def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
     gradients = torch.vmap(grad_and_value(loss_of, has_aux=True))
 
     @torch.no_grad()
-    def take_step(
-        params: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        states: dict[str, tuple[Tensor, ...]],
-        varying: dict[str, Tensor],
-        scalars: dict[str, Tensor],
-        lr: Tensor,
-        images: Tensor,
-        labels: Tensor,
-        tally: Tally,
-    ) -> None:
-        grads, (losses, logits) = gradients(params, buffers, images, labels)
-        update(params, states, grads, lr, varying, scalars)
+    def take_step(state: State, lr: Tensor, images: Tensor, labels: Tensor, scalars: dict[str, Tensor]) -> None:
+        grads, (losses, logits) = gradients(state.params, state.buffers, images, labels)
+        update(state.params, state.optimizer, grads, lr, state.varying, scalars)
+        tally = state.tally
         tally.loss.add_(losses.double())
         tally.correct.add_((logits.argmax(dim=-1) == labels).sum(dim=-1))
         tally.step.add_(1)
@@ -279,8 +292,8 @@ def _batches(pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
             images = dataset.batch(chunk)
             flat = chunk.transpose(0, 1).reshape(runs, -1)
             labels = pack.parts.labels.gather(1, flat).view(runs, len(chunk), size).transpose(0, 1).contiguous()
-            for number in range(len(chunk)):
-                yield _augmented(images[number], augmentation, pack.setups), labels[number]
+            for step_images, step_labels in zip(images.unbind(), labels.unbind(), strict=True):
+                yield _augmented(step_images, augmentation, pack.setups), step_labels
 
 
 def epochs_of_batches(pack: Pack) -> Iterator[Tensor]:

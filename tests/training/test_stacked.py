@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,7 +212,7 @@ def test_the_bits_of_a_compiled_run_do_not_depend_on_its_neighbours() -> None:
 
 
 def test_a_failing_compilation_trains_without_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Where the compiler fails, the pack trains as it would have eagerly, and its outcomes bear the reason."""
     runs = some_runs(2)
@@ -224,12 +225,51 @@ def test_a_failing_compilation_trains_without_and_says_so(
         return broken
 
     monkeypatch.setattr(torch, "compile", failing)
-    monkeypatch.setattr(compiled, "_KEPT", {})
+    monkeypatch.setattr(compiled, "_MADE", {})
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
     outcomes = train_stacked(runs, dataset, device=CPU, compiled=True)
     eager = train_stacked(runs, dataset, device=CPU, compiled=False)
     assert [replace(outcome, remark="") for outcome in outcomes] == eager
     assert all("no space for the object file" in outcome.remark for outcome in outcomes)
     assert caplog.text.count("not compiled") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")
+def test_a_kept_step_serves_the_next_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """What one process compiled another loads, to the same bits and for any budget; a damaged file is made again."""
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    runs = [replace(run, steps=4, eval_every=2) for run in some_runs(3)]
+    dataset = dataset_of(runs[0])
+
+    def in_a_new_process(runs: list[Run]) -> list[Outcome]:
+        monkeypatch.setattr(compiled, "_MADE", {})
+        return train_stacked(runs, dataset, device=CPU, compiled=True)
+
+    first = in_a_new_process(runs)
+    (kept,) = (tmp_path / "steps").glob("*.step")
+    with monkeypatch.context() as changed:
+        changed.delattr(torch, "compile")
+        assert in_a_new_process(runs) == first
+        longer = in_a_new_process([replace(run, steps=6) for run in runs])
+        assert [outcome.curve[:2] for outcome in longer] == [outcome.curve for outcome in first]
+    assert "is damaged" not in caplog.text
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert in_a_new_process(runs) == first
+    assert caplog.text.count("is damaged") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")
+def test_a_step_with_code_of_the_users_own_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing on disk tells whether that code is still the same."""
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled, "_MADE", {})
+    own = [replace(run, norm=replace(run.norm, target="torch.nn.Identity")) for run in some_runs(2)]
+    train_stacked(own, dataset_of(own[0]), device=CPU, compiled=True)
+    assert not (tmp_path / "steps").exists()
 
 
 # One of each kind of graph; `scripts/test --full` compiles every problem.
