@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from normbench import cli
 from normbench.config.sweep import expand
+from normbench.engine.device import find_compiler
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
 from normbench.record.tables import PROVENANCE
@@ -44,14 +45,21 @@ def again(prefix: str) -> Comparison:
     return rerun(find_run(prefix, None, RESULTS), trust=False)
 
 
-def test_a_rerun_gives_the_same_bits_and_writes_nothing() -> None:
-    """Each run of a sweep comes out as recorded, from a prefix of its id."""
-    session = run("norm=batch,group", "seed=range(2)", "eval_every=1", "model.dropout=0.1", "data.augment=crop")
+@pytest.mark.parametrize("mode", ["solo", "stacked", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_a_rerun_gives_the_same_bits_and_writes_nothing(mode: str) -> None:
+    """Each run of a sweep comes out as recorded, in its mode and pack, from a prefix of its id."""
+    if mode == "compiled" and find_compiler() is None:
+        pytest.skip("needs a C++ compiler")
+    session = run(
+        *("norm=batch,group", "seed=range(3)", "eval_every=1", "model.dropout=0.1", "data.augment=crop"),
+        *("model.width=32", f"engine.mode={mode}"),
+    )
     before = contents(RESULTS)
     for known in session.plan.runs:
         comparison = again(known[:8])
         assert (comparison.recorded.run_id, comparison.cells, comparison.origins) == (known, (), ())
         assert list(describe(comparison))[1:] == ["same, bit for bit"]
+        assert comparison.recorded.origin["mode"] == mode
     assert contents(RESULTS) == before
 
 

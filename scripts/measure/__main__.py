@@ -57,7 +57,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures, of {', '.join(FIGURES)} (all)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, writes nothing")
     parser.add_argument("--pairs", type=int, help="how often plain loop and normbench take turns (3, quick: 1)")
-    parser.add_argument("--cifar", metavar="ROOT", help="folder with cifar-10-batches-py")
+    parser.add_argument(
+        "--cifar", metavar="ROOT", help="folder of CIFAR-10 images, train/ and test/ with a folder a class"
+    )
     parser.add_argument("-o", "--output", type=Path, help=f"CSV to write ({REFERENCE})")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in FIGURES]:

@@ -1,6 +1,7 @@
 """What normbench is measured against: the loop that one writes oneself, nothing kept and nothing evaluated."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -27,14 +28,16 @@ def digits() -> Data:
     return ((images - images.mean()) / images.std())[:1258], torch.from_numpy(bunch.target)[:1258]
 
 
-def cifar10(root: str, count: int) -> Data:
-    """Return the first images of CIFAR-10, which torchvision finds in `root`."""
-    from torchvision.datasets import CIFAR10
+def image_folder(root: str, count: int) -> Data:
+    """Return so many images of `root`/train, a folder a class, as many of each class as of every other."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.functional import pil_to_tensor
 
-    found = CIFAR10(root, train=True)
-    images = torch.from_numpy(found.data[:count]).permute(0, 3, 1, 2).float().contiguous()
+    found = ImageFolder(str(Path(root) / "train"))
+    pairs = [found[place * len(found) // count] for place in range(count)]
+    images = torch.stack([pil_to_tensor(image) for image, _ in pairs]).float()
     mean, std = images.mean(dim=(0, 2, 3), keepdim=True), images.std(dim=(0, 2, 3), keepdim=True)
-    return (images - mean) / std, torch.tensor(found.targets[:count])
+    return (images - mean) / std, torch.tensor([label for _, label in pairs])
 
 
 def mlp(norm: str = "batch") -> nn.Module:
