@@ -264,9 +264,8 @@ def clip(grads: Sequence[Tensor], max_norm: float, *, stacked: bool = False) -> 
         max_norm: Largest norm.
         stacked: Whether each run is to be scaled by its own norm.
     """
-    norms = [
-        torch.linalg.vector_norm(grad.reshape(len(grad), -1) if stacked else grad.reshape(-1), dim=-1) for grad in grads
-    ]
-    norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    squares = [(grad.reshape(len(grad), -1) if stacked else grad.reshape(-1)).square().sum(dim=-1) for grad in grads]
+    # Added one by one: inductor of torch 2.15 fails on a stack of them (KeyError: 'buf54').
+    norm = torch.sqrt(sum(squares[1:], start=squares[0]))
     scale = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
     return [grad * beside(scale, grad) for grad in grads]

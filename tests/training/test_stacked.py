@@ -283,7 +283,7 @@ COMPILED = ["mlp-batch", "mlp-group-adamw_undecayed", "mlp-layer-dropout", "mlp-
 )
 def test_a_compiled_step_is_the_solo_step(name: str) -> None:
     """The first losses of a compiled pack are those of the runs trained alone, to rounding."""
-    runs = [replace(problem(name), seed=seed, epochs=None, steps=2, eval_every=1) for seed in range(2)]
+    runs = [replace(problem(name), seed=seed, epochs=None, steps=4, eval_every=1) for seed in range(2)]
     dataset = dataset_of(runs[0])
     for ours, run in zip(train_stacked(runs, dataset, device=CPU, compiled=True), runs, strict=True):
         alone = train(run, dataset, device=CPU)
