@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from normbench.errors import NormbenchError, nearest
+from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
 
 OVERRIDES_HELP = "OVERRIDE is Hydra's grammar: norm=group, model.depth=6, +experiment=small_batch, seed=range(10)."
 
@@ -119,6 +119,141 @@ def aggregate(
         for note in table.notes:
             click.echo(note, err=True)
     return 0
+
+
+@cli.group(epilog="Example: normbench claims run small_batch_hurts")
+def claims() -> None:
+    """What is said of batch norm: list the claims, train what they lack, judge them."""
+
+
+def _claims_place(command: Any) -> Any:
+    """Add the options that say where claims and their records are."""
+    for option in (
+        click.option("--study", default="claims", show_default=True, help="A folder, or a name under --results-dir."),
+        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
+        click.option(
+            "--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@claims.command("list", epilog="Example: normbench claims list")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first.")
+def claims_list(config_dir: Path | None) -> int:
+    """Show every claim."""
+    from normbench.claims.show import claims_table
+
+    click.echo(claims_table(_catalogue(config_dir), _width()), nl=False)
+    return 0
+
+
+@claims.command("verdict", epilog="Example: normbench claims verdict small_batch_hurts")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_claims_place
+def claims_verdict(ids: tuple[str, ...], study: str, results_dir: Path, config_dir: Path | None) -> int:
+    """Judge from the records alone; all claims, or those named at length."""
+    from normbench.analysis.refresh import refresh
+    from normbench.claims.verdicts import Tables, contrast_rows, judge_study, write_verdicts
+
+    catalogue = _catalogue(config_dir)
+    _require_claims(ids, catalogue)
+    folder = _study_folder(study, results_dir)
+    if not folder.is_dir():
+        raise StudyError(f"no study {str(folder)!r}; `normbench claims run --all` makes it, --study names another.")
+    if note := refresh(folder):
+        click.echo(note, err=True)
+    tables = Tables.of(folder)
+    judged = judge_study(folder, catalogue, tables)
+    contrasts = contrast_rows(folder, catalogue, tables)
+    write_verdicts(folder, judged, contrasts)
+    _show_verdicts(judged, contrasts, ids)
+    return 0
+
+
+@claims.command("run", epilog="Example: normbench claims run small_batch_hurts higher_lr")
+@click.argument("ids", nargs=-1, metavar="[ID]... [OVERRIDE]...")
+@click.option("--all", "every", is_flag=True, help="Every claim of the catalogue.")
+@click.option("--quick", is_flag=True, help="Two seeds that no verdict uses: shows that it works, decides nothing.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop after that time.")
+@click.option("--cfg", is_flag=True, help="Print the resolved configs of the designs as YAML and stop.")
+@_claims_place
+def claims_run(
+    ids: tuple[str, ...],
+    every: bool,
+    quick: bool,
+    budget: float | None,
+    cfg: bool,
+    study: str,
+    results_dir: Path,
+    config_dir: Path | None,
+) -> int:
+    """Train what claims lack, and judge them. OVERRIDE may set keys of engine and log."""
+    engine = tuple(text for text in ids if "=" in text)
+    names = [text for text in ids if "=" not in text]
+    catalogue = _catalogue(config_dir)
+    _require_claims(names, catalogue)
+    if wrong := [text for text in engine if not text.startswith(("engine.", "engine=", "log."))]:
+        raise ConfigError(f"{wrong[0]}: a claim's design is fixed; only keys of engine and log may be set here.")
+    if every == bool(names):
+        raise ConfigError("name the claims to run, or give --all." if not every else "give names or --all, not both.")
+    from normbench import claiming
+    from normbench.closing import complain_of
+
+    chosen = [name for name in catalogue if every or name in names]
+    request = claiming.Request(catalogue, chosen, _study_folder(study, results_dir), config_dir, engine)
+    if cfg:
+        for name in chosen:
+            claim = catalogue[name]
+            if claim.design:
+                click.echo(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", nl=False)
+        return 0
+    if quick:
+        lines, problems = claiming.try_claims(request)
+        click.echo("two seeds, which decide nothing; the typical effect on them:")
+        for line in lines:
+            click.echo(line)
+        return complain_of(problems)
+    judged, problems = claiming.run_claims(request, minutes=budget)
+    from normbench.claims.verdicts import Tables, contrast_rows
+
+    contrasts = contrast_rows(request.study, catalogue, Tables.of(request.study)) if names else []
+    _show_verdicts(judged, contrasts, names)
+    return complain_of(problems)
+
+
+def _catalogue(config_dir: Path | None) -> Any:
+    """Return the claims of the shipped conf folder and of the user's own, which win."""
+    from normbench.claims.loading import load_claims
+    from normbench.config.shipped import shipped_conf
+
+    own = config_dir / "claim" if config_dir is not None else None
+    found = load_claims(shipped_conf() / "claim")
+    return found | load_claims(own) if own is not None and own.is_dir() else found
+
+
+def _require_claims(ids: Any, catalogue: Any) -> None:
+    for name in ids:
+        if name not in catalogue:
+            raise ConfigError(f"unknown claim {name!r}{nearest(name, catalogue)}")
+
+
+def _study_folder(study: str, results_dir: Path) -> Path:
+    return Path(study) if os.sep in study else results_dir / study
+
+
+def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
+    from normbench.claims.show import details, tally, verdict_table
+
+    by_id = {one.claim.id: one for one in judged}
+    for name in ids:
+        own = [row for row in contrasts if row["claim"] == name]
+        others = [by_id[other] for other in by_id[name].claim.contradicts]
+        click.echo(details(by_id[name], own, others, _width()), nl=False)
+    if not ids:
+        click.echo(verdict_table(judged, _width()), nl=False)
+        click.echo(tally(judged))
 
 
 @cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")

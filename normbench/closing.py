@@ -1,6 +1,7 @@
 """What a command says before and after its runs: the plan in a few lines, the results as a table."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normbench.api import Session
@@ -97,6 +98,13 @@ def print_outcome(session: Session, *, width: int, color: bool) -> int:
         say(f"{len(failed)} of {len(rows)} runs failed; the same command tries them again.")
     say(f"records: {session.study.folder}")
     return 1 if len(failed) else 0
+
+
+def complain_of(problems: Sequence[str]) -> int:
+    """Say what could not be done, and return the exit code: 1 where there is anything."""
+    for problem in problems:
+        say(problem)
+    return 1 if problems else 0
 
 
 def label(run: Run) -> str:

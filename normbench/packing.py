@@ -1,7 +1,7 @@
 """Which runs train together, and how: a rule on config and plan alone, since the mode enters the bits."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from normbench.plan import Pack

@@ -20,6 +20,7 @@ LAYERS = {
     "norms": "errors randomness",
     "models": "errors randomness norms",
     "data": "errors randomness",
+    "properties": "errors randomness norms models",
     "training": "errors randomness spec norms models data",
     "config": "errors spec",
     "plan": "errors spec config",
@@ -38,8 +39,9 @@ FACES = {
     "api": EVERYTHING,
     "rerun": EVERYTHING,
     "closing": "spec engine analysis terminal api",
+    "claiming": EVERYTHING + " api terminal",
     "__init__": f"{EVERYTHING} api",
-    "cli": f"{EVERYTHING} api closing doctor rerun terminal",
+    "cli": f"{EVERYTHING} api closing claiming doctor rerun terminal",
     "__main__": "cli",
 }
 MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.items()}
@@ -49,8 +51,8 @@ LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
     "click": "cli",
-    "torch": "randomness norms models data training record engine terminal doctor rerun",
-    "torchvision": "models data doctor",
+    "torch": "randomness norms models data training record engine terminal doctor rerun properties",
+    "torchvision": "models data doctor properties",
 }
 
 # Data flows from left to right. The engine hands its rows to the record, which is the one import along the flow.

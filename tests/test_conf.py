@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from normbench import data, models, norms
-from normbench.config.compose import shipped_conf
 from normbench.config.rules import RULES, checked
+from normbench.config.shipped import shipped_conf
 from normbench.config.sweep import expand
 from normbench.training.optimizers import REGISTRY as OPTIMIZERS
 from normbench.training.schedules import REGISTRY as SCHEDULES

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import normbench
-from normbench.config.compose import shipped_conf
+from normbench.config.shipped import shipped_conf
 from normbench.config.sweep import expand
 
 EXPERIMENTS = sorted(path.stem for path in (shipped_conf() / "experiment").glob("*.yaml"))

@@ -2,7 +2,7 @@
 
 Each claim has two one-sided p-values, `support` and `refute`, each the smallest over the looks of p times 5 % over the
 look's share. The claim's p is twice the smaller of the two, and Holm's step-down over all experiment claims of the
-catalogue makes `p_adjusted` of it, by which the verdict is read. All of it works over whole arrays of simulated families.
+catalogue makes `p_adjusted` of it, by which the verdict is read. All works over whole arrays of simulated families.
 """
 
 from dataclasses import dataclass

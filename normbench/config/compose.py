@@ -18,15 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from normbench.config.overrides import Setting
+from normbench.config.shipped import shipped_conf
 from normbench.errors import ConfigError, nearest
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def shipped_conf() -> Path:
-    """Return the conf folder: inside the package when installed, beside it in a checkout."""
-    inside = _PACKAGE / "conf"
-    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
 
 
 class _UserFolders(SearchPathPlugin):

@@ -55,8 +55,8 @@ def make_deterministic(device: torch.device) -> None:
 def keep_freed_memory() -> None:
     """Let glibc keep what tensors give back, for the next step, rather than return it to the system.
 
-    A step frees and takes the same buffers over and over, and those of megabytes came back page by page: a compiled step
-    of 30 runs took 103 us a run, and 22 us afterwards. Other C libraries have no such dial.
+    A step frees and takes the same buffers over and over, and those of megabytes came back page by page: a compiled
+    step of 30 runs took 103 us a run, and 22 us afterwards. Other C libraries have no such dial.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)

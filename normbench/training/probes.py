@@ -23,7 +23,9 @@ def activations(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Ten
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     hooks = [
         layer.register_forward_hook(
-            lambda _, args, output, name=name: seen.update({name: (args[0].detach().cpu(), output.detach().cpu())})
+            lambda _, args, output, name=name: seen.update(
+                {name: (args[0].detach().clone().cpu(), output.detach().clone().cpu())}
+            )
         )
         for name, layer in norm_layers(model).items()
     ]

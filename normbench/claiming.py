@@ -1,0 +1,231 @@
+"""What `normbench claims` does: trains what claims lack, looks again where they are undecided, and judges."""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+import numpy as np
+
+from normbench.api import Session, open_session
+from normbench.claims.designs import Checked, Design, keep, kept
+from normbench.claims.estimands import MissingCells
+from normbench.claims.family import LOOKS
+from normbench.claims.judge import second_look
+from normbench.claims.signed_rank import hodges_lehmann
+from normbench.claims.spec import Claim, Over
+from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows, judge_study, write_verdicts
+from normbench.config.sweep import Sweep, expand
+from normbench.errors import NormbenchError, StudyError
+from normbench.properties import CHECKS
+from normbench.record.store import Study
+from normbench.terminal import SweepView, say
+
+FIRST_SEEDS = range(LOOKS[0].seeds)
+"""Seeds of the first look."""
+
+TRIAL_SEEDS = (1000, 1001)
+"""Seeds that a quick run uses, which no verdict ever does."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user wants judged, and where.
+
+    Attributes:
+        claims: The whole catalogue.
+        chosen: Ids of the claims to run.
+        study: Where runs and verdicts go.
+        config_dir: A user's own conf folder.
+        engine: Overrides of `engine` and `log`.
+    """
+
+    claims: Mapping[str, Claim]
+    chosen: Sequence[str]
+    study: Path
+    config_dir: Path | None
+    engine: tuple[str, ...] = ()
+
+    def sweep(self, claim: Claim, seeds: Iterable[int], over: Over | None) -> Sweep:
+        """Return every run of a claim's design.
+
+        Raises:
+            ConfigError: If the design asks for what normbench does not have.
+        """
+        place = (f"study='{self.study.name}'", f"results_dir='{self.study.parent}'")
+        sweeps = [
+            expand((*overrides, *self.engine, *place), multirun=True, config_dir=self.config_dir)
+            for overrides in claim.sweeps(seeds, over)
+        ]
+        return Sweep(
+            runs=tuple(run for sweep in sweeps for run in sweep.runs),
+            settings=sweeps[0].settings,
+            changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed})),
+            multirun=True,
+            notes=tuple(dict.fromkeys(note for sweep in sweeps for note in sweep.notes)),
+            config="---\n".join(sweep.config for sweep in sweeps),
+        )
+
+
+def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
+    """Train what the chosen claims lack, in two looks, and judge.
+
+    Args:
+        request: What to judge.
+        minutes: Time after which nothing new is begun; None takes what it takes.
+
+    Returns:
+        The verdicts of the whole catalogue, and why claims could not be run.
+
+    Raises:
+        NormbenchError: If the records are damaged or cannot be written.
+    """
+    problems: list[str] = []
+    Study(request.study).create()
+    chosen = [request.claims[name] for name in request.chosen]
+    for claim in chosen:
+        if claim.check:
+            _check(claim, request.study)
+    experiments = [claim for claim in chosen if claim.kind == "experiment"]
+    judged: list[Judged] = []
+    with _at_most(minutes) as over_time:
+        try:
+            for look in LOOKS:
+                for claim in experiments:
+                    _train_look(request, claim, range(look.seeds), problems)
+                judged = judge_study(request.study, request.claims)
+                undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
+                experiments = [claim for claim in experiments if claim.id in undecided]
+        except KeyboardInterrupt:
+            if not over_time():
+                raise
+            say(f"the {minutes:g} minutes are over; the same command goes on from here.")
+    return judge(request.study, request.claims), problems
+
+
+def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
+    """Judge a catalogue by the records of a study, and write verdicts.csv and contrasts.csv."""
+    tables = Tables.of(study)
+    judged = judge_study(study, claims, tables)
+    write_verdicts(study, judged, contrast_rows(study, claims, tables))
+    return judged
+
+
+def try_claims(request: Request) -> tuple[list[str], list[str]]:
+    """Train the chosen claims on two seeds that no verdict uses.
+
+    Returns:
+        A line a claim with its effect on those seeds, which decides nothing; and why claims could not be run.
+    """
+    lines: list[str] = []
+    problems: list[str] = []
+    for claim in (request.claims[name] for name in request.chosen):
+        if claim.kind != "experiment":
+            continue
+        assert claim.estimand is not None
+        design = _train(request, claim, TRIAL_SEEDS, claim.over, problems)
+        if design is None:
+            continue
+        try:
+            contrast = contrast_of(claim.estimand, design, Tables.of(request.study))
+        except MissingCells as error:
+            lines.append(f"{claim.id}: {error}")
+            continue
+        effects = hodges_lehmann(np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T))
+        edges = "".join(f"; at the {edge.end} end of the grid: {edge.arm}" for edge in contrast.edges)
+        lines.append(f"{claim.id}: {', '.join(f'{effect:+.3g}' for effect in effects)} {claim.unit}{edges}")
+    return lines, problems
+
+
+def _train_look(request: Request, claim: Claim, seeds: Sequence[int], problems: list[str]) -> None:
+    """Train a claim on some seeds, and on a longer grid while an arm's optimum or limit lies at an end of it."""
+    assert claim.estimand is not None
+    grid = _grid_so_far(claim, request.study)
+    while (design := _train(request, claim, seeds, grid, problems)) is not None:
+        keep(request.study, claim.id, design)
+        try:
+            edges = contrast_of(claim.estimand, design, Tables.of(request.study)).edges
+        except MissingCells:
+            return
+        longer = grid
+        for end in sorted({edge.end for edge in edges}):
+            longer = (longer and longer.extended(end)) or longer
+        if longer == grid or longer is None:
+            return
+        say(f"{claim.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is made longer for every arm")
+        grid = longer
+
+
+def _grid_so_far(claim: Claim, study: Path) -> Over | None:
+    try:
+        design = kept(study, claim)
+    except StudyError:
+        # Of another version of the claim: it is expanded anew.
+        return claim.over
+    if claim.over is None or not isinstance(design, Design) or not design.over:
+        return claim.over
+    return replace(claim.over, lowest=design.over[0], highest=design.over[1])
+
+
+def _train(
+    request: Request, claim: Claim, seeds: Sequence[int], grid: Over | None, problems: list[str]
+) -> Design | None:
+    """Train what a design lacks; None where normbench does not have what it asks for."""
+    try:
+        sweep = request.sweep(claim, seeds, grid)
+        session = open_session(sum(claim.sweeps(seeds, grid), ()), sweep=sweep)
+    except StudyError:
+        raise
+    except NormbenchError as error:
+        problems.append(f"{claim.id} cannot be run: {error}")
+        return None
+    _carry_out(session, claim)
+    ends = (grid.lowest, grid.highest) if grid else ()
+    return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)
+
+
+def _carry_out(session: Session, claim: Claim) -> None:
+    with session.alone(say) as ready:
+        if ready.to_train:
+            say(f"{claim.id}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
+            with SweepView(ready.to_train, None) as view:
+                ready.keep_times(ready.execute(view))
+
+
+def _check(claim: Claim, study: Path) -> None:
+    found = CHECKS[claim.check]()
+    numbers = {name: float(number) for name, number in found.numbers.items()}
+    keep(study, claim.id, Checked(claim.spec_sha256, found.verdict, found.outcome, found.evidence, numbers))
+
+
+class _OverTime:
+    """Whether the time is over."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self._end = None if minutes is None else monotonic() + 60 * minutes
+
+    def __call__(self) -> bool:
+        return self._end is not None and monotonic() >= self._end - 1
+
+
+@contextmanager
+def _at_most(minutes: float | None) -> Iterator[_OverTime]:
+    """Interrupt, as Ctrl-C does once, when the time is over: what is in flight ends first."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    if minutes is None:
+        yield _OverTime(None)
+        return
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    try:
+        yield _OverTime(minutes)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,64 @@
+"""Estimands: pure functions of the records that give each claim its one number a seed.
+
+A comparison (`REGISTRY`) takes differences of a measure (`MEASURES`) between arms within a seed; a claim's YAML reads
+``{name: difference, args: {measure: {name: tuned_score}, treatment: {norm: batch}, control: {norm: none}}}``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from normbench.claims.estimands.arguments import bound
+from normbench.claims.estimands.comparisons import combination, difference, interaction, over_levels, slope
+from normbench.claims.estimands.contrast import Contrast, Edge, MissingCells
+from normbench.claims.estimands.gap import matched_gap
+from normbench.claims.estimands.measures import MEASURES
+from normbench.claims.estimands.records import Records
+from normbench.errors import ConfigError, nearest
+
+__all__ = ["MEASURES", "OVER_LEVELS", "REGISTRY", "Contrast", "Edge", "MissingCells", "check", "evaluate"]
+
+REGISTRY: Mapping[str, Callable[..., Contrast]] = {
+    "combination": combination,
+    "difference": difference,
+    "interaction": interaction,
+    "matched_gap": matched_gap,
+    "over_levels": over_levels,
+    "slope": slope,
+}
+
+OVER_LEVELS = frozenset({"over_levels"})
+"""Those that give a number a seed and level, as the form `equivalent` wants."""
+
+
+def check(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an estimand, checked.
+
+    Args:
+        name: A name in `REGISTRY`.
+        args: Its arguments, as a YAML has them.
+
+    Raises:
+        ConfigError: The name is unknown or an argument is wrong.
+    """
+    if name not in REGISTRY:
+        raise ConfigError(f"estimand: unknown name '{name}'{nearest(name, REGISTRY)}")
+    return bound(REGISTRY[name], args, "estimand.args")
+
+
+def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: pd.DataFrame) -> Contrast:
+    """Return an estimand of the records.
+
+    Args:
+        name: A name in `REGISTRY`.
+        args: Its arguments, as a YAML has them.
+        runs: The claim's runs and no others, as `load_runs` returns them.
+        curves: As `load_curves` returns them; rows of other runs do no harm.
+
+    Raises:
+        ConfigError: The name is unknown or an argument is wrong.
+        MissingCells: Runs are missing or failed.
+        StudyError: A run is there twice, or the runs cannot answer the question.
+    """
+    return REGISTRY[name](Records.of(runs, curves), **check(name, args))

@@ -1,0 +1,109 @@
+"""The run that each seed is scored on, and where on the grid it lies."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from normbench.analysis.cells import factors, ranks
+from normbench.analysis.chance import finished_values, imputed_values
+from normbench.analysis.select import best
+from normbench.claims.estimands.contrast import Edge, in_words
+from normbench.claims.estimands.records import Arm, Records
+from normbench.errors import StudyError
+
+Criterion = Literal["fastest", "val_accuracy", "val_loss"]
+Metric = Literal[
+    "test_accuracy",
+    "test_accuracy_batch",
+    "test_accuracy_precise",
+    "test_loss",
+    "train_accuracy",
+    "train_loss",
+    "val_accuracy",
+    "val_loss",
+]
+
+
+def chosen(
+    records: Records, arm: Arm, over: Sequence[str], *, grid: Sequence[str] = (), by: Criterion = "val_accuracy"
+) -> pd.DataFrame:
+    """Return the run that each seed of an arm chooses on its own validation set.
+
+    Args:
+        records: The runs.
+        arm: The config values that make the arm.
+        over: The tuned columns; ties take the lowest. None leaves the arm's only run.
+        grid: Columns at each value of which the seed chooses anew.
+        by: `val_accuracy` or `val_loss` at the end, or `fastest`, the fewest steps to the validation target.
+
+    Returns:
+        One row a seed, or a seed and grid point, ordered by seed.
+
+    Raises:
+        MissingCells: The arm lacks runs.
+        StudyError: The arm leaves a factor open, so that a seed has several choices.
+    """
+    rows = records.rows(arm, [*over, *grid])
+    picked = _fastest(rows, over, grid) if by == "fastest" else best(rows, over, by)
+    if picked.duplicated(["seed", *grid]).any():
+        left = [name for name in factors(rows) if name not in (*over, *grid)]
+        raise StudyError(f"the arm {in_words(dict(arm))} leaves open {', '.join(left)}: name a value of each")
+    return picked.sort_values("seed", kind="stable")
+
+
+def score(rows: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
+    """Return a metric of each row, accuracies in points of 100; a run that diverged counts as chance.
+
+    Args:
+        rows: Runs.
+        metric: A loss in nats, or an accuracy.
+    """
+    values = imputed_values(rows, metric)
+    guess = imputed_values(rows.assign(status="diverged"), metric)
+    scale = 100.0 if "accuracy" in metric else 1.0
+    return pd.Series(scale * np.where(np.isnan(values), guess, values), index=rows.index)
+
+
+def log2_steps(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Return log2 of the steps to the target, censored at the budget; a run that diverged never arrives.
+
+    Raises:
+        StudyError: A budget is in epochs, so that it is not known where time ran out.
+    """
+    budget = rows["steps"].to_numpy(dtype=np.float64, na_value=np.nan)
+    if np.isnan(budget).any():
+        raise StudyError(f"run {rows['run_id'][np.isnan(budget)].iloc[0]} has no budget in steps to censor at")
+    taken = finished_values(rows, "steps_to_target")
+    return pd.Series(np.log2(np.fmin(taken, budget)), index=rows.index)
+
+
+def edges(rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str]) -> tuple[Edge, ...]:
+    """Return whether the first tuned column, the one whose grid can be extended, was chosen at an end.
+
+    Args:
+        rows: The choices.
+        tried: All runs of the arm.
+        arm: Its config values.
+        over: The tuned columns.
+    """
+    if not over or not is_numeric_dtype(tried[over[0]]) or is_bool_dtype(tried[over[0]]):
+        return ()
+    values, chosen_values = tried[over[0]].astype("float64"), rows[over[0]].astype("float64")
+    low, high = values.min(), values.max()
+    if not low < high:
+        return ()
+    name = in_words(dict(arm))
+    at_high, at_low = rows["seed"][chosen_values == high].nunique(), rows["seed"][chosen_values == low].nunique()
+    return (*[Edge(name, "high", at_high)] * (at_high > 0), *[Edge(name, "low", at_low)] * (at_low > 0))
+
+
+def _fastest(rows: pd.DataFrame, over: Sequence[str], grid: Sequence[str]) -> pd.DataFrame:
+    order = pd.DataFrame({"steps": log2_steps(rows)} | {name: ranks(rows[name]) for name in over}, index=rows.index)
+    sorted_rows = rows.loc[order.sort_values(list(order.columns), kind="stable").index]
+    if not over:
+        return sorted_rows
+    open_factors = [name for name in factors(rows) if name not in over]
+    return sorted_rows.drop_duplicates(list(dict.fromkeys(["seed", *grid, *open_factors])))

@@ -1,0 +1,68 @@
+"""What an estimand returns: a number a seed, and what the judge must know beside it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from normbench.errors import StudyError
+
+_NAMED = 8
+"""Missing cells that a message names; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edge:
+    """An arm whose optimum or limit lies at an end of its grid, so that it may lie beyond.
+
+    Attributes:
+        arm: The arm in words, such as ``batch_size=2, norm=batch``.
+        end: Which end of the grid.
+        seeds: How many seeds have it there.
+    """
+
+    arm: str
+    end: Literal["high", "low"]
+    seeds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """The primary contrast of a claim.
+
+    Attributes:
+        values: Indexed by seed: for the form `greater` a Series, positive where the seed favours the claim; for the
+            form `equivalent` a DataFrame with a column a level.
+        collapsed: Indexed by seed: whether some run that the seed is scored on was not trained (diverged, or final
+            training accuracy at most halfway between chance and 1).
+        edges: Arms whose optimum or limit some seed has at an end of the grid.
+    """
+
+    values: "pd.Series[float] | pd.DataFrame"
+    collapsed: "pd.Series[bool]"
+    edges: tuple[Edge, ...] = ()
+
+
+class MissingCells(StudyError):
+    """Runs that a claim needs are not there, or failed: the verdict is `not_run`.
+
+    Attributes:
+        cells: What is missing, one text a cell and seed.
+    """
+
+    def __init__(self, cells: Iterable[str]) -> None:
+        """Name what is missing.
+
+        Args:
+            cells: At least one text, such as ``norm=batch, lr=0.5, seed=3``.
+        """
+        self.cells = tuple(dict.fromkeys(cells))
+        more = len(self.cells) - _NAMED
+        tail = f"; and {more} more" if more > 0 else ""
+        super().__init__(f"missing: {'; '.join(self.cells[:_NAMED])}{tail}")
+
+
+def in_words(values: "dict[str, Any]") -> str:
+    """Return config values as text, such as ``lr=0.5, seed=3``."""
+    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in values.items())

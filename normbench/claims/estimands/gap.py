@@ -1,0 +1,82 @@
+"""The generalisation gap of two arms that fit their training data equally well."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from normbench.claims.estimands.choice import chosen, edges
+from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
+from normbench.claims.estimands.measures import Columns
+from normbench.claims.estimands.records import Arm, Records, is_trained
+
+_ROW = ("run_id", "seed", "status", "num_classes")
+
+
+def matched_gap(
+    records: Records,
+    *,
+    treatment: Arm,
+    control: Arm,
+    over: Columns = ("lr",),
+    metric: Literal["accuracy", "loss"] = "loss",
+) -> Contrast:
+    """Return how much smaller the treatment's gap is than the control's at the same training loss.
+
+    The training loss is the lowest that both chosen runs of a seed have reached; each is read where it first came down
+    to it, between evaluations by linear interpolation. The gap is validation minus training loss in nats, or training
+    minus validation accuracy in points of 100.
+
+    Args:
+        records: The runs and curves.
+        treatment: The arm that the claim says generalises better.
+        control: The arm it is compared with.
+        over: The tuned columns.
+        metric: What the gap is measured in.
+
+    Raises:
+        MissingCells: An arm lacks runs, or a chosen run its curve.
+    """
+    arms = (treatment, control)
+    rows = [chosen(records, arm, over) for arm in arms]
+    curves = [_curves(records, own, arm, metric) for own, arm in zip(rows, arms, strict=True)]
+    values = {}
+    for seed in records.seeds:
+        pair = [by_seed[seed] for by_seed in curves]
+        level = max(curve["train_loss"].min() for curve in pair)
+        gaps = [_gap_at(curve, level) for curve in pair]
+        values[seed] = gaps[1] - gaps[0]
+    collapsed = [pd.Series(~is_trained(own).to_numpy(dtype=np.bool_), index=own["seed"].to_numpy()) for own in rows]
+    found = [edges(own, records.rows(arm, ()), arm, over) for own, arm in zip(rows, arms, strict=True)]
+    return Contrast(
+        values=pd.Series(values, dtype="float64").rename_axis("seed"),
+        collapsed=(collapsed[0] | collapsed[1]).rename_axis("seed"),
+        edges=tuple(sorted({edge for own in found for edge in own})),
+    )
+
+
+def _curves(records: Records, rows: pd.DataFrame, arm: Arm, metric: str) -> dict[int, pd.DataFrame]:
+    """Return training loss and gap of each seed's chosen run by step; a diverged run stays at chance from the start."""
+    names = ["train_loss", f"train_{metric}", f"val_{metric}"]
+    own = records.curves[records.curves["run_id"].isin(rows["run_id"])].dropna(subset=names)
+    own = own.sort_values("step", kind="stable")
+    sign, scale = (1.0, 1.0) if metric == "loss" else (-1.0, 100.0)
+    own = own.assign(gap=sign * scale * (own[f"val_{metric}"] - own[f"train_{metric}"]))
+    by_run = dict(iter(own[["train_loss", "gap"]].groupby(own["run_id"])))
+    found = {}
+    for run_id, seed, status, classes in zip(*(rows[name].tolist() for name in _ROW), strict=True):
+        if status == "finished" and run_id not in by_run:
+            raise MissingCells([f"{in_words(dict(arm))}: the curve of run {run_id}"])
+        guess = pd.DataFrame({"train_loss": [np.log(classes)], "gap": [0.0]})
+        found[seed] = by_run[run_id] if status == "finished" else guess
+    return found
+
+
+def _gap_at(curve: pd.DataFrame, level: float) -> float:
+    """Return the gap where the training loss first comes down to a level, which it reaches."""
+    losses, gaps = curve["train_loss"].to_numpy(dtype=np.float64), curve["gap"].to_numpy(dtype=np.float64)
+    after = int(np.argmax(losses <= level))
+    if after == 0:
+        return float(gaps[0])
+    share = (losses[after - 1] - level) / (losses[after - 1] - losses[after])
+    return float(gaps[after - 1] + share * (gaps[after] - gaps[after - 1]))

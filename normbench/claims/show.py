@@ -1,0 +1,101 @@
+"""Verdicts and claims as text for a terminal."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from normbench.claims.spec import Claim
+from normbench.claims.verdicts import Judged
+
+_NARROW = 40
+
+
+def verdict_table(judged: Sequence[Judged], width: int) -> str:
+    """Return a line or two a claim: verdict, effect with its interval, and what the literature says.
+
+    Args:
+        judged: What to show.
+        width: Columns of the terminal.
+    """
+    rows = [("claim", "verdict", "literature", "effect"), *map(_cells, judged)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    room = max(width - sum(widths) - 6, _NARROW // 2)
+    lines: list[str] = []
+    for row in rows:
+        first, *more = textwrap.wrap(row[3], room) or [""]
+        head = "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=False))
+        lines.append(f"{head}  {first}".rstrip())
+        lines += [" " * (sum(widths) + 6) + text for text in more]
+        if row is rows[0]:
+            lines.append("─" * min(width, sum(widths) + 6 + room))
+    return "\n".join(lines) + "\n"
+
+
+def details(judged: Judged, contrasts: Iterable[Mapping[str, object]], others: Sequence[Judged], width: int) -> str:
+    """Return everything that is to be said of one claim.
+
+    Args:
+        judged: The claim and its verdict.
+        contrasts: Its rows of contrasts.csv.
+        others: The claims that contradict it, to be shown beside it.
+        width: Columns of the terminal.
+    """
+    claim, verdict = judged.claim, judged.verdict
+    parts = [
+        ("claim", claim.statement),
+        ("verdict", f"{verdict.verdict} ({verdict.outcome}): {verdict.reason}"),
+        ("cannot exclude", verdict.cannot_exclude.removeprefix("cannot exclude ")),
+        *((f"{row['contrast']}", _contrast(row)) for row in contrasts),
+        *(("literature", f"{one.source}: {one.figures}; {one.says}") for one in claim.literature),
+        ("scope", claim.scope),
+        ("caveat", claim.caveat),
+        *(("against it stands", f"{one.claim.id}: {one.verdict.verdict}. {one.claim.scope}") for one in others),
+        ("spec", claim.spec_sha256[:12]),
+    ]
+    room = max(width, _NARROW)
+    lines = [claim.id]
+    for name, text in parts:
+        if text:
+            lines += textwrap.wrap(f"{name}: {text}", room, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def claims_table(claims: Mapping[str, Claim], width: int) -> str:
+    """Return a line a claim: id, kind and statement."""
+    id_width, kind_width = max(map(len, claims)), max(len(claim.kind) for claim in claims.values())
+    indent = " " * (id_width + kind_width + 4)
+    lines: list[str] = []
+    for claim in claims.values():
+        head = f"{claim.id:<{id_width}}  {claim.kind:<{kind_width}}  "
+        room = max(width, len(indent) + _NARROW // 2)
+        lines += textwrap.wrap(head + claim.statement, room, subsequent_indent=indent, drop_whitespace=True)
+    return "\n".join(lines) + "\n"
+
+
+def tally(judged: Sequence[Judged]) -> str:
+    """Return how many claims have which verdict."""
+    counts = Counter(one.verdict.verdict for one in judged)
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def _cells(judged: Judged) -> tuple[str, str, str, str]:
+    claim, verdict = judged.claim, judged.verdict
+    said = f"{verdict.verdict.replace('_', ' ')}"
+    return claim.id, said, claim.literature_verdict, _effect(judged)
+
+
+def _effect(judged: Judged) -> str:
+    verdict = judged.verdict
+    if np.isnan(verdict.effect):
+        return verdict.outcome if verdict.verdict == "not_run" else f"{verdict.outcome}: {verdict.reason}"
+    place = f" at {verdict.level}" if verdict.level else ""
+    effect = f"{verdict.effect:+.3g} [{verdict.ci_low:+.3g}, {verdict.ci_high:+.3g}] {judged.claim.unit}{place}"
+    return f"{effect}, {verdict.n_seeds} seeds ({verdict.outcome})"
+
+
+def _contrast(row: Mapping[str, object]) -> str:
+    if row["effect"] is None:
+        return str(row["reason"])
+    return f"{row['effect']:+.3g} [{row['ci_low']:+.3g}, {row['ci_high']:+.3g}] {row['unit']} (exploratory)"

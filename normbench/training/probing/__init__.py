@@ -1,0 +1,62 @@
+"""Probes: scalars that tell what a norm does to a training, and change nothing of it.
+
+Each is a pure function of a `View` (the model's structure) and a `Moment` (tensors): `driver.Probes` calls it for one
+run, or under `torch.vmap` for runs that are trained together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from normbench.training.probing.activations import activations
+from normbench.training.probing.dead_units import dead_units
+from normbench.training.probing.effective_lr import effective_lr
+from normbench.training.probing.gradients import gradients
+from normbench.training.probing.ics_ioffe import ics_ioffe
+from normbench.training.probing.ics_santurkar import ics_santurkar
+from normbench.training.probing.landscape import landscape
+from normbench.training.probing.statistics_gap import statistics_gap
+from normbench.training.probing.view import Moment, View
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One entry of the registry.
+
+    Attributes:
+        measure: Returns the scalars, () each, by names without the probe's own.
+        cost: What one look costs, in words, on the fixed samples.
+        reads: Which fields of `Moment` have to be prepared for it: `before`, `earlier`, `grads`.
+    """
+
+    measure: Callable[[View, Moment], dict[str, Tensor]]
+    cost: str
+    reads: frozenset[str] = frozenset()
+
+    def columns(self, view: View, moment: Moment) -> tuple[str, ...]:
+        """Return the names of the scalars for a model, by measuring once.
+
+        Args:
+            view: The model.
+            moment: Any moment of it, such as one with two samples.
+        """
+        return tuple(self.measure(view, moment))
+
+
+REGISTRY: dict[str, Probe] = {
+    "activations": Probe(activations, "a forward pass, and sorting what the norms see"),
+    "gradients": Probe(gradients, "a backward pass, shared by all probes that read gradients", frozenset({"grads"})),
+    "effective_lr": Probe(
+        effective_lr, "a backward pass, shared by all probes that read gradients", frozenset({"before", "grads"})
+    ),
+    "dead_units": Probe(dead_units, "a forward pass"),
+    "ics_ioffe": Probe(ics_ioffe, "two forward passes", frozenset({"earlier"})),
+    "ics_santurkar": Probe(ics_santurkar, "a backward pass for each weight layer", frozenset({"before", "grads"})),
+    "landscape": Probe(
+        landscape,
+        "eight backward passes, and one shared by all probes that read gradients",
+        frozenset({"before", "grads"}),
+    ),
+    "statistics_gap": Probe(statistics_gap, "two forward passes"),
+}

@@ -1,0 +1,157 @@
+"""Asks the probes at each evaluation, of one run or of several stacked, and keeps what they compare with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normbench.errors import ConfigError, nearest
+from normbench.training.probing import REGISTRY
+from normbench.training.probing.view import Moment, Named, View
+
+_COLUMN = "probe"
+
+
+class Probes:
+    """The probes of one run, or of R runs stacked along a first dimension of every tensor.
+
+    Around each step that is followed by an evaluation, and only there:
+
+        probes.before_step(params)          # keeps copies, if a probe wants them
+        ...                                 # the step changes params and buffers
+        rows = probes.look(params, buffers, lr)
+
+    Nothing that is handed over is changed and nothing is drawn, so a run with probes is bit for bit the run without.
+
+    Args:
+        names: Keys of `REGISTRY`.
+        model: The model, or for stacked runs any of their structure; copied.
+        params: Trainable parameters as the training begins, by name in the order of the model.
+        images: The fixed samples, (B, C, H, W), or (R, B, C, H, W) where stacked.
+        labels: Their classes, (B,) or (R, B).
+        norm_batch_size: Samples that statistics are taken over in training; samples that do not fill such a chunk are
+            left out, and where B is smaller, all B share statistics.
+        stacked: Whether every tensor has the dimension R.
+        together: Runs that are looked at at once; None takes all. Bounds memory.
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        model: nn.Module,
+        params: Named,
+        *,
+        images: Tensor,
+        labels: Tensor,
+        norm_batch_size: int,
+        stacked: bool = False,
+        together: int | None = None,
+    ) -> None:
+        for name in names:
+            if name not in REGISTRY:
+                raise ConfigError(f"unknown probe {name!r}{nearest(name, REGISTRY)}")
+        samples = labels.shape[-1]
+        chunk = norm_batch_size if norm_batch_size <= samples else None
+        kept = samples - samples % (chunk or 1)
+        self._images, self._labels = images.narrow(-4, 0, kept), labels.narrow(-1, 0, kept)
+        self._stacked, self._together = stacked, together
+        self.view = View.of(model, self._first(self._images)[:2], norm_batch_size=chunk)
+        self._probes = {name: REGISTRY[name] for name in names}
+        self._reads = frozenset[str]().union(*(probe.reads for probe in self._probes.values()))
+        self._earlier = _copied(params) if "earlier" in self._reads else None
+        self._before: dict[str, Tensor] | None = None
+
+    def before_step(self, params: Named) -> None:
+        """Keep the parameters as they are before a step that `look` will be called after."""
+        if self._reads & {"before", "grads"}:
+            self._before = _copied(params)
+
+    @torch.no_grad()
+    def look(self, params: Named, buffers: Named, lr: Tensor | float) -> dict[str, list[float]]:
+        """Return the scalars after a step that `before_step` was called before.
+
+        Args:
+            params: Trainable parameters after the step.
+            buffers: Buffers, and the parameters that are not trained.
+            lr: Learning rate of the step: a number, or (R,) where stacked.
+
+        Returns:
+            One number a run for each column, such as ``probe.gradients.slope``.
+        """
+        moment = self._moment(params, buffers, lr)
+        columns = {
+            f"{_COLUMN}.{name}.{key}": values.reshape(-1)
+            for name, probe in self._probes.items()
+            for key, values in self._apply(partial(probe.measure, self.view), moment).items()
+        }
+        if self._earlier is not None:
+            self._earlier = _copied(params)
+        self._before = None
+        # Fetched at once: on a GPU each number by itself would be a wait.
+        rows: list[list[float]] = torch.stack(list(columns.values())).tolist() if columns else []
+        return dict(zip(columns, rows, strict=True))
+
+    def columns(self, params: Named, buffers: Named) -> dict[str, tuple[str, ...]]:
+        """Return the names of the columns by probe; empty for a probe that has nothing to look at in this model."""
+        state = {name: self._first(value.detach()) for name, value in params.items()}
+        rest = {name: self._first(value) for name, value in buffers.items()}
+        images, labels = self._first(self._images)[:2], self._first(self._labels)[:2]
+        moment = Moment(state, state, state, rest, state, images.new_zeros(()), images, labels)
+        view = replace(self.view, norm_batch_size=None)
+        with torch.no_grad():
+            return {
+                name: tuple(f"{_COLUMN}.{name}.{key}" for key in probe.columns(view, moment))
+                for name, probe in self._probes.items()
+            }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint must keep: the parameters at the last look; not copied, empty if not wanted."""
+        return self._earlier or {}
+
+    def restore(self, state: Named) -> None:
+        """Go on from what `state` returned."""
+        if self._earlier is not None:
+            self._earlier = _copied(state)
+
+    def _moment(self, params: Named, buffers: Named, lr: Tensor | float) -> Moment:
+        now = {name: param.detach() for name, param in params.items()}
+        wants_step = bool(self._reads & {"before", "grads"})
+        assert self._before is not None or not wants_step, "call before_step before the step"
+        rate = torch.as_tensor(lr, dtype=self._images.dtype, device=self._images.device)
+        moment = Moment(
+            before=self._before or now,
+            params=now,
+            earlier=self._earlier or now,
+            buffers={name: buffer.detach() for name, buffer in buffers.items()},
+            grads={},
+            lr=rate.expand(len(self._labels)) if self._stacked else rate,
+            images=self._images,
+            labels=self._labels,
+        )
+        return moment._replace(grads=self._apply(self._gradients, moment)) if "grads" in self._reads else moment
+
+    def _first(self, tensor: Tensor) -> Tensor:
+        return tensor[0] if self._stacked else tensor
+
+    def _gradients(self, moment: Moment) -> dict[str, Tensor]:
+        return self.view.gradients(moment.before, moment.buffers, moment.images, moment.labels)
+
+    def _apply(self, function: Callable[[Moment], dict[str, Tensor]], moment: Moment) -> dict[str, Tensor]:
+        if not self._stacked:
+            return function(moment)
+        found: dict[str, Tensor] = torch.vmap(_as_tree(function), chunk_size=self._together)(moment._asdict())
+        return found
+
+
+def _as_tree(function: Callable[[Moment], dict[str, Tensor]]) -> Callable[[Mapping[str, Any]], dict[str, Tensor]]:
+    return lambda fields: function(Moment(**fields))
+
+
+def _copied(params: Named) -> dict[str, Tensor]:
+    return {name: param.detach().clone() for name, param in params.items()}

@@ -1,0 +1,34 @@
+"""How large the gradient of each layer is, and how that changes with depth."""
+
+import torch
+from torch import Tensor
+
+from normbench.training.probing.view import Moment, View, hidden, length
+
+
+def gradients(view: View, moment: Moment) -> dict[str, Tensor]:
+    """Return the gradient norm of each weight and its slope over depth (Yang et al. 2019).
+
+    With g_l the Frobenius norm of dL/dW_l, the slope is that of the least-squares line through (l, ln g_l) over the
+    layers but the head. Below 0, gradients grow on their way back to the input: -ln 2 doubles them with each layer.
+
+    Args:
+        view: The model.
+        moment: Of which `grads` is read.
+
+    Returns:
+        ``norm.<layer>`` and ``slope``, each (); the slope is NaN where a gradient is zero or there is a single layer.
+    """
+    norms = {layer: length(moment.grads[f"{layer}.weight"]) for layer in view.weights}
+    scalars = {f"norm.{layer}": norm for layer, norm in norms.items()}
+    if hidden(view):
+        scalars["slope"] = slope(torch.stack([norms[layer] for layer in hidden(view)]).log())
+    return scalars
+
+
+def slope(heights: Tensor) -> Tensor:
+    """Return the slope () of the least-squares line through (0, y_0), (1, y_1), ... of heights y (n,)."""
+    places = torch.arange(len(heights), dtype=heights.dtype, device=heights.device)
+    places = places - places.mean()
+    rise = (places * heights).sum() / places.square().sum()
+    return torch.where(torch.isfinite(rise), rise, torch.nan)

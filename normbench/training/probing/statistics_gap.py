@@ -1,0 +1,57 @@
+"""How far running statistics are from those they stand for."""
+
+import torch
+from torch import Tensor
+
+from normbench.norms.statistics import BatchStatistics
+from normbench.training.probing.view import Moment, View, by_unit
+
+_FLOOR = 1e-5
+"""Added to variances, as the norms do by default: a smaller difference would change no output."""
+
+
+def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
+    """Return how far running mean and variance are from the population's, and what that costs (Wu & Johnson 2021).
+
+    The population is the samples of the moment, all normalised together. With m, v its mean and unbiased variance and
+    r, q the running ones, ``mean`` is |r - m| / sqrt(v) and ``var`` is |ln(q / v)|, averaged over the channels.
+
+    Args:
+        view: The model.
+        moment: Of which `params`, `buffers`, `images` and `labels` are read.
+
+    Returns:
+        ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; ``accuracy``, that by
+        running statistics minus that by the population's; each (). Nothing for a model without running statistics.
+    """
+    layers = tuple(
+        name
+        for name in view.norms
+        if isinstance(norm := view.skeleton.get_submodule(name), BatchStatistics) and norm.running_mean is not None
+    )
+    if not layers:
+        return {}
+    state = moment.params, moment.buffers, moment.images
+    with view.watching(layers, lambda before, _: torch.stack(_population(before))) as seen:
+        precise = view.logits_by_population(*state)
+    scalars: dict[str, list[Tensor]] = {"mean": [], "var": []}
+    for layer in layers:
+        mean, var = torch.stack(seen[layer]).mean(0)
+        scale = var + _FLOOR
+        off = (moment.buffers[f"{layer}.running_mean"] - mean).abs() / scale.sqrt()
+        ratio = (moment.buffers[f"{layer}.running_var"] + _FLOOR) / scale
+        scalars["mean"].append(off.mean())
+        scalars["var"].append(ratio.log().abs().mean())
+    named = {f"{key}.{layer}": value for key, row in scalars.items() for layer, value in zip(layers, row, strict=True)}
+    means = {key: torch.stack(row).mean() for key, row in scalars.items()}
+    running = view.logits_by_running(*state)
+    return {**named, **means, "accuracy": _accuracy(running, moment.labels) - _accuracy(precise, moment.labels)}
+
+
+def _population(x: Tensor) -> tuple[Tensor, Tensor]:
+    values = by_unit(x)
+    return values.mean(1), values.var(1)
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(dim=-1) == labels).to(logits.dtype).mean()

@@ -1,0 +1,197 @@
+"""A model as a function of its parameters: what every probe looks through, for one run or under `torch.vmap` for R."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from normbench.models.activations import ACTIVATIONS
+from normbench.norms.factory import norm_layers
+from normbench.norms.statistics import own_batch
+
+Named = Mapping[str, Tensor]
+
+_WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_ACTIVATIONS = tuple(getattr(nn, activation.module) for activation in ACTIVATIONS.values())
+
+
+class Moment(NamedTuple):
+    """One optimizer step of one run, and the fixed samples that it is looked at on; nothing in it is changed.
+
+    A tree of tensors: stacked along a first dimension R, it is mapped over by `torch.vmap`.
+
+    Attributes:
+        before: Trainable parameters before the step, by name in the order of the model.
+        params: The same after it.
+        earlier: The same when the probes last looked; at their first look, as the training began.
+        buffers: Everything else of the model's state after the step: buffers, and parameters that are not trained.
+        grads: Gradients of the loss on the samples at `before`, by name; empty for a probe that reads none.
+        lr: Learning rate of the step, ().
+        images: The samples, (B, C, H, W).
+        labels: Their classes, (B,).
+    """
+
+    before: Named
+    params: Named
+    earlier: Named
+    buffers: Named
+    grads: Named
+    lr: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The structure of a model: a pure function of parameters, buffers and images, with names for its layers.
+
+    Dropout is off. Norms with statistics over samples take those of each `norm_batch_size` samples, as in training,
+    and no buffer is touched.
+
+    Attributes:
+        skeleton: A copy of the model of this view's own, in evaluation mode; its state does not matter.
+        norm_batch_size: Samples that share statistics; None takes the whole batch.
+        weights: Names of the linear and convolutional layers, in the order in which they are called.
+        norms: The same of the layers that a `NormFactory` made.
+        activations: The same of the activations.
+    """
+
+    skeleton: nn.Module
+    norm_batch_size: int | None
+    weights: tuple[str, ...]
+    norms: tuple[str, ...]
+    activations: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, images: Tensor, *, norm_batch_size: int | None) -> Self:
+        """Return the view of a model, which is copied.
+
+        Args:
+            model: The model, or any of the same structure.
+            images: A few samples to see the order of the layers by, (B, C, H, W).
+            norm_batch_size: Samples that share statistics.
+        """
+        skeleton = copy.deepcopy(model).eval()
+        for module in skeleton.modules():
+            # What goes into or comes out of a layer would be overwritten by the layer after it.
+            if getattr(module, "inplace", False):
+                module.inplace = False  # type: ignore[assignment]  # nn.Module takes any attribute
+        called = _called(skeleton, images)
+        return cls(
+            skeleton=skeleton,
+            norm_batch_size=norm_batch_size,
+            weights=tuple(name for name, module in called.items() if isinstance(module, _WEIGHT_LAYERS)),
+            norms=tuple(name for name in called if name in norm_layers(skeleton)),
+            activations=tuple(name for name, module in called.items() if isinstance(module, _ACTIVATIONS)),
+        )
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Where distributions are watched: the norms, or, in a model built without any, all weight layers but the last.
+
+        The norm `none` is a layer too, so arms with and without a norm are watched at the same places.
+        """
+        return self.norms or self.weights[:-1]
+
+    def logits(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
+        """Return the logits (B, K) of images (B, C, H, W) as training would see them, but for dropout."""
+        with own_batch(self.skeleton, self.norm_batch_size):
+            return self._call(params, buffers, images)
+
+    def logits_by_running(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
+        """Return the logits (B, K) of images (B, C, H, W) by running statistics."""
+        return self._call(params, buffers, images)
+
+    def logits_by_population(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
+        """Return the logits (B, K) of images (B, C, H, W) by the statistics of all of them."""
+        with own_batch(self.skeleton, None):
+            return self._call(params, buffers, images)
+
+    def loss(self, params: Named, buffers: Named, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy () of images (B, C, H, W) with labels (B,)."""
+        return F.cross_entropy(self.logits(params, buffers, images), labels)
+
+    def gradients(self, params: Named, buffers: Named, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the gradient of `loss` for every entry of `params`."""
+        found: dict[str, Tensor] = torch.func.grad(self.loss)(dict(params), buffers, images, labels)
+        return found
+
+    @contextmanager
+    def watching(
+        self, layers: tuple[str, ...], summary: Callable[[Tensor, Tensor], Tensor]
+    ) -> Iterator[dict[str, list[Tensor]]]:
+        """Summarise what goes into and comes out of some layers in the forward passes inside.
+
+        Summaries are taken at once: with many runs stacked, the values of all layers need not fit in memory.
+
+        Args:
+            layers: Names of layers, in the order in which they are called.
+            summary: Maps input and output of a layer to what is kept.
+
+        Yields:
+            For each layer one summary a call, filled as the passes go.
+        """
+        seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            return lambda _, args, output: seen[name].append(summary(args[0], output))
+
+        hooks = [self.skeleton.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+        try:
+            yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _call(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.skeleton, (dict(params), dict(buffers)), (images,))
+        return logits
+
+
+@torch.no_grad()
+def _called(model: nn.Module, images: Tensor) -> dict[str, nn.Module]:
+    """Return the layers that a forward pass calls, in the order of their first call."""
+    called: dict[str, nn.Module] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any], None]:
+        return lambda module, _: called.update({name: module})
+
+    hooks = [module.register_forward_pre_hook(keep(name)) for name, module in model.named_modules()]
+    with own_batch(model, None):
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    return called
+
+
+def by_unit(x: Tensor) -> Tensor:
+    """Return the values of each unit, (C, M): M = B for features (B, C), B * H * W for maps (B, C, H, W)."""
+    return x.transpose(0, 1).flatten(1)
+
+
+def length(x: Tensor) -> Tensor:
+    """Return the Euclidean norm () of a tensor as a vector, also where its squares would underflow to zero."""
+    largest = x.abs().amax()
+    norm: Tensor = torch.linalg.vector_norm(x / torch.where(largest == 0, 1, largest))
+    return largest * norm
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Return the cosine () of the angle between two tensors as vectors, however small; NaN where one is zero."""
+    return (one / length(one) * (other / length(other))).sum()
+
+
+def mean_of(scalars: Iterable[Tensor]) -> Tensor:
+    """Return the mean () of scalars, those left out that are NaN."""
+    return torch.stack(list(scalars)).nanmean()
+
+
+def hidden(view: View) -> tuple[str, ...]:
+    """Return the weight layers but the last one, the head: its size is that of the classes, and no norm follows it."""
+    return view.weights[:-1]

@@ -1,0 +1,416 @@
+import copy
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from normbench.analysis.study import load_curves, load_runs
+from normbench.claims.estimands import evaluate
+from normbench.claims.loading import load_claim, load_claims
+from normbench.claims.spec import Claim, Over, power_of_two
+from normbench.config.rules import RULES
+from normbench.config.shipped import shipped_conf
+from normbench.config.sweep import expand
+from normbench.errors import ConfigError
+from normbench.plan import run_id
+from normbench.record.columns import CURVES, FIXED
+from normbench.record.tables import line
+from normbench.spec import Run
+
+EXPERIMENT: dict[str, Any] = {
+    "kind": "experiment",
+    "statement": "Batch norm is better\nthan none.\n",
+    "literature": [{"source": "Someone 2020", "figures": "1 against 2", "says": "it is"}],
+    "literature_verdict": "supported",
+    "scope": "An MLP.",
+    "caveat": "Small.",
+    "design": ["norm=batch,none batch_size=32", "norm=layer lr=0.5"],
+    "over": {"key": "lr", "lowest": -2, "highest": 0, "step": 1},
+    "estimand": {
+        "name": "difference",
+        "args": {"measure": {"name": "tuned_score"}, "treatment": {"norm": "batch"}, "control": {"norm": "none"}},
+    },
+    "form": "greater",
+    "margin": 1,
+    "unit": "accuracy points",
+}
+LEVELS = {"name": "over_levels", "args": {**EXPERIMENT["estimand"]["args"], "levels": [{"batch_size": 32}]}}
+FACT = {name: EXPERIMENT[name] for name in ("statement", "literature", "literature_verdict", "scope")}
+FACT |= {"kind": "fact", "check": "bert_uses_bn"}
+
+
+def written(folder: Path, values: object, name: str = "mine") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def claim(folder: Path, **changes: Any) -> Claim:
+    return load_claim(written(folder, {**EXPERIMENT, **changes}))
+
+
+def test_a_claim_is_what_its_file_says(tmp_path: Path) -> None:
+    """Every field arrives, the id is the file's name, texts are one line."""
+    loaded = claim(tmp_path)
+    assert (loaded.id, loaded.kind, loaded.form, loaded.margin) == ("mine", "experiment", "greater", 1.0)
+    assert loaded.statement == "Batch norm is better than none."
+    assert loaded.literature[0].figures == "1 against 2"
+    assert loaded.design == (("norm=batch,none", "batch_size=32"), ("norm=layer", "lr=0.5"))
+    assert loaded.over == Over("lr", -2, 0, 1, extend=2, span=16)
+    assert loaded.estimand is not None and loaded.estimand.args["control"] == {"norm": "none"}
+    assert loaded.exploratory == ()
+
+
+def test_a_fact_has_a_check_and_no_design(tmp_path: Path) -> None:
+    """What is no experiment has neither estimand nor margin."""
+    loaded = load_claim(written(tmp_path, FACT))
+    assert (loaded.check, loaded.design, loaded.estimand, loaded.margin) == ("bert_uses_bn", (), None, None)
+
+
+def wrong(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what sets one field, or deletes it where the value is `...`."""
+
+    def change(values: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        inner: Any = values
+        for key in parents:
+            inner = inner[int(key) if key.isdigit() else key]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+
+    return change
+
+
+WRONG = {
+    "unknown field": (wrong("margn", 1), "unknown field 'margn' of kind experiment; did you mean 'margin'?"),
+    "a field of another kind": (wrong("check", "x"), "unknown field 'check' of kind experiment"),
+    "missing field": (wrong("scope", ...), "the field 'scope' of kind experiment is missing"),
+    "empty field": (wrong("statement", None), "the field 'statement' of kind experiment is missing"),
+    "kind": (wrong("kind", "experimnt"), "kind: unknown value 'experimnt'; did you mean 'experiment'?"),
+    "kind of a wrong type": (wrong("kind", ["fact"]), "kind: unknown value ['fact']"),
+    "text": (wrong("unit", 3), "unit: got 3, expected a text"),
+    "blank text": (wrong("caveat", " "), "caveat: got ' ', expected a text"),
+    "literature": (wrong("literature", "x"), "literature: got 'x', expected a list"),
+    "source": (wrong("literature/0/says", ...), "the field 'says' in literature[0] is missing"),
+    "source of a wrong type": (wrong("literature/0/figures", 3), "literature[0].figures: got 3, expected a text"),
+    "literature verdict": (wrong("literature_verdict", "true"), "literature_verdict: unknown value 'true'"),
+    "contradicts": (wrong("contradicts", [3]), "contradicts: got 3, expected a text"),
+    "form": (wrong("form", "less"), "form: unknown value 'less'"),
+    "form against estimand": (wrong("form", "equivalent"), "'equivalent' does not go with the estimand 'difference'"),
+    "estimand against form": (wrong("estimand", LEVELS), "'greater' does not go with the estimand 'over_levels'"),
+    "estimand": (wrong("estimand/name", "x"), "estimand: unknown name 'x'. Known: combination"),
+    "estimand argument": (wrong("estimand/args/control", 3), "estimand.args.control: got 3"),
+    "estimand without arguments": (wrong("estimand/args", 3), "estimand.args: got 3"),
+    "negative margin": (wrong("margin", -1), "margin: got -1, expected a number of at least 0"),
+    "margin of a wrong type": (wrong("margin", True), "margin: got True, expected a number"),
+    "margin NaN": (wrong("margin", math.nan), "margin: got nan, expected a number"),
+    "no design": (wrong("design", []), "design: got [], expected a list"),
+    "seed in a design": (wrong("design", ["seed=1"]), "design[0]: got 'seed=1': the seeds are the judge's"),
+    "no override": (wrong("design", ["norm=none", "x"]), "design[1]: got 'x': expected overrides"),
+    "over": (wrong("over", "lr"), "over: got 'lr', expected a section with key, lowest"),
+    "over's field": (wrong("over/hihgest", 3), "unknown field 'hihgest' in over; did you mean 'highest'?"),
+    "over's number": (wrong("over/step", "1"), "over.step: got '1', expected a number"),
+    "over's step": (wrong("over/step", 0), "over: got step 0 and extend 2"),
+    "quarter octaves": (wrong("over/lowest", -2.25), "expected multiples of 0.5"),
+    "broken steps": (wrong("over/step", 1.5), "over: got 2 octaves, expected whole steps of 1.5"),
+    "a long grid": (wrong("over/highest", 15), "over: got 17 octaves, expected whole steps of 1, at most 16"),
+    "a grid upside down": (wrong("over/highest", -3), "over: got -1 octaves"),
+    "exploratory": (wrong("exploratory", [{"label": "x", "unit": "y"}]), "'estimand' in exploratory[0] is missing"),
+    "exploratory estimand": (
+        wrong("exploratory", [{"label": "x", "unit": "y", "estimand": {"name": "z", "args": {}}}]),
+        "exploratory[0]: estimand: unknown name 'z'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_field_names_itself_and_its_file(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    """One line: the file, the field, the value got, what is allowed."""
+    values = copy.deepcopy(EXPERIMENT)
+    change(values)
+    path = written(tmp_path, values)
+    with pytest.raises(ConfigError) as caught:
+        load_claim(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: fact\nscope: [", "while parsing"),
+        ("kind: fact\nkind: fact\n", "'kind' is given twice"),
+        ("- 3\n", "expected fields and their values"),
+        ("", "expected fields and their values"),
+        ("kind: fact\nscope: !!python/object:os.system x\n", "could not determine a constructor"),
+    ],
+    ids=["broken", "a key twice", "a list", "empty", "code"],
+)
+def test_a_file_that_is_no_claim_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    """YAML's own errors are flattened, and nothing but plain values is built."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load_claim(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_names_itself(tmp_path: Path) -> None:
+    """No traceback for a missing file."""
+    with pytest.raises(ConfigError, match=r"other\.yaml"):
+        load_claim(tmp_path / "other.yaml")
+
+
+def test_a_name_that_is_no_id_is_refused(tmp_path: Path) -> None:
+    """Ids go on command lines and into tables."""
+    with pytest.raises(ConfigError, match="got 'Mine-2'"):
+        load_claim(written(tmp_path, FACT, "Mine-2"))
+
+
+def test_equivalence_needs_a_margin(tmp_path: Path) -> None:
+    """Nothing is shown to be equal to within zero; a difference may have margin 0."""
+    assert claim(tmp_path, margin=0).margin == 0
+    with pytest.raises(ConfigError, match="margin: got 0, expected more"):
+        claim(tmp_path, estimand=LEVELS, form="equivalent", margin=0)
+
+
+TEXTS = {
+    "statement": "Other.",
+    "caveat": "Other.",
+    "literature_verdict": "open",
+    "literature": [],
+    "contradicts": ["other"],
+    "exploratory": [{"label": "x", "unit": "y", "estimand": EXPERIMENT["estimand"]}],
+}
+JUDGED = {
+    "design": ["norm=batch"],
+    "over": {"key": "lr", "lowest": -3, "highest": 0, "step": 1},
+    "estimand": {"name": "difference", "args": {**EXPERIMENT["estimand"]["args"], "control": {"norm": "layer"}}},
+    "margin": 1.5,
+    "unit": "points",
+    "scope": "Other.",
+}
+
+
+@pytest.mark.parametrize("field", [*TEXTS, *JUDGED])
+def test_the_hash_is_of_the_judged_part(tmp_path: Path, field: str) -> None:
+    """A better wording leaves it; a margin, an arm, a grid changes it."""
+    changed = claim(tmp_path, **{field: {**TEXTS, **JUDGED}[field]})
+    assert (changed.spec_sha256 != claim(tmp_path).spec_sha256) == (field in JUDGED)
+
+
+def test_the_hash_is_of_canonical_json(tmp_path: Path) -> None:
+    """Sorted keys, no spaces, numbers as floats: anyone can recompute it."""
+    judged = {name: EXPERIMENT[name] for name in ("kind", "estimand", "form", "unit", "scope")}
+    judged |= {"id": "mine", "margin": 1.0, "check": "", "design": [text.split() for text in EXPERIMENT["design"]]}
+    judged["over"] = {"key": "lr", "lowest": -2.0, "highest": 0.0, "step": 1.0, "extend": 2.0, "span": 16.0}
+    text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
+    assert claim(tmp_path, margin=1.0).spec_sha256 == sha256(text.encode()).hexdigest()
+    assert claim(tmp_path, margin=1).spec_sha256 == sha256(text.encode()).hexdigest()
+
+
+def test_sweeps_have_grid_and_seeds(tmp_path: Path) -> None:
+    """The grid is added where a sweep does not set the rate itself; a longer grid takes its place."""
+    loaded = claim(tmp_path)
+    assert loaded.sweeps(range(2)) == (
+        ("norm=batch,none", "batch_size=32", "lr=0.25,0.5,1.0", "seed=0,1"),
+        ("norm=layer", "lr=0.5", "seed=0,1"),
+    )
+    assert loaded.sweeps([7], Over("lr", 0, 1, 1))[0][2:] == ("lr=1.0,2.0", "seed=7")
+    assert claim(tmp_path, over=None).sweeps([7])[0] == ("norm=batch,none", "batch_size=32", "seed=7")
+
+
+def test_grids_are_powers_of_two() -> None:
+    """Half-octaves included, correctly rounded."""
+    assert Over("lr", -1, 0.5, 0.5).values() == (0.5, math.sqrt(0.5), 1.0, math.sqrt(2))
+    assert [power_of_two(octave) for octave in (-1.5, -12, 3)] == [math.sqrt(2) / 4, 2**-12, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("over", "end", "expected"),
+    [
+        (Over("lr", -8, 2, 2), "low", (-10, 2)),
+        (Over("lr", -8, 2, 2), "high", (-8, 4)),
+        (Over("lr", -8, 7, 0.5), "high", (-8, 8)),
+        (Over("lr", -8, 8, 2), "high", None),
+        (Over("lr", -8, 7, 2), "low", None),
+        (Over("lr", -8, 2, 2, extend=0), "low", None),
+    ],
+    ids=["low", "high", "what is left", "full", "less than a step left", "fixed"],
+)
+def test_a_grid_grows_up_to_its_span(over: Over, end: str, expected: tuple[float, float] | None) -> None:
+    """At most 16 octaves, in whole steps."""
+    longer = over.extended(end)
+    assert (None if longer is None else (longer.lowest, longer.highest)) == expected
+    assert longer is None or longer.step == over.step
+
+
+def test_claims_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    """And an empty folder is an error."""
+    with pytest.raises(ConfigError, match=re.escape(f"no claims in {tmp_path}")):
+        load_claims(tmp_path)
+    for name in ("b_b", "a", "b"):
+        written(tmp_path, FACT, name)
+    assert list(load_claims(tmp_path)) == ["a", "b", "b_b"]
+
+
+@pytest.mark.parametrize("others", [["missing"], ["one"], ["silent"]], ids=["no such claim", "itself", "one-sided"])
+def test_claims_contradict_each_other_both_ways(tmp_path: Path, others: list[str]) -> None:
+    """They are shown side by side, from either."""
+    written(tmp_path, {**FACT, "contradicts": others}, "one")
+    written(tmp_path, FACT, "silent")
+    with pytest.raises(ConfigError, match=re.escape(f"one.yaml: contradicts: got '{others[0]}'")):
+        load_claims(tmp_path)
+
+
+CATALOGUE = load_claims(shipped_conf() / "claim")
+EXPERIMENTS = {name: claim for name, claim in CATALOGUE.items() if claim.kind == "experiment"}
+
+KINDS = {
+    "experiment": """small_batch_hurts ln_gn_batch_invariant higher_lr faster_convergence better_final_accuracy
+        init_robustness hparam_robustness vanishing_exploding bn_causes_gradient_issues deep_trainability dying_relu
+        regularizes replaces_dropout bn_plus_dropout larger_batch_faster huge_batch_hurts saturating_unstable
+        placement_before affine_helps affine_hurts_gradients clipping_helps_bn eval_consistent eval_adapts_shift
+        ics_reduced ics_is_mechanism""",
+    "property": """running_stats_fix_gradients standardized_outputs affine_restores_capacity tiny_norm_batch
+        scale_invariance""",
+    "fact": "resnet_uses_bn bert_uses_bn history_2015 sota_required",
+    "literature": """rnn_no_benefit rnn_benefit ln_for_sequences transformer_bn detection_bn detection_gn style_in
+        interpretability_harder lrp_helps viz_before_after""",
+}
+
+PENDING = {
+    "dying_relu": "unknown key 'model.bias_init'",
+    "eval_adapts_shift": "unknown key 'data.test_shift'",
+    "ics_is_mechanism": "unknown norm 'batch_noisy'",
+}
+"""Claims whose runs cannot be planned yet, and what is lacking."""
+
+
+def overrides(sweep: tuple[str, ...]) -> list[str]:
+    """Return a sweep as it can be planned: probes are no part of a run's identity."""
+    return [one for one in sweep if "probes" in RULES or not one.startswith("probes=")]
+
+
+@pytest.fixture(scope="module")
+def designs() -> dict[str, dict[str, Run]]:
+    """Return the runs of each claim that can be planned, at two seeds, by run_id."""
+    return {
+        name: {
+            run_id(run, "content"): run
+            for sweep in claim.sweeps(range(2))
+            for run in expand(overrides(sweep), multirun=True).runs
+        }
+        for name, claim in EXPERIMENTS.items()
+        if name not in PENDING
+    }
+
+
+@pytest.fixture(scope="module")
+def study(designs: dict[str, dict[str, Run]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a study with every run of every design, its numbers drawn at random."""
+    folder = tmp_path_factory.mktemp("claims")
+    draw = np.random.default_rng(0)
+    runs = {name: run for own in designs.values() for name, run in sorted(own.items())}
+    configs = {name: dict(flat(run.as_dict())) for name, run in runs.items()}
+    settings = [name for name, column in FIXED.items() if column.role == "config" and name not in PARTS] + ["seed"]
+    dotted = sorted({key for config in configs.values() for key in config if "." in key})
+    header = list(dict.fromkeys([*FIXED, *dotted]))
+    rows = []
+    for name, config in configs.items():
+        row = {"run_id": name, "study": "claims", "status": "finished", "num_classes": 10, "steps_to_target": 10}
+        row |= {part: config[f"{part}.name"] for part in PARTS} | {key: config[key] for key in settings}
+        row |= {metric: draw.uniform() for metric in METRICS}
+        rows.append({**config, **row})
+    (folder / "runs.csv").write_text(csv_text(header, rows))
+    (folder / "curves.csv").write_text(csv_text([*CURVES, *SCALARS], curves(runs, draw)))
+    return folder
+
+
+PARTS = ("model", "norm", "data")
+METRICS = [name for name, column in FIXED.items() if column.role == "metric" and name != "steps_to_target"]
+SCALARS = ["probe.gradients.slope", "probe.ics_ioffe.drift", "probe.ics_santurkar.cosine"]
+
+
+def curves(runs: dict[str, Run], draw: np.random.Generator) -> Iterator[dict[str, object]]:
+    for name, run in runs.items():
+        for step in (run.eval_every, run.steps):
+            numbers = {key: draw.uniform() for key in (*CURVES, *SCALARS) if key != "run_id"}
+            yield {**numbers, "run_id": name, "step": step or 1}
+
+
+def csv_text(header: list[str], rows: Any) -> str:
+    return "".join(f"{line(values)}\n" for values in [header, *([row.get(name) for name in header] for row in rows)])
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def test_the_catalogue_has_every_claim() -> None:
+    """As shared/claims.md lists them."""
+    assert {name: claim.kind for name, claim in CATALOGUE.items()} == {
+        name: kind for kind, names in KINDS.items() for name in names.split()
+    }
+
+
+def test_every_claim_tells_what_the_literature_says() -> None:
+    """With a source at least, and figures even where they are none."""
+    assert all(claim.literature for claim in CATALOGUE.values())
+
+
+@pytest.mark.parametrize("name", PENDING)
+def test_what_is_pending_is_so_for_that_reason(name: str) -> None:
+    """A claim leaves this list once its runs can be planned."""
+    with pytest.raises(ConfigError, match=PENDING[name]):
+        [expand(overrides(sweep), multirun=True) for sweep in EXPERIMENTS[name].sweeps([0])]
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in PENDING])
+def test_each_design_answers_its_question(name: str, designs: dict[str, dict[str, Run]], study: Path) -> None:
+    """From the claim's own runs, read back from CSV, come numbers for both seeds, of each exploratory row too."""
+    claim = EXPERIMENTS[name]
+    runs, curves = load_runs(study), load_curves(study)
+    own = runs[runs["run_id"].isin(designs[name])]
+    assert claim.estimand is not None
+    for estimand in (claim.estimand, *(row.estimand for row in claim.exploratory)):
+        contrast = evaluate(estimand.name, estimand.args, own, curves)
+        assert contrast.values.index.tolist() == contrast.collapsed.index.tolist() == [0, 1]
+        assert np.isfinite(contrast.values.to_numpy()).all()
+        if estimand is claim.estimand:
+            assert isinstance(contrast.values, pd.DataFrame) == (claim.form == "equivalent")
+
+
+def test_the_catalogue_stays_within_its_budget(designs: dict[str, dict[str, Run]]) -> None:
+    """About 28,000 short runs at the first look, 16 seeds."""
+    cells = len({name for own in designs.values() for name in own}) / 2
+    assert 16 * cells < 28_000
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_margin_is_an_attainable_difference(name: str) -> None:
+    """Limits differ by half-octaves, and shares of trained seeds by halves."""
+    claim = EXPERIMENTS[name]
+    assert claim.estimand is not None and claim.margin is not None
+    measure = claim.estimand.args.get("measure", {}).get("name")
+    if measure == "largest_rate":
+        assert claim.over is not None and claim.margin % claim.over.step
+    if measure == "trained":
+        assert claim.margin % 0.5
