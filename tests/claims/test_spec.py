@@ -2,7 +2,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -327,7 +327,7 @@ def study(designs: dict[str, dict[str, Run]], tmp_path_factory: pytest.TempPathF
     runs = {name: run for own in designs.values() for name, run in sorted(own.items())}
     configs = {name: dict(flat(run.as_dict())) for name, run in runs.items()}
     settings = [name for name, column in FIXED.items() if column.role == "config" and name not in PARTS] + ["seed"]
-    dotted = sorted({key for config in configs.values() for key in config if "." in key})
+    dotted = sorted(key for key, values in seen(configs.values()).items() if "." in key and len(values) > 1)
     header = list(dict.fromkeys([*FIXED, *dotted]))
     rows = []
     for name, config in configs.items():
@@ -354,6 +354,14 @@ def curves(runs: dict[str, Run], draw: np.random.Generator) -> Iterator[dict[str
 
 def csv_text(header: list[str], rows: Any) -> str:
     return "".join(f"{line(values)}\n" for values in [header, *([row.get(name) for name in header] for row in rows)])
+
+
+def seen(configs: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    values: dict[str, set[str]] = {}
+    for config in configs:
+        for key, value in config.items():
+            values.setdefault(key, set()).add(str(value))
+    return values
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
