@@ -1,5 +1,22 @@
-"""``python -m normbench``."""
+"""``python -m normbench``, and the command `normbench`."""
+
+import atexit
+import os
+import sys
 
 from normbench.cli import main
 
-main()
+
+def command() -> None:
+    """Run the command line and leave at once: to take torch down module by module takes the interpreter two seconds."""
+    try:
+        main()
+    except SystemExit as ended:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+
+
+if __name__ == "__main__":
+    command()

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from normbench.errors import ConfigError, ImpossibleRunError
@@ -97,7 +97,12 @@ def make_plan(
         run, data_content = checked.run, content(asked.data)
         identity = run_id(run, data_content)
         notes.update(dict.fromkeys(checked.notes))
-        if identity not in planned:
+        if identity in planned:
+            # Claims share runs, and look at them in several ways.
+            known_probes = planned[identity].probes
+            more = tuple(name for name in run.probes if name not in known_probes)
+            planned[identity] = replace(planned[identity], probes=(*known_probes, *more))
+        else:
             planned[identity], contents[identity], known[identity] = run, data_content, checked
     if not planned:
         raise ConfigError(f"no run of this sweep is possible. The first: {skipped[0][1] if skipped else 'none given'}")
@@ -124,6 +129,7 @@ def run_id(run: Run, content: str) -> str:
 def science(run: Run, content: str) -> dict[str, Value]:
     """Return what a run_id is made of: every value that decides the result, and nothing else."""
     values = run.as_dict()
+    del values["probes"]
     for group, value in values.items():
         if not isinstance(value, dict):
             continue

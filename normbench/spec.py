@@ -60,6 +60,7 @@ class Run:
         steps: Budget in optimizer steps; None where `epochs` is given.
         eval_every: Steps between evaluations; None evaluates after each epoch.
         target_accuracy: Validation accuracy in [0, 1] that `steps_to_target` waits for.
+        probes: Diagnostics taken at each evaluation; they change nothing, and are no part of the run's identity.
     """
 
     model: Component
@@ -75,6 +76,7 @@ class Run:
     steps: int | None
     eval_every: int | None
     target_accuracy: float | None
+    probes: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Run":
@@ -82,12 +84,13 @@ class Run:
         own: dict[str, Any] = {
             key: Component.from_dict(part) if isinstance(part, dict) else part for key, part in values.items()
         }
-        return cls(**own)
+        return cls(**{**own, "probes": tuple(own.get("probes", ()))})
 
     def as_dict(self) -> dict[str, Value]:
         """Return the run as nested plain values, in the order of the fields."""
         values = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
+        plain = {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
+        return {**plain, "probes": list(self.probes)}
 
 
 @dataclass(frozen=True, slots=True)

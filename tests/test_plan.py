@@ -83,8 +83,13 @@ def test_every_field_enters_the_identity(default: Run) -> None:
     groups = ("model", "norm", "data", "optimizer", "schedule")
     changed += [component(default, group, other=1) for group in groups]
     changed += [replace(default, **{group: replace(getattr(default, group), name="other")}) for group in groups]
-    assert set(default.__slots__) == {*CHANGES, *groups}
+    assert set(default.__slots__) == {*CHANGES, *groups, "probes"}
     assert len({run_id(run, "") for run in [default, *changed]}) == len(changed) + 1
+
+
+def test_probes_are_no_part_of_the_identity(default: Run) -> None:
+    """They change nothing."""
+    assert run_id(replace(default, probes=("gradients",)), "") == run_id(default, "")
 
 
 def test_every_argument_enters_the_identity(default: Run) -> None:
@@ -109,7 +114,7 @@ def test_a_later_key_enters_only_off_its_default(default: Run, monkeypatch: pyte
 def test_the_science_is_schema_values_and_content(default: Run) -> None:
     """The canonical form is the config as the user knows it."""
     found = science(default, "c")
-    assert list(found) == ["schema", *default.__slots__]
+    assert list(found) == ["schema", *(name for name in default.__slots__ if name != "probes")]
     assert found["schema"] == 1
     assert found["data"] == {"name": "digits", **default.data.args, "content": "c"}
 

@@ -44,6 +44,9 @@ def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dic
     """
     parts: dict[str, Any] = {group: _component(group, values.get(group), memo) for group in COMPONENTS}
     parts |= {key: checked(key, _given(values, key)) for key in _NUMBERS}
+    probes = checked("probes", _given(values, "probes"))
+    assert isinstance(probes, list)
+    parts["probes"] = tuple(sorted(set(map(str, probes))))
     parts["epochs"], parts["steps"] = _budget(parts["epochs"], parts["steps"], explicit)
     return Run(**parts)
 

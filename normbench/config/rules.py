@@ -13,7 +13,7 @@ class Rule:
     """The type of a key's value and the bounds of a number.
 
     Attributes:
-        kind: `int`, `float`, `bool`, `str` or `list` (of numbers).
+        kind: `int`, `float`, `bool`, `str` or `list` (of numbers, or of texts).
         optional: Whether null is a value.
         low: Lowest number allowed.
         above: Number that the value must exceed.
@@ -21,6 +21,7 @@ class Rule:
         below: Number that the value must stay under.
         choices: The texts allowed; empty allows any text but the empty one.
         auto: Whether the text `auto` stands for null.
+        texts: Whether a list holds texts.
     """
 
     kind: type
@@ -31,10 +32,12 @@ class Rule:
     below: float | None = None
     choices: tuple[str, ...] = ()
     auto: bool = False
+    texts: bool = False
 
     def describe(self) -> str:
         """Return what is allowed, in words."""
         words = f"one of {', '.join(self.choices)}" if self.choices else _WORDS[self.kind]
+        words = "a list of names" if self.texts else words
         bounds = [
             f"{label} {bound:g}"
             for label, bound in (
@@ -57,6 +60,7 @@ _SHARE = Rule(float, low=0, high=1)
 _PART = Rule(float, low=0, below=1)
 
 RULES: Mapping[str, Rule] = {
+    "probes": Rule(list, texts=True),
     "batch_size": _COUNT,
     "norm_batch_size": Rule(int, optional=True, low=1),
     "lr": Rule(float, above=0),
@@ -146,7 +150,9 @@ def checked(key: str, value: Value) -> Value:
     if rule.kind is list:
         if not isinstance(value, list):
             raise _wrong(key, value, rule)
-        return [_number(key, item, rule, float) for item in value]
+        if rule.texts and any(not isinstance(item, str) or not item for item in value):
+            raise _wrong(key, value, rule)
+        return list(value) if rule.texts else [_number(key, item, rule, float) for item in value]
     if rule.kind in (int, float):
         return _number(key, value, rule, rule.kind)
     if type(value) is not rule.kind or value == "":

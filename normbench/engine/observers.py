@@ -85,6 +85,8 @@ class TensorBoardObserver:
             write(f"loss/{part}", score.loss, point.step)
             write(f"accuracy/{part}", score.accuracy, point.step)
         write("lr", point.lr, point.step)
+        for name, value in point.probes.items():
+            write(name.replace(".", "/"), value, point.step)
         for name, grad in grads.items():
             write(f"gradient_norm/{name}", float(torch.linalg.vector_norm(grad)), point.step)
         if (before + 1) % self._every == 0:

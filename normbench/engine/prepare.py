@@ -19,6 +19,7 @@ from normbench.spec import Checked, Component, Run, Settings
 from normbench.training.budget import budget
 from normbench.training.build import dry_run, resolve_target
 from normbench.training.optimizers import check_optimizer
+from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import split_of
 from normbench.training.stacked import structure, why_alone
@@ -101,7 +102,7 @@ def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[
     """Return what of a plan a study still lacks.
 
     A run belongs to the newest block that holds it, and is done when a record of that block or a later one says that it
-    finished or diverged.
+    finished or diverged, and it has every probe that the plan asks for.
 
     Args:
         plan: The plan of this command.
@@ -115,9 +116,9 @@ def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[
     records = study.records()
     work: dict[tuple[int, int], Work] = {}
     new: list[str] = []
-    for run_id in plan.runs:
+    for run_id, run in plan.runs.items():
         block, record = newest.get(run_id), records.get(run_id)
-        if force or block is None:
+        if force or block is None or not set(run.probes) <= set(block.runs[run_id]["config"].get("probes", ())):
             new.append(run_id)
         elif record is None or record[0] < block.number:
             index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
@@ -145,6 +146,7 @@ def freeze(
     """
     if not new:
         return []
+    plan = _with_earlier_probes(plan, new, study)
     packs = packs_of(plan, new, settings)
     # What is planned anew, as --force does, starts from the beginning.
     study.drop_checkpoints(new)
@@ -162,6 +164,17 @@ def freeze(
         packs=[{**asdict(pack), "runs": list(pack.runs)} for pack in packs],
     )
     return [_work(block, index, plan) for index in range(len(packs))]
+
+
+def _with_earlier_probes(plan: Plan, new: Sequence[str], study: Study) -> Plan:
+    """Return a plan whose runs keep the probes that they had when they were trained before."""
+    earlier = {
+        run_id: entry["config"].get("probes", ()) for block in study.blocks() for run_id, entry in block.runs.items()
+    }
+    runs = dict(plan.runs)
+    for run_id in new:
+        runs[run_id] = replace(runs[run_id], probes=tuple(sorted({*runs[run_id].probes, *earlier.get(run_id, ())})))
+    return replace(plan, runs=runs)
 
 
 def _work(block: Block, index: int, plan: Plan) -> Work:
@@ -204,5 +217,6 @@ def _check(run: Run) -> Checked:
     steps = budget(run, len(split_of(run, dataset).train)).total
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
+    check_probes(run.probes)
     checked = dry_run(run, dataset.input_shape, dataset.num_classes)
     return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))

@@ -27,8 +27,13 @@ def record(run_id: str, outcome: Outcome, provenance: str) -> Record:
         values |= _scores(train=last.train, val=last.val, test=outcome.test["running"])
         values["test_accuracy_precise"] = number(outcome.test["precise"].accuracy)
         values["test_accuracy_batch"] = number(outcome.test["batch"].accuracy)
+    probes = sorted({name for point in outcome.curve for name in point.probes})
     rows = [
-        [run_id, number(point.epoch), point.step, number(point.lr), *_scores(train=point.train, val=point.val).values()]
+        [
+            *(run_id, number(point.epoch), point.step, number(point.lr)),
+            *_scores(train=point.train, val=point.val).values(),
+            *(number(point.probes[name]) for name in probes),
+        ]
         for point in outcome.curve
     ]
     return Record(
@@ -37,6 +42,7 @@ def record(run_id: str, outcome: Outcome, provenance: str) -> Record:
         result=line(values.get(name) for name in RESULT),
         curves="".join(f"{line(row)}\n" for row in rows),
         provenance=provenance,
+        probes=",".join(probes),
     )
 
 

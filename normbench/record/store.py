@@ -40,6 +40,7 @@ class Record:
         result: Cells of runs.csv from `num_params` on.
         curves: Whole lines of curves.csv.
         provenance: The line of provenance.csv.
+        probes: Names of the scalars that follow the fixed columns in `curves`, with commas between.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Record:
     result: str
     curves: str
     provenance: str
+    probes: str = ""
 
 
 class Study:

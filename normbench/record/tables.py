@@ -15,8 +15,8 @@ _CONFIG = [name for name in FIXED if name not in ("run_id", "study", "status")]
 RESULT = _CONFIG[_CONFIG.index("num_params") :]
 """Columns of runs.csv that the training fills."""
 
-_PLACE = {"data.download"}
-"""Keys that never get a column: a cell whose data were fetched is the same as one whose data were there."""
+_PLACE = {"data.download", "probes"}
+"""Keys that never get a column: a cell whose data were fetched, or that was looked into, is the same as any other."""
 
 _SETTINGS = _CONFIG[: _CONFIG.index("num_params")]
 
@@ -60,12 +60,29 @@ def merge(study: Study) -> int:
         )
     changed = _changed(blocks, configs.values())
     write_whole(study.folder / "runs.csv", _runs(study.name, records, configs, changed))
-    write_whole(study.folder / "curves.csv", [f"{line(CURVES)}\n", *(record.curves for record in records)])
+    write_whole(study.folder / "curves.csv", _curves(records))
     write_whole(
         study.folder / "provenance.csv",
         [f"{line(PROVENANCE)}\n", *(f"{record.provenance}\n" for record in records)],
     )
     return len(records)
+
+
+def _curves(records: Sequence[Record]) -> Iterator[str]:
+    """Yield the lines of curves.csv: a run's scalars stand under their columns, whatever other runs were probed for."""
+    kinds = {record.probes: record.probes.split(",") if record.probes else [] for record in records}
+    probes = sorted({name for names in kinds.values() for name in names})
+    yield f"{line([*CURVES, *probes])}\n"
+    places = {kind: [names.index(name) if name in names else -1 for name in probes] for kind, names in kinds.items()}
+    for record in records:
+        if not probes or kinds[record.probes] == probes:
+            yield record.curves
+            continue
+        for row in record.curves.splitlines():
+            # Numbers alone, and a run_id: nothing is quoted.
+            cells = row.split(",")
+            own = [*cells[len(CURVES) :], ""]
+            yield ",".join((*cells[: len(CURVES)], *(own[place] for place in places[record.probes]))) + "\n"
 
 
 def _runs(

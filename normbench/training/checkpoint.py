@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from normbench.training.outcome import Evaluation, Score
+from normbench.training.probing.driver import Probes
 from normbench.training.setup import Setup
 from normbench.training.window import Window
 
@@ -42,13 +43,13 @@ class Progress:
     curve: list[Evaluation] = field(default_factory=list)
 
 
-def resume(setup: Setup, checkpoint: Checkpoint | None) -> Progress:
+def resume(setup: Setup, checkpoint: Checkpoint | None, probes: Probes | None = None) -> Progress:
     """Bring a run that is ready to train to where its checkpoint left it; to its start where there is none."""
     state = None if checkpoint is None else checkpoint.load()
-    return Progress() if state is None else restore(setup, state)
+    return Progress() if state is None else restore(setup, state, probes)
 
 
-def capture(setup: Setup, progress: Progress) -> State:
+def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> State:
     """Return all that the steps of a run have changed.
 
     Attributes that a user's own layer keeps beside its parameters and buffers are not part of it.
@@ -56,6 +57,7 @@ def capture(setup: Setup, progress: Progress) -> State:
     Args:
         setup: The run.
         progress: How far it has come.
+        probes: Its probes, some of which compare with earlier weights.
 
     Returns:
         The state; its tensors are those of the run, not copies.
@@ -66,6 +68,7 @@ def capture(setup: Setup, progress: Progress) -> State:
         "model": _tensors(setup),
         "optimizer": setup.optimizer.state(),
         "window": progress.window.state(),
+        "probes": probes.state() if probes else {},
         "curve": [asdict(point) for point in progress.curve],
         "masks": setup.masks.get_state(),
         "crops": setup.crops.get_state(),
@@ -74,12 +77,13 @@ def capture(setup: Setup, progress: Progress) -> State:
     }
 
 
-def restore(setup: Setup, state: State) -> Progress:
+def restore(setup: Setup, state: State, probes: Probes | None = None) -> Progress:
     """Put a run that is ready to train into the state that `capture` returned, and the global generators too.
 
     Args:
         setup: The run at its start; changed in place.
         state: The state.
+        probes: Its probes, changed in place.
 
     Returns:
         How far the run had come.
@@ -90,6 +94,8 @@ def restore(setup: Setup, state: State) -> Progress:
         if name in tensors:
             tensors[name].copy_(value)
     setup.optimizer.restore(state["optimizer"])
+    if probes:
+        probes.restore({name: tensor.to(device) for name, tensor in state["probes"].items()})
     setup.masks.set_state(state["masks"])
     setup.crops.set_state(state["crops"])
     torch.set_rng_state(state["global"])

@@ -1,5 +1,6 @@
 """What a training yields: rows of numbers, no files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +25,7 @@ class Evaluation:
         lr: Learning rate of the last step.
         train: Mean over the minibatches since the evaluation before, in training mode.
         val: Score on the validation part, in evaluation mode.
+        probes: What the probes found, by column.
     """
 
     step: int
@@ -31,6 +33,7 @@ class Evaluation:
     lr: float
     train: Score
     val: Score
+    probes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

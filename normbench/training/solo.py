@@ -15,6 +15,7 @@ from normbench.spec import Run
 from normbench.training.budget import batches
 from normbench.training.checkpoint import Checkpoint, Progress, capture, resume
 from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.probing.wiring import probes_of, untrained
 from normbench.training.setup import Setup, prepare
 
 
@@ -72,27 +73,33 @@ def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint |
     rates = next(iter(setup.params.values())).new_tensor(setup.rates)
     augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
-    begun = resume(setup, checkpoint)
+    probes = probes_of(setup)
+    begun = resume(setup, checkpoint, probes)
     window, curve = begun.window, begun.curve
     for step, index in enumerate(batches(setup.parts.train, run, setup.budget, taken=begun.step), begun.step + 1):
         images = augment(setup.dataset.batch(index), augmentation, setup.crops)
         labels = setup.parts.labels[index]
         if dropout:
             draw_masks(model, run.batch_size, setup.masks)
+        evaluates = setup.budget.evaluates(step)
+        if probes and evaluates:
+            probes.before_step(setup.params)
         loss, logits, grads = take_step(setup, images, labels, rates[step - 1])
         window.add(loss, logits, labels)
-        evaluates = setup.budget.evaluates(step)
         if (evaluates or window.full) and (bad_step := window.look()) is not None:
             return setup.outcome(curve, diverged_at_step=bad_step)
         if evaluates:
             (val,) = evaluator.evaluate(model, setup.parts.val)
             if not math.isfinite(val.loss):
                 return setup.outcome(curve, diverged_at_step=step)
-            curve.append(Evaluation(step, step / setup.budget.per_epoch, setup.rates[step - 1], window.take(), val))
+            rate = setup.rates[step - 1]
+            scalars = probes.look(setup.params, untrained(model), rate) if probes else {}
+            found = {name: values[0] for name, values in scalars.items()}
+            curve.append(Evaluation(step, step / setup.budget.per_epoch, rate, window.take(), val, found))
             for observer in observers:
                 observer.evaluated(curve[-1], grads)
         if checkpoint and checkpoint.due(step):
-            checkpoint.save(capture(setup, Progress(step, window, curve)))
+            checkpoint.save(capture(setup, Progress(step, window, curve), probes))
     (test,) = evaluator.test_scores(model)
     if not all(math.isfinite(score.loss) for score in test.values()):
         return setup.outcome(curve, diverged_at_step=setup.budget.total)

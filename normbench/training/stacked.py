@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from normbench.training.compiled import CompiledStep, Step
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import VARYING, Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
+from normbench.training.probing.driver import Probes
+from normbench.training.probing.wiring import SAMPLES
 from normbench.training.setup import Setup, prepare, undecayed
 from normbench.training.stack import Stack, run_multiple
 
@@ -43,6 +45,7 @@ def structure(run: Run) -> str:
         run,
         seed=0,
         lr=0.0,
+        probes=(),
         model=replace(run.model, args=model),
         optimizer=replace(run.optimizer, args=optimizer),
         data=replace(run.data, args=data),
@@ -215,13 +218,16 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     if compiled:
         first = setups[0].run
         step = CompiledStep(step, graph_of(first), keep=not (first.model.target or first.norm.target))
+    probes = probes_of_pack(pack)
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}
     since = 0
     for number, (images, labels) in enumerate(_batches(pack), start=1):
+        evaluates = budget.evaluates(number)
+        if probes and evaluates:
+            probes.before_step(pack.state.params)
         pack.take_step(step, number, images, labels)
         since += 1
-        evaluates = budget.evaluates(number)
         if evaluates or number % _LOOK_EVERY == 0:
             diverged |= {
                 run: bad for run, bad in enumerate(pack.tally.bad_step.tolist()) if bad and run not in diverged
@@ -231,12 +237,14 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
         if evaluates:
             train = pack.tally.take(since, since * setups[0].run.batch_size)
             since = 0
+            scalars = probes.look(pack.state.params, pack.state.buffers, pack.rates[number - 1]) if probes else {}
             for run, val in enumerate(pack.evaluator.evaluate(pack.stack, pack.parts.val)):
                 if not math.isfinite(val.loss):
                     diverged.setdefault(run, number)
                 if run not in diverged:
                     rate = setups[run].rates[number - 1]
-                    curves[run].append(Evaluation(number, number / budget.per_epoch, rate, train[run], val))
+                    found = own_scalars(setups[run].run, scalars, run)
+                    curves[run].append(Evaluation(number, number / budget.per_epoch, rate, train[run], val, found))
     all_diverged = len(diverged) == len(setups)
     tests: list[dict[str, Score]] = [{}] * len(setups) if all_diverged else pack.evaluator.test_scores(pack.stack)
     for run, test in enumerate(tests):
@@ -248,6 +256,29 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     ]
     remark = step.failure if isinstance(step, CompiledStep) else ""
     return [replace(outcome, remark=remark) for outcome in outcomes]
+
+
+def probes_of_pack(pack: Pack) -> Probes | None:
+    """Return all probes that runs of a pack name."""
+    first = pack.setups[0]
+    names = sorted({name for setup in pack.setups for name in setup.run.probes})
+    if not names:
+        return None
+    held = pack.parts.train[:, :SAMPLES]
+    return Probes(
+        names,
+        pack.stack.skeleton,
+        pack.state.params,
+        images=first.dataset.batch(held),
+        labels=pack.parts.labels.gather(1, held),
+        norm_batch_size=pack.evaluator.norm_batch_size,
+        stacked=True,
+    )
+
+
+def own_scalars(run: Run, scalars: Mapping[str, Sequence[float]], place: int) -> dict[str, float]:
+    """Return what the probes that a run names found of it; its neighbours may have named others."""
+    return {name: values[place] for name, values in scalars.items() if name.split(".")[1] in run.probes}
 
 
 def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:

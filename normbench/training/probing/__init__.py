@@ -4,11 +4,12 @@ Each is a pure function of a `View` (the model's structure) and a `Moment` (tens
 run, or under `torch.vmap` for runs that are trained together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from normbench.errors import ConfigError, nearest
 from normbench.training.probing.activations import activations
 from normbench.training.probing.dead_units import dead_units
 from normbench.training.probing.effective_lr import effective_lr
@@ -42,6 +43,17 @@ class Probe:
             moment: Any moment of it, such as one with two samples.
         """
         return tuple(self.measure(view, moment))
+
+
+def check_probes(names: Collection[str]) -> None:
+    """See that every probe is known.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    for name in names:
+        if name not in REGISTRY:
+            raise ConfigError(f"unknown probe {name!r}{nearest(name, REGISTRY)}")
 
 
 REGISTRY: dict[str, Probe] = {

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normbench.errors import ConfigError, nearest
-from normbench.training.probing import REGISTRY
+from normbench.training.probing import REGISTRY, check_probes
 from normbench.training.probing.view import Moment, Named, View
 
 _COLUMN = "probe"
@@ -53,9 +52,7 @@ class Probes:
         stacked: bool = False,
         together: int | None = None,
     ) -> None:
-        for name in names:
-            if name not in REGISTRY:
-                raise ConfigError(f"unknown probe {name!r}{nearest(name, REGISTRY)}")
+        check_probes(names)
         samples = labels.shape[-1]
         chunk = norm_batch_size if norm_batch_size <= samples else None
         kept = samples - samples % (chunk or 1)

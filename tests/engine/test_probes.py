@@ -1,0 +1,55 @@
+"""Probes from the command to curves.csv."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from engine.sessions import plan, run, tables
+
+from normbench.analysis.study import load_curves
+from normbench.errors import ConfigError
+
+STUDY = Path("results/default")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def probed(curves: pd.DataFrame) -> set[str]:
+    """Return the probes that curves.csv has columns of."""
+    return {name.split(".")[1] for name in curves.columns if name.startswith("probe.")}
+
+
+def test_probes_get_columns_and_change_no_other() -> None:
+    """The rows of a probed sweep are those of the same sweep without, and more columns in curves.csv."""
+    run("seed=range(2)", "model.depth=3", results_dir="plain")
+    run("seed=range(2)", "probes=[gradients,dead_units]", "model.depth=3")
+    own, plain = tables(STUDY), tables(Path("plain/default"))
+    assert own["runs"] == plain["runs"]
+    curves, bare = load_curves(STUDY), load_curves(Path("plain/default"))
+    assert probed(curves) == {"gradients", "dead_units"}
+    pd.testing.assert_frame_equal(curves[bare.columns], bare)
+    assert curves["probe.gradients.slope"].notna().all()
+
+
+def test_a_probe_that_earlier_runs_lack_trains_them_again() -> None:
+    """And those they had are kept; one that they have does not."""
+    run("seed=range(2)", "model.depth=3", "probes=[dead_units]")
+    assert plan("seed=range(2)", "model.depth=3").to_train == 0
+    assert plan("seed=range(2)", "model.depth=3", "probes=[dead_units]").to_train == 0
+    assert plan("seed=range(2)", "model.depth=3", "probes=[gradients]").to_train == 2
+    run("seed=1,5", "model.depth=3", "probes=[gradients]")
+    curves = load_curves(STUDY)
+    assert probed(curves) == {"gradients", "dead_units"}
+    counts = curves.groupby("run_id")[["probe.gradients.slope", "probe.dead_units.share"]].count()
+    assert sorted(map(tuple, counts.to_numpy().tolist())) == [(0, 1), (1, 0), (1, 1)]
+
+
+def test_an_unknown_probe_is_an_error() -> None:
+    """It names the nearest."""
+    with pytest.raises(ConfigError, match="unknown probe 'gradient'.*gradients"):
+        plan("probes=[gradient]")
+    with pytest.raises(ConfigError, match="probes: got 'gradients', expected a list of names"):
+        plan("probes=gradients")
