@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from engine.sessions import plan, run, tables
 
+from engine.sessions import plan, run, tables
 from normbench.analysis.study import load_curves
 from normbench.errors import ConfigError
 
