@@ -148,7 +148,7 @@ def _train_look(request: Request, claim: Claim, seeds: Sequence[int], problems: 
     while (design := _train(request, claim, seeds, grid, problems)) is not None:
         keep(request.study, claim.id, design)
         try:
-            edges = contrast_of(claim.estimand, design, Tables.of(request.study)).edges
+            edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
         except MissingCells:
             return
         longer = grid

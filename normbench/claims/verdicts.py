@@ -1,7 +1,7 @@
 """From the records of a study to its verdicts: nothing is trained here, and torch is not needed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -132,10 +132,18 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
         values=np.asarray(values, dtype=np.float64),
         levels=levels,
         collapsed=contrast.collapsed.to_numpy(dtype=np.bool_),
-        at_edge=bool(contrast.edges),
+        at_edge=any(edge.trains or _can_grow(claim, design) for edge in contrast.open_edges),
         unit=claim.unit,
     )
     return evidence, ""
+
+
+def _can_grow(claim: Claim, design: Design) -> bool:
+    """Return whether the tuned grid of a design may still be made longer."""
+    if claim.over is None or not design.over:
+        return False
+    grid = replace(claim.over, lowest=design.over[0], highest=design.over[1])
+    return grid.extended("low") is not None
 
 
 def contrast_of(estimand: Estimand, design: Design, tables: Tables) -> Contrast:

@@ -114,6 +114,8 @@ def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress
         if not any(worker.task for worker in pool.workers):
             asked.check()
             return
+        # The tables need it, at the end; until then this process only waits.
+        import_module("pandas")
         for worker, task, report in pool.reports(_TICK):
             _take_in(report, task, worker.device, schedule, work[task.place], study, progress)
         progress.tick()

@@ -293,7 +293,7 @@ def test_a_limit_at_the_end_of_the_grid_is_an_edge() -> None:
     rows += [{**NONE, "lr": lr, "train_accuracy": 0.2} for lr in (0.5, 2**-0.5, 1.0)]
     contrast = batch_minus_none(rows, {"name": "largest_rate"})
     assert seeds_of(contrast) == {0: 1.5}
-    assert contrast.edges == (Edge("norm=batch", "high", 1), Edge("norm=none", "low", 1))
+    assert contrast.edges == (Edge("norm=batch", "high", 1), Edge("norm=none", "low", 1, trains=False))
     assert contrast.collapsed.to_dict() == {0: True}
 
 
@@ -359,7 +359,7 @@ def test_trained_is_one_or_zero_of_the_chosen_run() -> None:
     ]
     contrast = batch_minus_none(rows, {"name": "trained"})
     assert seeds_of(contrast) == {0: 1.0}
-    assert contrast.edges == (Edge("norm=none", "high", 1),)
+    assert contrast.edges == (Edge("norm=none", "high", 1, trains=False),)
 
 
 def test_the_worst_case_is_tuned_at_each_point() -> None:

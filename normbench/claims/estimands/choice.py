@@ -11,7 +11,7 @@ from normbench.analysis.cells import factors, ranks
 from normbench.analysis.chance import finished_values, imputed_values
 from normbench.analysis.select import best
 from normbench.claims.estimands.contrast import Edge, in_words
-from normbench.claims.estimands.records import Arm, Records
+from normbench.claims.estimands.records import Arm, Records, is_trained
 from normbench.errors import StudyError
 
 Criterion = Literal["fastest", "val_accuracy", "val_loss"]
@@ -96,8 +96,9 @@ def edges(rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str]
     if not low < high:
         return ()
     name = in_words(dict(arm))
-    at_high, at_low = rows["seed"][chosen_values == high].nunique(), rows["seed"][chosen_values == low].nunique()
-    return (*[Edge(name, "high", at_high)] * (at_high > 0), *[Edge(name, "low", at_low)] * (at_low > 0))
+    ends: tuple[tuple[Literal["high", "low"], float], ...] = (("high", high), ("low", low))
+    found = ((end, rows[chosen_values == value]) for end, value in ends)
+    return tuple(Edge(name, end, own["seed"].nunique(), bool(is_trained(own).any())) for end, own in found if len(own))
 
 
 def _fastest(rows: pd.DataFrame, over: Sequence[str], grid: Sequence[str]) -> pd.DataFrame:

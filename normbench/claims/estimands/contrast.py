@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
@@ -20,11 +20,14 @@ class Edge:
         arm: The arm in words, such as ``batch_size=2, norm=batch``.
         end: Which end of the grid.
         seeds: How many seeds have it there.
+        trains: Whether any of these seeds' runs there is trained; where none is, a longer grid may still find one, and
+            once the grid can grow no further, that nothing trains is the answer.
     """
 
     arm: str
     end: Literal["high", "low"]
     seeds: int
+    trains: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +42,16 @@ class Contrast:
         edges: Arms whose optimum or limit some seed has at an end of the grid.
     """
 
+    SHARE_AT_EDGE: ClassVar[float] = 0.1
+
     values: "pd.Series[float] | pd.DataFrame"
     collapsed: "pd.Series[bool]"
     edges: tuple[Edge, ...] = ()
+
+    @property
+    def open_edges(self) -> tuple[Edge, ...]:
+        """The edges that more than a tenth of the seeds are at: one seed in sixteen moves no typical effect."""
+        return tuple(edge for edge in self.edges if edge.seeds > self.SHARE_AT_EDGE * len(self.values))
 
 
 class MissingCells(StudyError):

@@ -74,7 +74,7 @@ def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Meas
     none = limits.isna()
     high, low = int((limits == grid[-1]).sum()), int(none.sum())
     name = in_words(dict(arm))
-    found = [Edge(name, "high", high)] * (high > 0) + [Edge(name, "low", low)] * (low > 0)
+    found = [Edge(name, "high", high)] * (high > 0) + [Edge(name, "low", low, trains=False)] * (low > 0)
     return Measured(limits.fillna(grid[0] - step), none, tuple(found), frozenset(tried[over[0]]))
 
 
