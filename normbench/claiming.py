@@ -121,6 +121,7 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     Returns:
         A line a claim with its effect on those seeds, which decides nothing; and why claims could not be run.
     """
+    Study(request.study).create()
     lines: list[str] = []
     problems: list[str] = []
     for claim in (request.claims[name] for name in request.chosen):

@@ -2,53 +2,20 @@
 
 import os
 import re
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from commands import Command
 from PIL import Image
 
-from normbench.cli import main
 from normbench.data import Dataset
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.solo import train
 
 TINY = ["steps=3", "model.width=8"]
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def normbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run a command in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.delenv("NORMBENCH_DEBUG", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / "cache"))
-
-    def command(*args: str) -> Result:
-        monkeypatch.setattr("sys.argv", ["normbench", *args])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capfd.readouterr()
-        return Result(int(exit_.value.code or 0), captured.out, captured.err)
-
-    return command
 
 
 BAD_INPUT = {

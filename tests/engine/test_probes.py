@@ -49,7 +49,7 @@ def test_a_probe_that_earlier_runs_lack_trains_them_again() -> None:
 
 def test_an_unknown_probe_is_an_error() -> None:
     """It names the nearest."""
-    with pytest.raises(ConfigError, match="unknown probe 'gradient'.*gradients"):
+    with pytest.raises(ConfigError, match=r"unknown probe 'gradient'.*gradients"):
         plan("probes=[gradient]")
     with pytest.raises(ConfigError, match="probes: got 'gradients', expected a list of names"):
         plan("probes=gradients")

@@ -1,0 +1,27 @@
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Command, Result
+
+from normbench.cli import main
+
+
+@pytest.fixture
+def normbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.delenv("NORMBENCH_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / "cache"))
+
+    def command(*args: str) -> Result:
+        monkeypatch.setattr("sys.argv", ["normbench", *args])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capfd.readouterr()
+        return Result(int(exit_.value.code or 0), captured.out, captured.err)
+
+    return command

@@ -1,0 +1,145 @@
+"""`normbench claims` as a user meets it: tiny claims of one's own, trained, judged and shown."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import Command
+
+STUDY = Path("results/claims")
+TINY = "norm=batch,none model.width=8 model.depth=1 steps=3 eval_every=3 batch_size=8"
+CLAIM = """
+kind: experiment
+statement: Batch norm is better than none in three steps.
+literature: [{source: nobody, figures: none, says: nothing}]
+literature_verdict: open
+scope: a tiny net
+design: ["%s"]
+over: {key: lr, lowest: -6, highest: -5, step: 1, extend: 2, span: 3}
+estimand: {name: difference, args: {measure: {name: %s}, treatment: {norm: batch}, control: {norm: none}}}
+form: greater
+margin: 1
+unit: %s
+exploratory:
+  - label: by loss
+    estimand:
+      name: difference
+      args: {measure: {name: tuned_score, metric: test_loss}, treatment: {norm: none}, control: {norm: batch}}
+    unit: nats
+"""
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> str:
+    """Return a conf folder with a claim of one's own."""
+    folder = tmp_path / "conf" / "claim"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(CLAIM % (TINY, "tuned_score", "accuracy points"))
+    (folder / "limit.yaml").write_text(CLAIM % (TINY, "largest_rate", "octaves"))
+    return str(tmp_path / "conf")
+
+
+def test_a_claim_is_trained_judged_and_shown(normbench: Command, conf: str) -> None:
+    """The design lies beside verdicts.csv, which has every claim; the second time nothing is trained."""
+    first = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    assert first.code == 0, first.err
+    design = json.loads((STUDY / "claims" / "mine.json").read_text())
+    assert len(design["runs"]) == len(set(design["runs"])) >= 2 * 2 * 16
+    assert "claim: Batch norm is better than none in three steps." in first.out
+    assert "by loss" in first.out
+    assert max(map(len, first.out.splitlines())) <= 80
+    verdicts = pd.read_csv(STUDY / "verdicts.csv").set_index("claim")
+    assert verdicts.loc["mine", "n_seeds"] in (16, 32)
+    assert verdicts.loc["higher_lr", "verdict"] == "not_run"
+    tables = {name: (STUDY / name).read_bytes() for name in ("runs.csv", "verdicts.csv", "contrasts.csv", "plan.jsonl")}
+    second = normbench("claims", "run", "mine", "--config-dir", conf)
+    assert (second.code, second.out) == (0, first.out)
+    assert "to train" not in second.err
+    third = normbench("claims", "verdict", "mine", "--config-dir", conf)
+    assert (third.code, third.out) == (0, first.out)
+    assert {name: (STUDY / name).read_bytes() for name in tables} == tables
+
+
+def test_a_limit_at_the_edge_makes_the_grid_longer_for_every_arm(normbench: Command, conf: str) -> None:
+    """As far as it may grow; then it says that nothing is decided, or that nothing trains."""
+    result = normbench("claims", "run", "limit", "--config-dir", conf, "engine.workers=1")
+    assert result.code == 0, result.err
+    assert "end of its grid, which is made longer for every arm" in result.err
+    low, high = json.loads((STUDY / "claims" / "limit.json").read_text())["over"]
+    assert high - low == 3
+    rates = pd.read_csv(STUDY / "runs.csv").groupby("norm")["lr"].unique()
+    assert sorted(rates["batch"]) == sorted(rates["none"]) == [2.0**octave for octave in range(int(low), int(high) + 1)]
+
+
+def test_a_quick_run_decides_nothing(normbench: Command, conf: str) -> None:
+    """Two seeds that no verdict uses, no design and no verdicts."""
+    result = normbench("claims", "run", "mine", "--quick", "--config-dir", conf, "engine.workers=1")
+    assert result.code == 0, result.err
+    assert "decide nothing" in result.out
+    assert "mine: " in result.out
+    assert set(pd.read_csv(STUDY / "runs.csv")["seed"]) == {1000, 1001}
+    assert not (STUDY / "claims").exists()
+    assert not (STUDY / "verdicts.csv").exists()
+
+
+def test_a_budget_stops_cleanly(normbench: Command, conf: str) -> None:
+    """What was finished is kept and judged as far as it goes; the same command goes on."""
+    result = normbench("claims", "run", "mine", "--budget", "0.001", "--config-dir", conf, "engine.workers=1")
+    assert result.code == 0, result.err
+    assert "the 0.001 minutes are over" in result.err
+    assert pd.read_csv(STUDY / "verdicts.csv").set_index("claim").loc["mine", "verdict"] == "not_run"
+    again = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    assert pd.read_csv(STUDY / "verdicts.csv").set_index("claim").loc["mine", "verdict"] != "not_run"
+    assert again.code == 0
+
+
+def test_properties_and_facts_are_computed(normbench: Command) -> None:
+    """With their evidence; a claim of the literature is not run."""
+    result = normbench("claims", "run", "scale_invariance", "tiny_norm_batch", "bert_uses_bn", "detection_gn")
+    assert result.code == 0, result.err
+    verdicts = pd.read_csv(STUDY / "verdicts.csv").set_index("claim")["verdict"]
+    assert verdicts["scale_invariance"] == "supported"
+    assert verdicts["bert_uses_bn"] == "refuted"
+    assert verdicts["detection_gn"] == "not_run"
+    listed = normbench("claims", "verdict")
+    assert max(map(len, listed.out.splitlines())) <= 80
+    assert "2 supported" in listed.out.splitlines()[-1]
+
+
+def test_every_claim_is_listed(normbench: Command) -> None:
+    """With its kind and statement, at 80 columns."""
+    result = normbench("claims", "list")
+    assert result.code == 0
+    assert "small_batch_hurts" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+BAD_INPUT = {
+    "unknown claim": (["run", "small_batch"], "unknown claim 'small_batch'; did you mean 'small_batch_hurts'?"),
+    "none named": (["run"], "name the claims to run, or give --all."),
+    "both": (["run", "higher_lr", "--all"], "give names or --all, not both."),
+    "a design is fixed": (["run", "higher_lr", "lr=0.1"], "lr=0.1: a claim's design is fixed"),
+    "no study": (["verdict"], "`normbench claims run --all` makes it"),
+    "no minutes": (["run", "--all", "--budget", "0"], "--budget"),
+    "no claims command": (["judge"], "judge"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line_and_code_2(normbench: Command, case: str) -> None:
+    """Nothing is started, nothing is written."""
+    args, expected = BAD_INPUT[case]
+    result = normbench("claims", *args)
+    assert result.code == 2
+    assert expected in result.err
+    assert not Path("results").exists()
+
+
+def test_cfg_prints_the_designs_and_starts_nothing(normbench: Command, conf: str) -> None:
+    """As YAML, a document a sweep."""
+    result = normbench("claims", "run", "mine", "--cfg", "--config-dir", conf)
+    assert result.code == 0
+    assert "# mine" in result.out
+    assert "width: 8" in result.out
+    assert not Path("results").exists()
