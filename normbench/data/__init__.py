@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from normbench.data import digits, image_folder, synthetic, torchvision_sets
@@ -27,7 +28,7 @@ REGISTRY: dict[str, Callable[..., Dataset]] = {
 }
 
 # Keys of a data config that say how a run uses the set, not what the set is.
-RUN_KEYS = ("val_fraction", "test_fraction", "label_noise", "augment")
+RUN_KEYS = ("val_fraction", "test_fraction", "label_noise", "augment", "test_shift")
 
 
 def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | None = None) -> Dataset:
@@ -36,7 +37,8 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | No
     Args:
         name: Name in `REGISTRY`, or the user's own name beside `loader`.
         args: The data config without its name: keyword arguments of the loader, `limit` and `size` (applied here, in
-            this order, where the loader does not take them itself), and `RUN_KEYS`, which are left to the training.
+            this order, where the loader does not take them itself), and `RUN_KEYS`: `test_shift` is noted in the data
+            set, the others are left to the training.
         loader: The user's own function, for a data set that normbench does not ship.
 
     Returns:
@@ -50,7 +52,13 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | No
         raise DataError(f"unknown data set '{name}'{nearest(name, REGISTRY)}")
     own = {key: value for key, value in args.items() if key not in RUN_KEYS}
     # The working directory is part of the key: loaders take relative paths.
-    return _load_once(function, name, json.dumps(own, sort_keys=True), os.getcwd())
+    dataset = _load_once(function, name, json.dumps(own, sort_keys=True), os.getcwd())
+    return _shifted(dataset, args.get("test_shift", "none"))
+
+
+@functools.lru_cache(maxsize=8)
+def _shifted(dataset: Dataset, test_shift: str) -> Dataset:
+    return dataset if dataset.test_shift == test_shift else replace(dataset, test_shift=test_shift)
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from normbench.data import shift
 from normbench.errors import DataError
 
 # Standardised once and kept up to this size as float32; a larger set stays as it is and each batch is standardised.
@@ -26,6 +27,7 @@ class Dataset:
         num_test: Images of the set's own test part; 0 where `split` has to draw one.
         class_names: One name a class.
         content: SHA-256 in hex of the data before `limit` and `resize`: the same data, the same hash everywhere.
+        test_shift: What `test_batch` does to images, one of `shift.KINDS`; the images here are as they are.
     """
 
     name: str
@@ -34,8 +36,10 @@ class Dataset:
     num_test: int
     class_names: tuple[str, ...]
     content: str
+    test_shift: str = "none"
 
     def __post_init__(self) -> None:
+        shift.refuse_unknown(self.test_shift)
         if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
@@ -96,6 +100,24 @@ class Dataset:
             images = self._standardise(self.images.index_select(0, rows))
         return images.reshape(*index.shape, *self.input_shape)
 
+    def test_batch(self, index: Tensor) -> Tensor:
+        """Return images for the test: those of `batch`, changed by `test_shift`.
+
+        Contrast is taken out by a factor, x -> a x with a = `shift.CONTRAST`; noise is added, x -> x + `shift.noise`.
+
+        Args:
+            index: As for `batch`.
+
+        Returns:
+            (*index.shape, C, H, W) float32.
+        """
+        images = self.batch(index)
+        if self.test_shift == "contrast":
+            return images * shift.CONTRAST
+        if self.test_shift == "noise":
+            return images + self._noise_of(index.reshape(-1)).view_as(images)
+        return images
+
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the data set with its tensors on `device`; itself where they are there already."""
         images, labels = self.images.to(device), self.labels.to(device)
@@ -124,6 +146,23 @@ class Dataset:
         if 4 * self.images.numel() > CACHED_BYTES:
             return None
         return self._standardise(self.images)
+
+    def _noise_of(self, rows: Tensor) -> Tensor:
+        if self._test_noise is not None:
+            return self._test_noise.index_select(0, rows - self._first_test_row)
+        return shift.noise(rows, self.input_shape).to(self.images.device)
+
+    @cached_property
+    def _test_noise(self) -> Tensor | None:
+        rows = torch.arange(self._first_test_row, len(self.images))
+        if 4 * len(rows) * self.images[0].numel() > CACHED_BYTES:
+            return None
+        return shift.noise(rows, self.input_shape).to(self.images.device)
+
+    @property
+    def _first_test_row(self) -> int:
+        # Without a test part of its own any image may be in a run's.
+        return self.num_pool if self.num_test else 0
 
     def _standardise(self, images: Tensor) -> Tensor:
         return images.float().sub_(self.mean.view(-1, 1, 1)).div_(self.std.view(-1, 1, 1))

@@ -20,6 +20,7 @@ class Dials:
         norm_placement: The norm comes `before` the activation (Ioffe & Szegedy 2015) or `after` it.
         init: `he` or `xavier`; for residual networks also `skipinit` or `fixup`.
         init_scale: Multiplies every weight that the initialisation draws.
+        bias_init: Initial bias of every hidden layer, see `NormedLayer`; 0 leaves a norm's beta as it is constructed.
         dropout: Probability that a unit is zeroed; 0 builds no dropout at all.
 
     Raises:
@@ -30,6 +31,7 @@ class Dials:
     norm_placement: str = "before"
     init: str = "he"
     init_scale: float = 1.0
+    bias_init: float = 0.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

@@ -91,7 +91,7 @@ def fixup_resnet(
         dials: The shared settings.
 
     Raises:
-        ImpossibleRunError: If there is a norm, or the norm's place is after the activation.
+        ImpossibleRunError: If there is a norm, the norm's place is after the activation, or a bias is to be set.
     """
     if norm.norm is not NoNorm:
         raise ImpossibleRunError(
@@ -102,6 +102,11 @@ def fixup_resnet(
         raise ImpossibleRunError(
             "model.init=fixup has its activations where norm_placement=before puts them; an activation after its zero "
             "convolutions would block the gradient. Use norm_placement=before."
+        )
+    if dials.bias_init:
+        raise ImpossibleRunError(
+            f"model.bias_init={dials.bias_init:g} has nothing to set with model.init=fixup, whose layers have no bias a "
+            "channel; use init=he or skipinit, or bias_init=0."
         )
     width, features = shapes[0].in_channels, shapes[-1].out_channels
     return StagedNet(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.models.activations import activation_gain
+from normbench.models.layers import NormedLayer
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -22,7 +23,8 @@ class Initialization:
       the layer takes away; the first layer, which has none before it, gets it too, as is customary.
     - `xavier`: normal, standard deviation s f sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
 
-    Biases are zero. Everything else (norms, scalars of residual branches) stays as constructed, but for `constants`.
+    Biases are zero, but for `bias`. Everything else (norms, scalars of residual branches) stays as constructed, but for
+    `constants`.
 
     Attributes:
         distribution: `he` or `xavier`.
@@ -30,6 +32,7 @@ class Initialization:
         scale: Multiplies every weight drawn.
         factors: A factor for single weights, by parameter name; 0 draws nothing.
         constants: A value for whole parameters, by name.
+        bias: A value for the `bias` of each `NormedLayer`; 0 leaves a norm's beta as constructed.
     """
 
     distribution: str
@@ -37,6 +40,7 @@ class Initialization:
     scale: float = 1.0
     factors: Mapping[str, float] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    bias: float = 0.0
 
     def deviation(self, weight: Tensor) -> float:
         """Return the standard deviation of a weight, (out, in, ...), its factor left out."""
@@ -48,7 +52,7 @@ class Initialization:
 
 @torch.no_grad()
 def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> None:
-    """Draw the weights of a model's linear and convolutional layers, and zero their biases.
+    """Draw the weights of a model's linear and convolutional layers, and set their biases.
 
     Each weight comes from the stream of its own name: models with one seed share every weight whose name and shape
     they share, whatever else they contain. The numbers are drawn in float32 on the generator's device, so neither the
@@ -58,6 +62,9 @@ def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> No
     Args:
         model: The model, changed in place.
         stream: Maps a parameter's name, such as ``layers.0.layer.weight``, to its generator.
+
+    Raises:
+        ImpossibleRunError: If a bias is to be set that a layer has not.
     """
     init = getattr(model, "init", None)
     if not isinstance(init, Initialization):
@@ -69,6 +76,9 @@ def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> No
         _draw(module.weight, init.deviation(module.weight) * init.factors.get(name, 1.0), name, stream)
         if module.bias is not None:
             module.bias.zero_()
+    for layer in model.modules() if init.bias else ():
+        if isinstance(layer, NormedLayer):
+            layer.bias.fill_(init.bias)
     for name, value in init.constants.items():
         model.get_parameter(name).fill_(value)
 

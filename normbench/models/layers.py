@@ -6,9 +6,11 @@ from typing import final
 
 from torch import Tensor, nn
 
+from normbench.errors import ImpossibleRunError
 from normbench.models.activations import build_activation
 from normbench.models.dials import Dials
 from normbench.norms.factory import NormFactory
+from normbench.norms.none import NoNorm
 
 
 @final
@@ -18,6 +20,8 @@ class NormedLayer(nn.Module):
     With the norm before the activation y = act(norm(layer(x))), with the norm after it y = norm(act(layer(x))).
     The layer has a bias unless a norm that removes each channel's mean comes directly after it. The submodules are
     named alike whatever the norm, so that arms with one seed share their weights.
+
+    The initial bias that `dials` give (Lu et al. 2019 study what it does to ReLUs) goes to `bias`.
 
     Args:
         layer: Called with ``bias=`` to make the layer.
@@ -41,10 +45,29 @@ class NormedLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_first = dials.norm_first
-        follows_directly = self.norm_first or not activated
-        self.layer = layer(bias=not (follows_directly and norm.removes_channel_mean))
+        self.norm_follows = self.norm_first or not activated
+        self.layer = layer(bias=not (self.norm_follows and norm.removes_channel_mean))
         self.norm = norm(num_features)
         self.activation = build_activation(dials.activation) if activated else nn.Identity()
+
+    @property
+    def bias(self) -> nn.Parameter:
+        """What is added last before the activation: the norm's beta where a norm follows directly, else the layer's bias.
+
+        A layer's own bias is no substitute for a beta: batch, instance, group and layer norm take out what is alike in
+        all channels.
+
+        Raises:
+            ImpossibleRunError: If the norm that follows has no ``bias``.
+        """
+        owner = self.norm if self.norm_follows and not isinstance(self.norm, NoNorm) else self.layer
+        bias = getattr(owner, "bias", None)
+        if not isinstance(bias, nn.Parameter):
+            raise ImpossibleRunError(
+                f"model.bias_init starts the shift of the norm before each activation, and {owner} has none; use a norm "
+                "with affine=true, norm_placement=after, or bias_init=0."
+            )
+        return bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Return layer, norm and activation of x."""

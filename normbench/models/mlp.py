@@ -42,7 +42,7 @@ class MLP(nn.Module):
         )
         self.dropouts = nn.ModuleList(optional_dropout(dials.dropout, (width,)) for _ in range(depth))
         self.head = nn.Linear(width, num_classes)
-        self.init = Initialization(dials.init, dials.activation, dials.init_scale)
+        self.init = Initialization(dials.init, dials.activation, dials.init_scale, bias=dials.bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of x, (N, C, H, W)."""

@@ -69,5 +69,5 @@ def plain(
         blocks=[build(shape) for shape in shapes],
         pooled=optional_dropout(settings.dropout, (features,)),
         head=nn.Linear(features, num_classes),
-        init=Initialization(settings.init, settings.activation, settings.init_scale),
+        init=Initialization(settings.init, settings.activation, settings.init_scale, bias=settings.bias_init),
     )

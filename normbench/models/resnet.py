@@ -72,8 +72,8 @@ def resnet(
 
     Raises:
         ConfigError: If `depth` or `width` is impossible, or a dial wrong.
-        ImpossibleRunError: If images are too small, or settings exclude each other: `fixup` wants no norm,
-            `zero_init_residual` a norm with a gamma and no `skipinit`.
+        ImpossibleRunError: If images are too small, or settings exclude each other: `fixup` wants no norm and no
+            `bias_init`, `zero_init_residual` a norm with a gamma and no `skipinit`.
     """
     settings = Dials(**dials)
     shapes = block_shapes(depth, width)
@@ -95,7 +95,11 @@ def resnet(
         pooled=optional_dropout(settings.dropout, (features,)),
         head=nn.Linear(features, num_classes),
         init=Initialization(
-            distribution, settings.activation, settings.init_scale, constants=dict.fromkeys(gammas, 0.0)
+            distribution,
+            settings.activation,
+            settings.init_scale,
+            constants=dict.fromkeys(gammas, 0.0),
+            bias=settings.bias_init,
         ),
     )
 

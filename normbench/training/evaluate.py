@@ -1,6 +1,6 @@
 """The three evaluations: by running statistics, by precise (pooled) ones, and by each batch's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
