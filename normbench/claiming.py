@@ -70,6 +70,14 @@ class Request:
             config="---\n".join(sweep.config for sweep in sweeps),
         )
 
+    def session(self, claim: Claim, seeds: Sequence[int], over: Over | None) -> Session:
+        """Plan a claim's design.
+
+        Raises:
+            NormbenchError: As `sweep`, or the records of the study are damaged.
+        """
+        return open_session(sum(claim.sweeps(seeds, over), ()), sweep=self.sweep(claim, seeds, over))
+
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
     """Train what the chosen claims lack, in two looks, and judge.
@@ -177,19 +185,19 @@ def _train(
 ) -> Design | None:
     """Train what a design lacks; None where normbench does not have what it asks for."""
     try:
-        sweep = request.sweep(claim, seeds, grid)
-        session = open_session(sum(claim.sweeps(seeds, grid), ()), sweep=sweep)
+        session = request.session(claim, seeds, grid)
     except StudyError:
         raise
     except NormbenchError as error:
         problems.append(f"{claim.id} cannot be run: {error}")
         return None
-    _carry_out(session, claim)
+    carry_out(session, claim)
     ends = (grid.lowest, grid.highest) if grid else ()
     return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)
 
 
-def _carry_out(session: Session, claim: Claim) -> None:
+def carry_out(session: Session, claim: Claim) -> None:
+    """Train what a design lacks."""
     with session.alone(say) as ready:
         if ready.to_train:
             say(f"{claim.id}: {len(ready.plan.runs)} runs, {ready.to_train} to train")

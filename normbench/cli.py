@@ -223,6 +223,26 @@ def claims_run(
     return complain_of(problems)
 
 
+@claims.command("calibrate", epilog="Example: normbench claims calibrate --families 1000")
+@click.option(
+    "--families", type=click.IntRange(min=1), default=1000, show_default=True, help="To simulate of each kind."
+)
+@click.option("--study", default="calibration", show_default=True, help="Where the real runs and calibration.csv go.")
+@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
+    """Judge the judge: simulated claims with known effects, real seeds against each other, a broken batch norm."""
+    from normbench.calibrating import calibrate
+    from normbench.claiming import Request
+    from normbench.claims.show import rates_table
+
+    rates, broken = calibrate(Request(_catalogue(None), (), _study_folder(study, results_dir), None), families=families)
+    click.echo(rates_table(rates), nl=False)
+    for verdict in broken:
+        click.echo(f"{verdict.claim}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
+    wrong = [verdict.verdict for verdict in broken] != ["supported", "refuted"]
+    return 1 if wrong or any(rate.held is False for rate in rates) else 0
+
+
 def _catalogue(config_dir: Path | None) -> Any:
     """Return the claims of the shipped conf folder and of the user's own, which win."""
     from normbench.claims.loading import load_claims

@@ -40,8 +40,9 @@ FACES = {
     "rerun": EVERYTHING,
     "closing": "spec engine analysis terminal api",
     "claiming": EVERYTHING + " api terminal",
+    "calibrating": EVERYTHING + " api claiming",
     "__init__": f"{EVERYTHING} api",
-    "cli": f"{EVERYTHING} api closing claiming doctor rerun terminal",
+    "cli": f"{EVERYTHING} api closing calibrating claiming doctor rerun terminal",
     "__main__": "cli",
 }
 MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.items()}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from normbench.claims.calibration import Rate
 from normbench.claims.spec import Claim
 from normbench.claims.verdicts import Judged
 
@@ -71,6 +72,17 @@ def claims_table(claims: Mapping[str, Claim], width: int) -> str:
         head = f"{claim.id:<{id_width}}  {claim.kind:<{kind_width}}  "
         room = max(width, len(indent) + _NARROW // 2)
         lines += textwrap.wrap(head + claim.statement, room, subsequent_indent=indent, drop_whitespace=True)
+    return "\n".join(lines) + "\n"
+
+
+def rates_table(rates: Sequence[Rate]) -> str:
+    """Return a line a rate, with its interval and whether its bound is held."""
+    lines: list[str] = []
+    for rate in rates:
+        low, high = rate.interval
+        bound = "" if rate.bound is None else f"  {'held' if rate.held else 'NOT HELD'}: at most {rate.bound:.0%}"
+        lines.append(f"{rate.scenario}, {rate.noise}")
+        lines.append(f"    {rate.counted}: {rate.share:.1%} [{low:.1%}, {high:.1%}] of {rate.trials:,}{bound}")
     return "\n".join(lines) + "\n"
 
 

@@ -293,8 +293,6 @@ KINDS = {
 }
 
 PENDING = {
-    "dying_relu": "unknown key 'model.bias_init'",
-    "eval_adapts_shift": "unknown key 'data.test_shift'",
     "ics_is_mechanism": "unknown norm 'batch_noisy'",
 }
 """Claims whose runs cannot be planned yet, and what is lacking."""
