@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+from contextlib import suppress
 
 from normbench.cli import main
 
@@ -14,8 +15,10 @@ def command() -> None:
     except SystemExit as ended:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(ended.code if isinstance(ended.code, int) else 1)
+            # Whoever read it may have gone, as `head` does.
+            with suppress(BrokenPipeError):
+                stream.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from normbench.claims.estimands.records import Records
 from normbench.claims.judge import Evidence, Verdict, judge_family
 from normbench.claims.spec import Claim, Over
 from normbench.claims.verdicts import Tables
+from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study
 
@@ -77,6 +78,7 @@ def _broken(request: Request) -> list[Verdict]:
 def _runs(request: Request, claim: Claim, seeds: range) -> Tables:
     """Train a design, and return its rows alone."""
     session = request.session(claim, seeds, claim.over)
-    carry_out(session, claim)
+    if failed := carry_out(session, claim):
+        raise StudyError(failed[0])
     tables = Tables.of(request.study)
     return replace(tables, runs=tables.runs[tables.runs["run_id"].isin(list(session.plan.runs))])

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from types import FrameType
 
 import numpy as np
 
+from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
 from normbench.claims.designs import Checked, Design, keep, kept
-from normbench.claims.estimands import MissingCells
 from normbench.claims.family import LOOKS
 from normbench.claims.judge import second_look
 from normbench.claims.signed_rank import hodges_lehmann
@@ -100,16 +99,16 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
             _check(claim, request.study)
     experiments = [claim for claim in chosen if claim.kind == "experiment"]
     judged: list[Judged] = []
-    with _at_most(minutes) as over_time:
+    with _at_most(minutes) as alarm:
         try:
             for look in LOOKS:
                 for claim in experiments:
-                    _train_look(request, claim, range(look.seeds), problems)
-                judged = judge_study(request.study, request.claims)
+                    _train_look(request, claim, look.seeds, problems)
+                judged = judge_study(request.study, request.claims, strict=False)
                 undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
                 experiments = [claim for claim in experiments if claim.id in undecided]
         except KeyboardInterrupt:
-            if not over_time():
+            if not alarm.rang:
                 raise
             say(f"the {minutes:g} minutes are over; the same command goes on from here.")
     return judge(request.study, request.claims), problems
@@ -117,8 +116,9 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
 
 def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
     """Judge a catalogue by the records of a study, and write verdicts.csv and contrasts.csv."""
+    refresh(study)
     tables = Tables.of(study)
-    judged = judge_study(study, claims, tables)
+    judged = judge_study(study, claims, tables, strict=False)
     write_verdicts(study, judged, contrast_rows(study, claims, tables))
     return judged
 
@@ -141,7 +141,7 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
             continue
         try:
             contrast = contrast_of(claim.estimand, design, Tables.of(request.study))
-        except MissingCells as error:
+        except StudyError as error:
             lines.append(f"{claim.id}: {error}")
             continue
         effects = hodges_lehmann(np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T))
@@ -150,16 +150,20 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     return lines, problems
 
 
-def _train_look(request: Request, claim: Claim, seeds: Sequence[int], problems: list[str]) -> None:
-    """Train a claim on some seeds, and on a longer grid while an arm's optimum or limit lies at an end of it."""
+def _train_look(request: Request, claim: Claim, count: int, problems: list[str]) -> None:
+    """Train a claim on the first seeds, and on a longer grid while an arm's optimum or limit lies at an end of it.
+
+    Seeds and rates that it has already stay part of its design.
+    """
     assert claim.estimand is not None
-    grid = _grid_so_far(claim, request.study)
+    grid, seen = _so_far(claim, request.study)
+    seeds = range(max(count, seen))
     while (design := _train(request, claim, seeds, grid, problems)) is not None:
         keep(request.study, claim.id, design)
         try:
             edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
-        except MissingCells:
-            return
+        except StudyError:
+            return  # Its verdict says why.
         longer = grid
         for end in sorted({edge.end for edge in edges}):
             longer = (longer and longer.extended(end)) or longer
@@ -169,15 +173,18 @@ def _train_look(request: Request, claim: Claim, seeds: Sequence[int], problems: 
         grid = longer
 
 
-def _grid_so_far(claim: Claim, study: Path) -> Over | None:
+def _so_far(claim: Claim, study: Path) -> tuple[Over | None, int]:
+    """Return the grid that a claim has come to, and how many seeds it has."""
     try:
         design = kept(study, claim)
     except StudyError:
         # Of another version of the claim: it is expanded anew.
-        return claim.over
-    if claim.over is None or not isinstance(design, Design) or not design.over:
-        return claim.over
-    return replace(claim.over, lowest=design.over[0], highest=design.over[1])
+        return claim.over, 0
+    if not isinstance(design, Design):
+        return claim.over, 0
+    if claim.over is None or not design.over:
+        return claim.over, len(design.seeds)
+    return replace(claim.over, lowest=design.over[0], highest=design.over[1]), len(design.seeds)
 
 
 def _train(
@@ -191,18 +198,22 @@ def _train(
     except NormbenchError as error:
         problems.append(f"{claim.id} cannot be run: {error}")
         return None
-    carry_out(session, claim)
+    problems += carry_out(session, claim)
     ends = (grid.lowest, grid.highest) if grid else ()
     return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)
 
 
-def carry_out(session: Session, claim: Claim) -> None:
-    """Train what a design lacks."""
+def carry_out(session: Session, claim: Claim) -> list[str]:
+    """Train what a design lacks, and return what has failed."""
     with session.alone(say) as ready:
         if ready.to_train:
             say(f"{claim.id}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
             with SweepView(ready.to_train, None) as view:
                 ready.keep_times(ready.execute(view))
+    refresh(session.study.folder)
+    rows = session.rows()
+    failed = rows[rows["status"] == "failed"]
+    return [f"{claim.id}: run {row.run_id} failed: {row.error}" for row in failed.itertuples()]
 
 
 def _check(claim: Claim, study: Path) -> None:
@@ -211,30 +222,28 @@ def _check(claim: Claim, study: Path) -> None:
     keep(study, claim.id, Checked(claim.spec_sha256, found.verdict, found.outcome, found.evidence, numbers))
 
 
-class _OverTime:
-    """Whether the time is over."""
+class _Alarm:
+    """Interrupts as Ctrl-C does once when the time is over, unless the user has done so already."""
 
-    def __init__(self, minutes: float | None) -> None:
-        self._end = None if minutes is None else monotonic() + 60 * minutes
+    def __init__(self) -> None:
+        self.rang = False
 
-    def __call__(self) -> bool:
-        return self._end is not None and monotonic() >= self._end - 1
+    def ring(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask to stop; what is in flight ends first."""
+        self.rang = True
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager
-def _at_most(minutes: float | None) -> Iterator[_OverTime]:
-    """Interrupt, as Ctrl-C does once, when the time is over: what is in flight ends first."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
+def _at_most(minutes: float | None) -> Iterator[_Alarm]:
+    alarm = _Alarm()
     if minutes is None:
-        yield _OverTime(None)
+        yield alarm
         return
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = signal.signal(signal.SIGALRM, alarm.ring)
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     try:
-        yield _OverTime(minutes)
+        yield alarm
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -215,7 +215,10 @@ def claims_run(
         for line in lines:
             click.echo(line)
         return complain_of(problems)
-    judged, problems = claiming.run_claims(request, minutes=budget)
+    try:
+        judged, problems = claiming.run_claims(request, minutes=budget)
+    except StudyError as error:
+        return _complain(error, code=1)
     from normbench.claims.verdicts import Tables, contrast_rows
 
     contrasts = contrast_rows(request.study, catalogue, Tables.of(request.study)) if names else []

@@ -22,12 +22,17 @@ _MODELS: Mapping[str, tuple[str, ...]] = {
     "plain": ("model=plain", "model.depth=8", "model.width=4"),
 }
 
-# Instance norm has nothing to average over on an MLP.
+NEEDS_MAPS = ("instance", "frn", "evonorm_b0", "switchable")
+"""Norms that have nothing to average over on an MLP."""
+
+CORE = ("batch", "layer", "group", "instance", "none")
+
+# `plain` has the layers of `resnet`: the core norms will do.
 _ARMS = {
     f"{model}-{norm}": (*overrides, f"norm={norm}")
     for model, overrides in _MODELS.items()
     for norm in REGISTRY
-    if (model, norm) != ("mlp", "instance")
+    if not (model == "mlp" and norm in NEEDS_MAPS) and not (model == "plain" and norm not in CORE)
 }
 
 _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -42,7 +47,12 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dropout": (("mlp-batch", "mlp-layer", "resnet-batch"), ("model.dropout=0.3",)),
     "crop_flip": (("mlp-none", "resnet-batch"), ("data.augment=crop_flip",)),
     "label_noise": (("mlp-batch",), ("data.label_noise=0.3",)),
-    "ghost": (("mlp-batch", "resnet-batch"), ("norm_batch_size=4",)),
+    "ghost": (
+        ("mlp-batch", "resnet-batch", "mlp-batch_noisy", "mlp-batch_renorm", "resnet-evonorm_b0"),
+        ("norm_batch_size=4",),
+    ),
+    "widening": (("mlp-batch_renorm",), ("norm.plain_steps=2", "norm.dmax_steps=8", "norm.rmax_steps=12")),
+    "freezing": (("mlp-batch_frozen",), ("norm.freeze_step=8",)),
     "ghost_cumulative": (("mlp-batch",), ("norm_batch_size=4", "norm.momentum=null")),
     "pairs": (("mlp-batch", "mlp-layer", "resnet-batch"), ("batch_size=2",)),
     "after": (("mlp-batch", "resnet-batch", "plain-group"), ("model.norm_placement=after",)),
@@ -51,6 +61,9 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no_affine": (("mlp-batch", "resnet-instance"), ("norm.affine=false",)),
     "xavier_tanh": (("mlp-layer", "plain-batch"), ("model.init=xavier", "model.activation=tanh")),
     "small_init": (("mlp-none",), ("model.init_scale=0.5",)),
+    "low_bias": (("mlp-none", "mlp-batch", "resnet-group"), ("model.bias_init=-0.5",)),
+    "less_contrast": (("mlp-batch",), ("data.test_shift=contrast",)),
+    "noisy_test": (("mlp-batch", "mlp-layer", "resnet-batch"), ("data.test_shift=noise",)),
     "zero_init": (("resnet-batch",), ("model.zero_init_residual=true",)),
     "skipinit": (("resnet-none",), ("model.init=skipinit",)),
     "fixup": (("resnet-none",), ("model.init=fixup",)),

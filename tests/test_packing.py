@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from normbench.config.sweep import expand
-from normbench.packing import Machine, make_packs, run_bytes
+from normbench.packing import COMPILED_BYTES, Machine, make_packs, run_bytes
 from normbench.plan import Pack
 from normbench.spec import Checked, Engine
 
@@ -73,13 +73,13 @@ def test_packs_hold_every_run_once_and_serve_all_cores(count: int, mode: str) ->
 
 @pytest.mark.parametrize("activations", [2_000, 30_000, 300_000], ids=["batch 2", "batch 32", "batch 256"])
 def test_a_compiled_pack_stays_in_cache(activations: int) -> None:
-    """What a step touches, state and activations, takes at most 12 MB."""
+    """What a step touches, state and activations, takes at most COMPILED_BYTES."""
     known = replace(SMALL, steps=10_000, activations=activations)
-    assert max(len(pack.runs) for pack in packs(90, known)) * run_bytes(known) <= 12e6
+    assert max(len(pack.runs) for pack in packs(90, known)) * run_bytes(known) <= COMPILED_BYTES
 
 
 @pytest.mark.parametrize(
-    ("count", "sizes"), [(90, [15] * 6), (91, [16] * 5 + [11]), (7, [4, 3]), (400, [17] * 23 + [9])]
+    ("count", "sizes"), [(90, [23] * 3 + [21]), (91, [23] * 3 + [22]), (7, [4, 3]), (400, [20] * 20)]
 )
 def test_compiled_packs_are_of_one_size_and_keep_both_cores_busy(count: int, sizes: list[int]) -> None:
     """As many packs as both cores share evenly; the last is filled up, so that nothing is compiled for its size."""

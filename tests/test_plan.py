@@ -104,11 +104,23 @@ def test_every_argument_enters_the_identity(default: Run) -> None:
 
 def test_a_later_key_enters_only_off_its_default(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old identities stay as keys are added."""
-    monkeypatch.setattr(plan, "_LATER_KEYS", {"model.skip": 0, "target_accuracy": None})
+    later = plan._LATER_KEYS
+    monkeypatch.setattr(plan, "_LATER_KEYS", {**later, "model.skip": 0, "target_accuracy": None})
     assert run_id(component(default, "model", skip=0), GOLDEN_CONTENT) != GOLDEN  # target_accuracy left as well
-    monkeypatch.setattr(plan, "_LATER_KEYS", {"model.skip": 0})
+    monkeypatch.setattr(plan, "_LATER_KEYS", {**later, "model.skip": 0})
     assert run_id(component(default, "model", skip=0), GOLDEN_CONTENT) == GOLDEN
     assert run_id(component(default, "model", skip=1), GOLDEN_CONTENT) != GOLDEN
+
+
+@pytest.mark.parametrize(("key", "other"), [("model.bias_init", -1.0), ("data.test_shift", "noise")])
+def test_each_later_key_keeps_the_identities_from_before_it(default: Run, key: str, other: Any) -> None:
+    """At its default a run is the one of a study that knew no such key; off it, another."""
+    group, name = key.split(".")
+    part: Component = getattr(default, group)
+    early: dict[str, Any] = {group: replace(part, args={k: v for k, v in part.args.items() if k != name})}
+    assert name in part.args
+    assert run_id(replace(default, **early), "") == run_id(default, "")
+    assert run_id(component(default, group, **{name: other}), "") != run_id(default, "")
 
 
 def test_the_science_is_schema_values_and_content(default: Run) -> None:
@@ -116,7 +128,8 @@ def test_the_science_is_schema_values_and_content(default: Run) -> None:
     found = science(default, "c")
     assert list(found) == ["schema", *(name for name in default.__slots__ if name != "probes")]
     assert found["schema"] == 1
-    assert found["data"] == {"name": "digits", **default.data.args, "content": "c"}
+    early = {key: value for key, value in default.data.args.items() if f"data.{key}" not in plan._LATER_KEYS}
+    assert found["data"] == {"name": "digits", **early, "content": "c"}
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from normbench.claims.family import Form
 from normbench.claims.judge import Evidence, Verdict, judge_family
 from normbench.claims.signed_rank import hodges_lehmann, interval
 from normbench.claims.spec import Claim, Estimand
+from normbench.errors import StudyError
 from normbench.record.files import write_whole
 
 COLUMNS = (
@@ -76,32 +77,46 @@ class Tables:
         return cls(load_runs(study), load_curves(study))
 
 
-def judge_study(study: Path, claims: Mapping[str, Claim], tables: Tables | None = None) -> list[Judged]:
+def judge_study(
+    study: Path, claims: Mapping[str, Claim], tables: Tables | None = None, *, strict: bool = True
+) -> list[Judged]:
     """Judge every claim of a catalogue by the records of a study.
 
     Args:
         study: The folder.
         claims: The whole catalogue: its experiment claims are the family that p-values are adjusted for.
         tables: The records, where they have been read already.
+        strict: Whether a design that is damaged or of another version of its claim is an error; otherwise its claim
+            was not run, for that reason.
 
     Returns:
         One verdict a claim, in the order of the catalogue.
 
     Raises:
-        StudyError: If a file is damaged, or a design is of another version of its claim.
+        StudyError: If a table is damaged, or a design and `strict`.
     """
     tables = tables or Tables.of(study)
     experiments = [claim for claim in claims.values() if claim.kind == "experiment"]
-    found = {claim.id: evidence_of(claim, kept(study, claim), tables) for claim in experiments}
+    found = {claim.id: _found(study, claim, tables, strict=strict) for claim in experiments}
     judged = dict(zip(found, judge_family([evidence for evidence, _ in found.values()]), strict=True))
     verdicts = {
         name: Verdict(name, "not_run", "not run", reason=found[name][1]) if found[name][1] else verdict
         for name, verdict in judged.items()
     }
     return [
-        Judged(claim, verdicts[claim.id] if claim.id in verdicts else _computed(study, claim), study.name)
+        Judged(claim, verdicts.get(claim.id) or _computed(study, claim, strict=strict), study.name)
         for claim in claims.values()
     ]
+
+
+def _found(study: Path, claim: Claim, tables: Tables, *, strict: bool) -> tuple[Evidence, str]:
+    try:
+        design = kept(study, claim)
+    except StudyError as error:
+        if strict:
+            raise
+        return evidence_of(claim, None, tables)[0], str(error)
+    return evidence_of(claim, design, tables)
 
 
 def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -> tuple[Evidence, str]:
@@ -123,6 +138,8 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
         contrast = contrast_of(claim.estimand, design, tables)
     except MissingCells as error:
         return nothing, f"{error}; {command}"
+    except StudyError as error:
+        return nothing, f"its runs do not answer: {error}"
     values = contrast.values.to_numpy(dtype=np.float64)
     levels = tuple(map(str, contrast.values.columns)) if isinstance(contrast.values, pd.DataFrame) else ()
     evidence = Evidence(
@@ -164,7 +181,10 @@ def contrast_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> l
     """Return the rows of contrasts.csv: typical effect and unadjusted 95 % interval of each exploratory contrast."""
     rows: list[dict[str, object]] = []
     for claim in claims.values():
-        design = kept(study, claim) if claim.kind == "experiment" else None
+        try:
+            design = kept(study, claim) if claim.kind == "experiment" else None
+        except StudyError:
+            continue  # Its verdict says why.
         if not isinstance(design, Design) or design.quick:
             continue
         for extra in claim.exploratory:
@@ -172,7 +192,7 @@ def contrast_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> l
             row |= {"claim": claim.id, "contrast": extra.label, "unit": extra.unit}
             try:
                 contrast = contrast_of(extra.estimand, design, tables)
-            except MissingCells as error:
+            except StudyError as error:
                 rows.append(row | {"reason": str(error)})
                 continue
             values = np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T)
@@ -202,11 +222,16 @@ def write_verdicts(study: Path, judged: list[Judged], contrasts: list[dict[str, 
         write_whole(study / name, [csv_text(table)])
 
 
-def _computed(study: Path, claim: Claim) -> Verdict:
+def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
     """Return the verdict of a claim that is no experiment."""
     if claim.kind == "literature":
         return Verdict(claim.id, "not_run", "literature", reason="normbench cannot run this one yet")
-    found = kept(study, claim)
+    try:
+        found = kept(study, claim)
+    except StudyError as error:
+        if strict:
+            raise
+        return Verdict(claim.id, "not_run", "not run", reason=str(error))
     if not isinstance(found, Checked):
         reason = f"it was never checked; `normbench claims run {claim.id}` does"
         return Verdict(claim.id, "not_run", "not run", reason=reason)

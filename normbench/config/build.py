@@ -21,6 +21,7 @@ OWN_DATA_DEFAULTS: Mapping[str, Value] = {
     "test_fraction": 0.2,
     "label_noise": 0.0,
     "augment": "none",
+    "test_shift": "none",
 }
 """Keys that a user's own data set takes beside its own arguments."""
 

@@ -53,12 +53,13 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | No
     own = {key: value for key, value in args.items() if key not in RUN_KEYS}
     # The working directory is part of the key: loaders take relative paths.
     dataset = _load_once(function, name, json.dumps(own, sort_keys=True), os.getcwd())
-    return _shifted(dataset, args.get("test_shift", "none"))
+    kind = args.get("test_shift", dataset.test_shift)
+    return dataset if kind == dataset.test_shift else _shifted(dataset, kind)
 
 
 @functools.lru_cache(maxsize=8)
 def _shifted(dataset: Dataset, test_shift: str) -> Dataset:
-    return dataset if dataset.test_shift == test_shift else replace(dataset, test_shift=test_shift)
+    return replace(dataset, test_shift=test_shift)
 
 
 @functools.lru_cache(maxsize=8)

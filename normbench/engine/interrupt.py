@@ -41,6 +41,8 @@ def interrupts() -> Iterator[Interrupts]:
     before = {number: signal.signal(number, asked.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
+        # It may have come after the last look: nobody else will hear of it.
+        asked.check()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -182,8 +182,16 @@ def _work(block: Block, index: int, plan: Plan) -> Work:
     values: Mapping[str, Any] = block.packs[index]
     pack = Pack(**{**values, "runs": tuple(values["runs"])})
     here = next(plan.runs[run_id].data for run_id in pack.runs if run_id in plan.runs)
-    runs = {run_id: plan.runs.get(run_id) or _recorded(block, run_id, here) for run_id in pack.runs}
+    runs = {run_id: _planned(plan, block, run_id, here) for run_id in pack.runs}
     return Work(block.number, index, pack, runs)
+
+
+def _planned(plan: Plan, block: Block, run_id: str, here: Component) -> Run:
+    """Return a run of a block: as planned now, with the probes that the block promises too."""
+    if run_id not in plan.runs:
+        return _recorded(block, run_id, here)
+    run, frozen = plan.runs[run_id], block.runs[run_id]["config"].get("probes", ())
+    return replace(run, probes=tuple(sorted({*run.probes, *frozen})))
 
 
 def _recorded(block: Block, run_id: str, here: Component) -> Run:

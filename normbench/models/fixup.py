@@ -105,8 +105,8 @@ def fixup_resnet(
         )
     if dials.bias_init:
         raise ImpossibleRunError(
-            f"model.bias_init={dials.bias_init:g} has nothing to set with model.init=fixup, whose layers have no bias a "
-            "channel; use init=he or skipinit, or bias_init=0."
+            f"model.bias_init={dials.bias_init:g} has nothing to set with model.init=fixup, whose layers have no bias "
+            "a channel; use init=he or skipinit, or bias_init=0."
         )
     width, features = shapes[0].in_channels, shapes[-1].out_channels
     return StagedNet(

@@ -10,7 +10,6 @@ from normbench.errors import ImpossibleRunError
 from normbench.models.activations import build_activation
 from normbench.models.dials import Dials
 from normbench.norms.factory import NormFactory
-from normbench.norms.none import NoNorm
 
 
 @final
@@ -21,6 +20,9 @@ class NormedLayer(nn.Module):
     The layer has a bias unless a norm that removes each channel's mean comes directly after it. The submodules are
     named alike whatever the norm, so that arms with one seed share their weights.
 
+    A norm that includes an activation gives y = norm(layer(x)), itself without it where `activated` is False. A norm
+    that works on weights gets the layer to change.
+
     The initial bias that `dials` give (Lu et al. 2019 study what it does to ReLUs) goes to `bias`.
 
     Args:
@@ -29,6 +31,9 @@ class NormedLayer(nn.Module):
         norm: Makes the norm.
         dials: Gives the activation and the place of the norm.
         activated: False leaves the activation out: y = norm(layer(x)).
+
+    Raises:
+        ImpossibleRunError: If the norm includes an activation, and the dials want another or have the norm after it.
 
     Shape:
         As the layer's.
@@ -44,27 +49,30 @@ class NormedLayer(nn.Module):
         activated: bool = True,
     ) -> None:
         super().__init__()
+        if norm.includes_activation:
+            _refuse_other_activation(dials)
         self.norm_first = dials.norm_first
         self.norm_follows = self.norm_first or not activated
-        self.layer = layer(bias=not (self.norm_follows and norm.removes_channel_mean))
-        self.norm = norm(num_features)
-        self.activation = build_activation(dials.activation) if activated else nn.Identity()
+        self.layer = norm.weighted(layer(bias=not (self.norm_follows and norm.removes_channel_mean)))
+        self.norm = norm(num_features, activated=activated)
+        separate = activated and not norm.includes_activation
+        self.activation = build_activation(dials.activation) if separate else nn.Identity()
 
     @property
     def bias(self) -> nn.Parameter:
-        """What is added last before the activation: the norm's beta where a norm follows directly, else the layer's bias.
+        """What is added last before the activation: the beta of a norm that follows directly, else the layer's bias.
 
-        A layer's own bias is no substitute for a beta: batch, instance, group and layer norm take out what is alike in
-        all channels.
+        The layer's bias is no substitute for a beta that is switched off: batch, instance, group and layer norm take
+        out what is alike in all channels. Of norms that know no beta it is the only shift, and few of them take it out.
 
         Raises:
-            ImpossibleRunError: If the norm that follows has no ``bias``.
+            ImpossibleRunError: If there is no such parameter.
         """
-        owner = self.norm if self.norm_follows and not isinstance(self.norm, NoNorm) else self.layer
+        owner = self.norm if self.norm_follows and hasattr(self.norm, "bias") else self.layer
         bias = getattr(owner, "bias", None)
         if not isinstance(bias, nn.Parameter):
             raise ImpossibleRunError(
-                f"model.bias_init starts the shift of the norm before each activation, and {owner} has none; use a norm "
+                f"model.bias_init starts what is added before each activation, and {owner} adds nothing; use a norm "
                 "with affine=true, norm_placement=after, or bias_init=0."
             )
         return bias
@@ -80,3 +88,15 @@ class NormedLayer(nn.Module):
 def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> Callable[..., nn.Conv2d]:
     """Return a maker of 3x3 convolutions, padded by 1, that waits for ``bias=``."""
     return partial(nn.Conv2d, in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
+
+
+def _refuse_other_activation(dials: Dials) -> None:
+    if not dials.norm_first:
+        raise ImpossibleRunError(
+            "the norm includes its activation, so it cannot come after one; use norm_placement=before, or another norm."
+        )
+    if dials.activation != "relu":
+        raise ImpossibleRunError(
+            f"the norm includes its activation, which model.activation={dials.activation} would not change; "
+            "use activation=relu, or another norm."
+        )

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from normbench.errors import ImpossibleRunError
 from normbench.models.dials import Dials
 from normbench.models.initialization import Initialization
 from normbench.models.resnet import refuse_missing_gamma
@@ -76,9 +77,15 @@ def build(
 
     Raises:
         ConfigError: If a dial is wrong.
-        ImpossibleRunError: If `init` works on branches of `resnet` only, or `zero_init_residual` finds no gamma.
+        ImpossibleRunError: If `init` works on branches of `resnet` only, `zero_init_residual` finds no gamma, or the
+            norm is one that only normbench's own layers can take.
     """
     dials.refuse_residual_init(name)
+    if norm.includes_activation or norm.changes_weights:
+        raise ImpossibleRunError(
+            f"the norm brings its own activation or changes the convolution before it, and model={name} builds both "
+            "itself; use model=resnet, or another norm."
+        )
     # Torchvision takes seconds to import; most runs do without.
     import torchvision
 

@@ -3,12 +3,25 @@
 from torch import nn
 
 from normbench.norms.batch import BatchNorm
+from normbench.norms.batch_arms import BatchMeanOnly, BatchVarOnly
+from normbench.norms.batch_frozen import BatchFrozen
+from normbench.norms.batch_noisy import BatchNoisy
+from normbench.norms.batch_renorm import BatchRenorm
+from normbench.norms.dyt import DynamicTanh
+from normbench.norms.evonorm_b0 import EvoNormB0
+from normbench.norms.evonorm_s0 import EvoNormS0
 from normbench.norms.factory import NormFactory
+from normbench.norms.frn import FilterResponseNorm
 from normbench.norms.group import GroupNorm
 from normbench.norms.instance import InstanceNorm
 from normbench.norms.layer import LayerNorm
+from normbench.norms.layer_channels import ChannelLayerNorm
 from normbench.norms.none import NoNorm
+from normbench.norms.rms import RMSNorm
+from normbench.norms.scaled_weight import ScaledWeight
 from normbench.norms.statistics import BatchStatistics
+from normbench.norms.switchable import SwitchableNorm
+from normbench.norms.weight_standardized_group import WeightStandardizedGroupNorm
 
 REGISTRY: dict[str, type[nn.Module]] = {
     "batch": BatchNorm,
@@ -16,15 +29,43 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "group": GroupNorm,
     "instance": InstanceNorm,
     "none": NoNorm,
+    "layer_channels": ChannelLayerNorm,
+    "rms": RMSNorm,
+    "batch_renorm": BatchRenorm,
+    "batch_mean_only": BatchMeanOnly,
+    "batch_var_only": BatchVarOnly,
+    "batch_noisy": BatchNoisy,
+    "batch_frozen": BatchFrozen,
+    "frn": FilterResponseNorm,
+    "evonorm_b0": EvoNormB0,
+    "evonorm_s0": EvoNormS0,
+    "switchable": SwitchableNorm,
+    "weight_standardized_group": WeightStandardizedGroupNorm,
+    "scaled_weight": ScaledWeight,
+    "dyt": DynamicTanh,
 }
 
 __all__ = [
     "REGISTRY",
+    "BatchFrozen",
+    "BatchMeanOnly",
+    "BatchNoisy",
     "BatchNorm",
+    "BatchRenorm",
     "BatchStatistics",
+    "BatchVarOnly",
+    "ChannelLayerNorm",
+    "DynamicTanh",
+    "EvoNormB0",
+    "EvoNormS0",
+    "FilterResponseNorm",
     "GroupNorm",
     "InstanceNorm",
     "LayerNorm",
     "NoNorm",
     "NormFactory",
+    "RMSNorm",
+    "ScaledWeight",
+    "SwitchableNorm",
+    "WeightStandardizedGroupNorm",
 ]

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.norms.ghost import channels_to_chunks, chunk_count, chunks_to_channels
+from normbench.errors import ConfigError
+from normbench.norms.ghost import channels_to_chunks, checked_chunks, chunks_to_channels
 from normbench.norms.statistics import BatchStatistics, Normalized
 
 
@@ -62,7 +62,7 @@ class BatchNorm(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise as in training: one fused call where neither chunks nor a cumulative average ask for more."""
         cumulative = self.momentum is None and self.running_mean is not None
-        if cumulative or _checked_chunks(x, self.norm_batch_size) > 1:
+        if cumulative or checked_chunks(x, self.norm_batch_size) > 1:
             return super().by_training(x)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -71,7 +71,7 @@ class BatchNorm(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics; the chunks become channels, so one call serves all."""
-        chunks = _checked_chunks(x, norm_batch_size)
+        chunks = checked_chunks(x, norm_batch_size)
         channels = x.shape[1]
         # Momentum 1 makes the "running" statistics of the call the chunks' own.
         dtype = x.dtype if self.running_mean is None else self.running_mean.dtype
@@ -98,14 +98,3 @@ class BatchNorm(BatchStatistics):
 
 def _repeated(parameter: Tensor | None, chunks: int) -> Tensor | None:
     return parameter if parameter is None or chunks == 1 else parameter.repeat(chunks)
-
-
-def _checked_chunks(x: Tensor, norm_batch_size: int | None) -> int:
-    chunks = chunk_count(x, norm_batch_size)
-    if x.numel() == chunks * x.shape[1]:
-        raise ImpossibleRunError(
-            f"batch norm has one value a channel to average over (input {tuple(x.shape)}, "
-            f"norm_batch_size={norm_batch_size}): its variance is zero, so the output is the bias and no gradient "
-            "passes; raise batch_size or norm_batch_size to 2 or more."
-        )
-    return chunks

@@ -20,16 +20,41 @@ class NormFactory:
     norm: Callable[..., nn.Module]
     args: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, num_features: int) -> nn.Module:
-        """Return a new norm for `num_features` channels, to be found again by `norm_layers`."""
-        layer = self.norm(num_features, **self.args)
+    def __call__(self, num_features: int, *, activated: bool = True) -> nn.Module:
+        """Return a new norm for `num_features` channels, to be found again by `norm_layers`.
+
+        Args:
+            num_features: Channels that come in.
+            activated: False makes a norm that includes an activation without it; does nothing to others.
+        """
+        own = {} if activated or not self.includes_activation else {"activated": False}
+        layer = self.norm(num_features, **self.args, **own)
         object.__setattr__(layer, "made_by_norm_factory", True)
         return layer
+
+    def weighted(self, layer: nn.Module) -> nn.Module:
+        """Return a linear or convolutional layer as the norm after it wants it: most take it as it is.
+
+        A norm's static method ``weighted`` may put another in its place that bears the same parameters by the same
+        names.
+        """
+        change: Callable[[nn.Module], nn.Module] | None = getattr(self.norm, "weighted", None)
+        return layer if change is None else change(layer)
 
     @property
     def removes_channel_mean(self) -> bool:
         """Whether a bias a channel just before the norm has no effect; False where the norm does not say."""
         return bool(getattr(self.norm, "removes_channel_mean", False))
+
+    @property
+    def includes_activation(self) -> bool:
+        """Whether the norm is an activation too, so that none may follow it; False where the norm does not say."""
+        return bool(getattr(self.norm, "includes_activation", False))
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether the norm works on the weights of the layer before it; False where the norm does not say."""
+        return hasattr(self.norm, "weighted")
 
 
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -26,6 +26,22 @@ def chunk_count(x: Tensor, norm_batch_size: int | None) -> int:
     return batch // norm_batch_size
 
 
+def checked_chunks(x: Tensor, norm_batch_size: int | None) -> int:
+    """Return `chunk_count`, and refuse chunks that have a single value a channel, whose variance is zero.
+
+    Raises:
+        ImpossibleRunError: If they have, or if the chunks do not fill the batch.
+    """
+    chunks = chunk_count(x, norm_batch_size)
+    if x.numel() == chunks * x.shape[1]:
+        raise ImpossibleRunError(
+            f"batch norm has one value a channel to average over (input {tuple(x.shape)}, "
+            f"norm_batch_size={norm_batch_size}): its variance is zero, so the output is the bias and no gradient "
+            "passes; raise batch_size or norm_batch_size to 2 or more."
+        )
+    return chunks
+
+
 def chunks_to_channels(x: Tensor, chunks: int) -> Tensor:
     """Lay k consecutive chunks of m samples beside each other as channels, so that one call normalises each by itself.
 

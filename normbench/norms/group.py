@@ -44,28 +44,47 @@ class GroupNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.num_features = num_features
-        self.num_groups = default_groups(num_features) if num_groups is None else num_groups
-        if self.num_groups not in divisors(num_features):
-            raise ImpossibleRunError(
-                f"num_groups={num_groups} does not divide the {num_features} channels of a group norm; "
-                f"choose one of {', '.join(map(str, divisors(num_features)))}, or null."
-            )
+        self.num_groups = resolved_groups(num_features, num_groups)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x, (N, C, ...)."""
-        if x.numel() == x.shape[0] * self.num_groups:
-            raise ImpossibleRunError(
-                f"group norm has one value a group to average over (input {tuple(x.shape)}, "
-                f"num_groups={self.num_groups}): its output would be the bias whatever the input; use fewer groups."
-            )
+        refuse_single_values(x, self.num_groups)
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """Return the arguments, as `print(model)` shows them."""
         return f"{self.num_features}, num_groups={self.num_groups}, eps={self.eps}, affine={self.weight is not None}"
+
+
+def resolved_groups(num_features: int, num_groups: int | None) -> int:
+    """Return the groups of a norm, `default_groups` where `num_groups` is None.
+
+    Raises:
+        ImpossibleRunError: If they do not divide the channels.
+    """
+    groups = default_groups(num_features) if num_groups is None else num_groups
+    if groups not in divisors(num_features):
+        raise ImpossibleRunError(
+            f"num_groups={num_groups} does not divide the {num_features} channels of a group norm; "
+            f"choose one of {', '.join(map(str, divisors(num_features)))}, or null."
+        )
+    return groups
+
+
+def refuse_single_values(x: Tensor, num_groups: int) -> None:
+    """Raise if a group of x, (N, C, ...), is a single value.
+
+    Raises:
+        ImpossibleRunError: If it is.
+    """
+    if x.numel() == x.shape[0] * num_groups:
+        raise ImpossibleRunError(
+            f"group norm has one value a group to average over (input {tuple(x.shape)}, "
+            f"num_groups={num_groups}): its output would be the bias whatever the input; use fewer groups."
+        )
 
 
 def divisors(number: int) -> list[int]:

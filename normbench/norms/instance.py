@@ -1,13 +1,12 @@
 """Instance normalization."""
 
-import math
 from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normbench.errors import ImpossibleRunError
+from normbench.norms.channels import refuse_single_positions
 
 
 @final
@@ -41,13 +40,8 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x, (N, C, ...)."""
-        if math.prod(x.shape[2:]) == 1:
-            # torch would read (N, C) as one sample of N channels.
-            place = "fully connected features" if x.ndim == 2 else f"maps of {'x'.join(map(str, x.shape[2:]))}"
-            raise ImpossibleRunError(
-                f"instance norm has nothing to average over on {place} (input {tuple(x.shape)}); "
-                "use a larger image, a convolutional model or another norm."
-            )
+        # torch would read (N, C) as one sample of N channels.
+        refuse_single_positions(x, "instance norm")
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:

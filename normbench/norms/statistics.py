@@ -134,19 +134,24 @@ class BatchStatistics(nn.Module, ABC):
             mean: (k, C).
             var: Unbiased, (k, C).
         """
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        chunks = mean.shape[0]
+        if self.running_mean is not None and self.running_var is not None:
+            self.average((self.running_mean, mean), (self.running_var, var))
+
+    @torch.no_grad()
+    def average(self, *pairs: tuple[Tensor, Tensor]) -> None:
+        """Count k chunks, and bring each pair's running values (C,) forward in place by its new ones (k, C)."""
+        assert self.num_batches_tracked is not None
+        like = pairs[0][1]
+        chunks = like.shape[0]
         self.num_batches_tracked.add_(chunks)
-        pairs = ((self.running_mean, mean), (self.running_var, var))
         if self.momentum is None:
             # Divided in the statistics' own dtype: an integer tensor would give float32.
-            share = chunks / self.num_batches_tracked.to(mean.dtype)
+            share = chunks / self.num_batches_tracked.to(like.dtype)
             for running, new in pairs:
                 running.add_((new.mean(0) - running) * share)
             return
         keep = 1 - self.momentum
-        weights = self.momentum * keep ** torch.arange(chunks - 1, -1, -1, dtype=mean.dtype, device=mean.device)
+        weights = self.momentum * keep ** torch.arange(chunks - 1, -1, -1, dtype=like.dtype, device=like.device)
         for running, new in pairs:
             running.mul_(keep**chunks).add_(weights @ new)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,13 @@ class Artifact:
 
 _MADE: dict[str, Artifact] = {}
 """The artifacts of this process, by name."""
+
+
+class _StrayTensorError(Exception):
+    """A module reads a tensor that is none of its parameters and buffers."""
+
+    def __str__(self) -> str:
+        return "a module reads a tensor that is neither a parameter nor a buffer of it"
 
 
 class CompiledStep:
@@ -107,7 +115,10 @@ class CompiledStep:
 
     def _name(self, leaves: Sequence[Tensor]) -> str:
         shapes = [f"{tuple(leaf.shape)} {leaf.stride()} {leaf.dtype} {leaf.device}" for leaf in leaves]
-        machine = [torch.__version__, torch.backends.cpu.get_cpu_capability()]
+        # Inductor compiles for this very processor, and for so many threads.
+        machine = [torch.__version__, _processor(), os.environ.get("CXX"), torch.get_num_threads()]
+        if leaves[0].is_cuda:
+            machine.append(torch.cuda.get_device_name(leaves[0].device))
         made_from = json.dumps([self._graph, shapes, _OPTIONS, _sources(), machine])
         return hashlib.sha256(made_from.encode()).hexdigest()[:32]
 
@@ -130,14 +141,17 @@ def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
         made.append(artifact)
 
         def first(*given: Tensor) -> object:
-            order.extend(next(place for place, leaf in enumerate(leaves) if leaf is one) for one in given)
+            places = [next((place for place, leaf in enumerate(leaves) if leaf is one), None) for one in given]
+            if None in places:
+                raise _StrayTensorError
+            order.extend(place for place in places if place is not None)
             return artifact(*given)
 
         return first
 
     try:
         torch.compile(flat, backend=backend, dynamic=False, fullgraph=True)(*leaves)
-    except (TorchDynamoException, InductorError) as error:
+    except (TorchDynamoException, InductorError, _StrayTensorError) as error:
         cause = getattr(error, "inner_exception", error)
         failure = f"not compiled ({type(cause).__name__}: {str(cause).strip().splitlines()[0][:200]})"
         logging.getLogger("normbench").warning("%s: trained without, which takes longer", failure)
@@ -183,16 +197,27 @@ def _load(path: Path) -> Artifact | None:
 def load_compiler() -> None:
     """Import what compiling needs, which takes seconds; workers forked afterwards have it. Starts no thread."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
-    # A worker compiles by itself: more processes would fight for the cores that the other workers use.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     # On a machine without CUDA it warns that it found none, from every worker.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")
     import_module("torch._inductor.standalone_compile")
+    # A worker compiles by itself: more processes would fight for the cores that the other workers use.
+    import_module("torch._inductor.config").compile_threads = 1  # type: ignore[attr-defined]
     # Both are kept by the process: a quarter of a second, and as much.
     import_module("torch._inductor.codecache").torch_key()
     import_module("torch._inductor.cpu_vec_isa").pick_vec_isa()
     _sources()
+
+
+@cache
+def _processor() -> str:
+    """Return what tells this processor's instructions from another's: a cache may lie on a disk that machines share."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    return (
+        "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+        or platform.processor()
+    )
 
 
 @cache

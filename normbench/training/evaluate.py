@@ -16,6 +16,9 @@ from normbench.training.outcome import Score
 POOLING_CHUNK = 1024
 """Samples of a chunk over which precise statistics are pooled."""
 
+Fetch = Callable[[Tensor], Tensor]
+"""Returns the images of some rows of the data set: as they are, or as the test has them."""
+
 _CHUNK_VALUES = 1024 * 3 * 64 * 64
 """Input values evaluated at once: bounds memory, and is the same everywhere, as it enters the bits."""
 
@@ -39,7 +42,7 @@ class Evaluator:
     norm_batch_size: int
 
     def evaluate(self, model: nn.Module, index: Tensor) -> list[Score]:
-        """Return the scores on some samples as one would deploy the model; it is in training mode afterwards.
+        """Return the scores on images as they are, as one would deploy the model; it is in training mode afterwards.
 
         Norms that keep no running statistics use those of chunks of the training norm batch.
 
@@ -50,29 +53,26 @@ class Evaluator:
         Returns:
             Mean cross-entropy in nats and accuracy, for each run.
         """
-        model.eval()
-        if has_batch_statistics(model) and not _keeps_statistics(model):
-            result = self._by_own_batches(model, index)
-        else:
-            result = self._score(model, torch.split(index, chunk_size(self.dataset), dim=-1))
-        model.train()
-        return result
+        return self._deployed(model, index, self.dataset.batch)
 
     def test_scores(self, model: nn.Module) -> list[dict[str, Score]]:
         """Return the scores on the test part by the statistics that the norms use; buffers stay unchanged.
+
+        The images are those of `Dataset.test_batch`; running and precise statistics come from images as they are.
 
         Returns:
             For each run scores by `running`, `precise` (Wu & Johnson 2021) and `batch`; all the same for norms without
             statistics.
         """
-        running = self.evaluate(model, self.parts.test)
+        test, fetch = self.parts.test, self.dataset.test_batch
+        running = self._deployed(model, test, fetch)
         if not _keeps_statistics(model):
             return [{"running": score, "precise": score, "batch": score} for score in running]
         model.eval()
-        batch = self._by_own_batches(model, self.parts.test)
+        batch = self._by_own_batches(model, test, fetch)
         with _kept_buffers(model):
             self.pool_statistics(model)
-            precise = self._score(model, torch.split(self.parts.test, chunk_size(self.dataset), dim=-1))
+            precise = self._score(model, torch.split(test, chunk_size(self.dataset), dim=-1), fetch)
         model.train()
         return [
             {"running": one, "precise": two, "batch": three}
@@ -87,17 +87,26 @@ class Evaluator:
             for chunk in chunks(order, POOLING_CHUNK):
                 model(self.dataset.batch(chunk))
 
-    def _by_own_batches(self, model: nn.Module, index: Tensor) -> list[Score]:
+    def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> list[Score]:
+        model.eval()
+        if has_batch_statistics(model) and not _keeps_statistics(model):
+            result = self._by_own_batches(model, index, fetch)
+        else:
+            result = self._score(model, torch.split(index, chunk_size(self.dataset), dim=-1), fetch)
+        model.train()
+        return result
+
+    def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> list[Score]:
         """Score chunks of the norm batch by their own statistics, many chunks in one pass as ghost batches."""
         size = self.norm_batch_size
         *whole, last = chunks(self._shuffled(index, "batch"), size)
         with own_batch(model, None):
-            scores = self._score(model, [last])
+            scores = self._score(model, [last], fetch)
         if not whole:
             return scores
         together = max(1, chunk_size(self.dataset) // size) * size
         with own_batch(model, size):
-            most = self._score(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1))
+            most = self._score(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch)
         share = last.shape[-1] / index.shape[-1]
         return [
             Score(
@@ -108,12 +117,12 @@ class Evaluator:
         ]
 
     @torch.no_grad()
-    def _score(self, model: nn.Module, parts: Sequence[Tensor]) -> list[Score]:
+    def _score(self, model: nn.Module, parts: Sequence[Tensor], fetch: Fetch) -> list[Score]:
         lead = parts[0].shape[:-1]
         loss = torch.zeros(lead, dtype=torch.float64)
         correct = torch.zeros(lead, dtype=torch.int64)
         for index in parts:
-            logits = model(self.dataset.batch(index))
+            logits = model(fetch(index))
             wanted = self.parts.labels.gather(-1, index)
             losses = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
             # Summed in float64: large but finite losses must not overflow.

@@ -35,8 +35,9 @@ _LOOK_EVERY = 256
 def structure(run: Run) -> str:
     """Return what runs must share to be trained together: all but seed, rate and numbers that shape no graph."""
     model = dict(run.model.args)
-    if "init_scale" in model:
-        model["init_scale"] = None
+    for key in ("init_scale", "bias_init"):
+        if key in model:
+            model[key] = None
     if model.get("dropout"):
         model["dropout"] = None
     optimizer = {key: value for key, value in run.optimizer.args.items() if key not in VARYING}
@@ -217,7 +218,7 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     step: Step | CompiledStep = make_step(pack.stack.skeleton, pack.optimizer.update)
     if compiled:
         first = setups[0].run
-        step = CompiledStep(step, graph_of(first), keep=not (first.model.target or first.norm.target))
+        step = CompiledStep(step, graph_of(first), keep=_is_own_code(pack.stack.skeleton))
     probes = probes_of_pack(pack)
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}
@@ -258,6 +259,12 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     return [replace(outcome, remark=remark) for outcome in outcomes]
 
 
+def _is_own_code(skeleton: nn.Module) -> bool:
+    """Return whether all modules are of normbench or torch, so that versions and sources tell what they do."""
+    packages = {type(module).__module__.partition(".")[0] for module in skeleton.modules()}
+    return packages <= {"normbench", "torch", "torchvision"}
+
+
 def probes_of_pack(pack: Pack) -> Probes | None:
     """Return all probes that runs of a pack name."""
     first = pack.setups[0]
@@ -273,6 +280,8 @@ def probes_of_pack(pack: Pack) -> Probes | None:
         labels=pack.parts.labels.gather(1, held),
         norm_batch_size=pack.evaluator.norm_batch_size,
         stacked=True,
+        # Their samples are many times a small batch: maps of all runs at once would fill the memory.
+        together=1 if any(isinstance(module, nn.Conv2d) for module in pack.stack.modules()) else 8,
     )
 
 

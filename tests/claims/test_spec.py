@@ -292,11 +292,6 @@ KINDS = {
         interpretability_harder lrp_helps viz_before_after""",
 }
 
-PENDING = {
-    "ics_is_mechanism": "unknown norm 'batch_noisy'",
-}
-"""Claims whose runs cannot be planned yet, and what is lacking."""
-
 
 def overrides(sweep: tuple[str, ...]) -> list[str]:
     """Return a sweep as it can be planned: probes are no part of a run's identity."""
@@ -305,7 +300,7 @@ def overrides(sweep: tuple[str, ...]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def designs() -> dict[str, dict[str, Run]]:
-    """Return the runs of each claim that can be planned, at two seeds, by run_id."""
+    """Return the runs of each claim, at two seeds, by run_id."""
     return {
         name: {
             run_id(run, "content"): run
@@ -313,7 +308,6 @@ def designs() -> dict[str, dict[str, Run]]:
             for run in expand(overrides(sweep), multirun=True).runs
         }
         for name, claim in EXPERIMENTS.items()
-        if name not in PENDING
     }
 
 
@@ -340,7 +334,10 @@ def study(designs: dict[str, dict[str, Run]], tmp_path_factory: pytest.TempPathF
 
 PARTS = ("model", "norm", "data")
 METRICS = [name for name, column in FIXED.items() if column.role == "metric" and name != "steps_to_target"]
-SCALARS = ["probe.gradients.slope", "probe.ics_ioffe.drift", "probe.ics_santurkar.cosine"]
+SCALARS = [
+    *("probe.gradients.slope", "probe.ics_ioffe.drift", "probe.ics_santurkar.cosine"),
+    "probe.dead_units.share",
+]
 
 
 def curves(runs: dict[str, Run], draw: np.random.Generator) -> Iterator[dict[str, object]]:
@@ -382,14 +379,7 @@ def test_every_claim_tells_what_the_literature_says() -> None:
     assert all(claim.literature for claim in CATALOGUE.values())
 
 
-@pytest.mark.parametrize("name", PENDING)
-def test_what_is_pending_is_so_for_that_reason(name: str) -> None:
-    """A claim leaves this list once its runs can be planned."""
-    with pytest.raises(ConfigError, match=PENDING[name]):
-        [expand(overrides(sweep), multirun=True) for sweep in EXPERIMENTS[name].sweeps([0])]
-
-
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in PENDING])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_each_design_answers_its_question(name: str, designs: dict[str, dict[str, Run]], study: Path) -> None:
     """From the claim's own runs, read back from CSV, come numbers for both seeds, of each exploratory row too."""
     claim = EXPERIMENTS[name]

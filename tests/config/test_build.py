@@ -7,6 +7,7 @@ import pytest
 
 from normbench.config.build import OWN_DATA_DEFAULTS, build_settings
 from normbench.config.sweep import expand
+from normbench.data import RUN_KEYS
 from normbench.errors import ConfigError
 
 
@@ -121,4 +122,5 @@ def test_a_users_data_set_takes_the_shared_keys() -> None:
     """Split, noise and augmentation need not be said for a data set of one's own."""
     (run,) = expand(["data._target_=my.data", "data.name=mine", "data.path=x", "data.label_noise=0.5"]).runs
     assert run.data.args == {**OWN_DATA_DEFAULTS, "path": "x", "label_noise": 0.5}
+    assert set(OWN_DATA_DEFAULTS) == {"limit", "size", *RUN_KEYS}
     assert run.data.target == "my.data"

@@ -8,6 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from normbench.config.compose import Composer, resolve
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError
+from normbench.norms import REGISTRY
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -29,7 +30,7 @@ def test_a_users_file_is_a_new_choice(tmp_path: Path) -> None:
     (run,) = expand(["norm=mine", "norm.gain=3"], config_dir=tmp_path).runs
     assert (run.norm.name, run.norm.target, dict(run.norm.args)) == ("mine", "my.Norm", {"gain": 3})
     names = [run.norm.name for run in expand(["norm=glob(*)"], multirun=True, config_dir=tmp_path).runs]
-    assert names == ["batch", "group", "instance", "layer", "mine", "none"]
+    assert names == sorted([*REGISTRY, "mine"])
 
 
 def test_a_users_folder_is_forgotten_afterwards(tmp_path: Path) -> None:

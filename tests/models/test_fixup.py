@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from normbench.errors import ImpossibleRunError
 from normbench.models.fixup import FixupBlock
 from normbench.models.initialization import initialize
 from normbench.models.resnet import resnet
@@ -40,6 +41,12 @@ def test_first_convolutions_shrink_with_the_number_of_branches(depth: int, branc
     name = "blocks.0.first.layer.weight"
     torch.testing.assert_close(fixup.get_parameter(name), he.get_parameter(name) / branches**0.5)
     assert fixup.get_parameter("stem.0.layer.weight").any()
+
+
+def test_refuses_a_bias_a_channel() -> None:
+    """Its scalars stand in for biases, and start at zero."""
+    with pytest.raises(ImpossibleRunError, match=r"bias_init=-1 has nothing to set with model\.init=fixup"):
+        resnet(IMAGE, 10, NormFactory(NoNorm), init="fixup", bias_init=-1.0)
 
 
 def test_counts_four_biases_and_a_scale_a_block() -> None:

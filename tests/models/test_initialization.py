@@ -1,12 +1,16 @@
 """Tests of the initial weights."""
 
+from functools import partial
 from math import sqrt
 
 import pytest
 import torch
 from torch import nn
 
+from normbench.models.dials import Dials
 from normbench.models.initialization import Initialization, initialize
+from normbench.models.layers import NormedLayer
+from normbench.norms import BatchNorm, LayerNorm, NoNorm, NormFactory
 from normbench.randomness import generator
 
 
@@ -77,6 +81,30 @@ def test_constants_fill_whole_parameters() -> None:
     """A constant overrides what was drawn or constructed."""
     net = _net(Initialization("he", constants={"norm.weight": 0.0}))
     assert not net.norm.weight.any()
+
+
+def test_a_bias_is_for_hidden_layers_alone() -> None:
+    """It goes to each `NormedLayer`; a head, and what else has a bias, starts at zero."""
+    net = _Net(Initialization("he", bias=-1.5))
+    hidden = [
+        NormedLayer(partial(nn.Linear, 3, 4), 4, NormFactory(norm), Dials()) for norm in (NoNorm, BatchNorm, LayerNorm)
+    ]
+    net.hidden = nn.ModuleList(hidden)
+    initialize(net, _stream)
+    assert net.conv.bias is not None
+    assert not net.conv.bias.any() and not net.head.bias.any() and not net.norm.bias.any()
+    assert all((layer.bias == -1.5).all() for layer in hidden)
+    assert not hidden[2].get_parameter("layer.bias").any()
+
+
+def test_no_bias_leaves_what_a_norm_was_constructed_with() -> None:
+    """A user's norm may start its shift elsewhere."""
+    net = _Net(Initialization("he"))
+    hidden = NormedLayer(partial(nn.Linear, 3, 4), 4, NormFactory(BatchNorm), Dials())
+    nn.init.constant_(hidden.bias, 0.5)
+    net.hidden = hidden
+    initialize(net, _stream)
+    assert (hidden.bias == 0.5).all()
 
 
 def test_a_weight_depends_on_its_name_and_seed_alone() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.models.initialization import initialize
 from normbench.models.torchvision_resnet import resnet18, resnet34, resnet50
-from normbench.norms import BatchNorm, GroupNorm, InstanceNorm, NoNorm, NormFactory
+from normbench.norms import REGISTRY, BatchNorm, GroupNorm, InstanceNorm, NoNorm, NormFactory
 from normbench.randomness import generator
 
 
@@ -83,6 +83,13 @@ def test_instance_norm_needs_maps_to_the_end() -> None:
         model = resnet18((3, 32, 32), 10, NormFactory(InstanceNorm))
         with pytest.raises(ImpossibleRunError, match="maps of 1x1"):
             model(torch.zeros(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["frn", "evonorm_b0", "evonorm_s0", "weight_standardized_group", "scaled_weight"])
+def test_refuses_norms_that_need_layers_of_their_own(name: str) -> None:
+    """Torchvision's blocks have their own activations and convolutions."""
+    with pytest.raises(ImpossibleRunError, match="model=resnet18 builds both itself"):
+        resnet18((3, 32, 32), 10, NormFactory(REGISTRY[name]))
 
 
 def test_torchvision_is_imported_only_when_used() -> None:

@@ -16,14 +16,35 @@ def test_gives_every_layer_the_same_arguments() -> None:
 
 
 def test_knows_which_norms_remove_a_bias() -> None:
-    """Batch and instance norm remove each channel's mean, the others do not."""
-    assert {name: NormFactory(norm).removes_channel_mean for name, norm in REGISTRY.items()} == {
-        "batch": True,
-        "layer": False,
-        "group": False,
-        "instance": True,
-        "none": False,
+    """Instance norm and what subtracts the batch's mean remove each channel's mean, the others do not."""
+    assert {name for name, norm in REGISTRY.items() if NormFactory(norm).removes_channel_mean} == {
+        "batch",
+        "instance",
+        "batch_frozen",
+        "batch_mean_only",
+        "batch_noisy",
+        "batch_renorm",
     }
+
+
+def test_knows_which_norms_include_an_activation() -> None:
+    """Filter response norm and the EvoNorms do; each can be made without."""
+    assert {name for name, norm in REGISTRY.items() if NormFactory(norm).includes_activation} == {
+        "frn",
+        "evonorm_b0",
+        "evonorm_s0",
+    }
+    for name in ("frn", "evonorm_b0", "evonorm_s0"):
+        made, bare = (NormFactory(REGISTRY[name])(8, activated=activated) for activated in (True, False))
+        assert len(list(made.parameters())) == len(list(bare.parameters())) + 1
+
+
+def test_knows_which_norms_work_on_weights() -> None:
+    """The others leave the layer before them as it is."""
+    layer = nn.Linear(2, 2)
+    changing = {name for name, norm in REGISTRY.items() if NormFactory(norm).weighted(layer) is not layer}
+    assert changing == {"weight_standardized_group", "scaled_weight"}
+    assert changing == {name for name, norm in REGISTRY.items() if NormFactory(norm).changes_weights}
 
 
 def test_assumes_nothing_of_a_norm_that_does_not_say() -> None:

@@ -36,13 +36,14 @@ def close(score: Score) -> Any:
     return Score(loss, accuracy)
 
 
-def looped(model: nn.Module, setup: Setup, parts: list[list[int]]) -> Score:
+def looped(model: nn.Module, setup: Setup, parts: list[list[int]], *, shifted: bool = False) -> Score:
     """Score samples one list after the other, each list by one forward, and average over samples."""
+    fetch = setup.dataset.test_batch if shifted else setup.dataset.batch
     losses, right = [], []
     with torch.no_grad():
         for part in parts:
             index = torch.tensor(part)
-            logits = model(setup.dataset.batch(index))
+            logits = model(fetch(index))
             labels = setup.dataset.labels[index]
             losses += F.cross_entropy(logits, labels, reduction="none").tolist()
             right += (logits.argmax(dim=1) == labels).tolist()
@@ -67,10 +68,10 @@ def in_whole_batches(model: nn.Module) -> nn.Module:
     return model
 
 
-def by_own_batches(setup: Setup, index: Tensor) -> Score:
+def by_own_batches(setup: Setup, index: Tensor, *, shifted: bool = False) -> Score:
     """Score chunks of the norm batch in training mode, one after the other."""
     size = setup.run.norm_batch_size or setup.run.batch_size
-    return looped(in_whole_batches(setup.model), setup, in_chunks(index, size, "batch"))
+    return looped(in_whole_batches(setup.model), setup, in_chunks(index, size, "batch"), shifted=shifted)
 
 
 def pooled(setup: Setup) -> nn.Module:
@@ -191,6 +192,8 @@ class _FailingAfterPooling:
         self.pooled = len(index) == self.train
         return self.dataset.batch(index)
 
+    test_batch = batch
+
 
 @pytest.mark.parametrize("name", FREE)
 def test_norms_without_statistics_score_three_times_the_same(name: str) -> None:
@@ -228,6 +231,31 @@ def test_label_noise_reaches_training_only() -> None:
         assert torch.equal(parts.labels[part], setup.dataset.labels[part])
     wrong = parts.labels[parts.train] != setup.dataset.labels[parts.train]
     assert float(wrong.double().mean()) == pytest.approx(0.3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mlp-batch-less_contrast", "mlp-batch-noisy_test", "resnet-batch-noisy_test"])
+def test_a_shift_changes_the_test_images_alone(name: str) -> None:
+    """Training, validation and the statistics of running and precise scores are those without a shift."""
+    plain, plain_outcome = trained(problem(name.rsplit("-", 1)[0], steps=8))
+    setup, outcome = trained(problem(name, steps=8))
+    assert outcome.curve == plain_outcome.curve
+    torch.testing.assert_close(setup.model.state_dict(), state_of(plain), rtol=0, atol=0)
+    rows = setup.parts.test.tolist()
+    assert outcome.test == {
+        "running": close(looped(copy.deepcopy(setup.model).eval(), setup, [rows], shifted=True)),
+        "precise": close(looped(pooled(plain), setup, [rows], shifted=True)),
+        "batch": close(by_own_batches(setup, setup.parts.test, shifted=True)),
+    }
+    # By a batch's own statistics a first norm takes less contrast out again.
+    assert all(outcome.test[key] != close(plain_outcome.test[key]) for key in ("running", "precise"))
+
+
+def test_a_shift_reaches_norms_without_statistics() -> None:
+    """They too are tested on the shifted images, once for all three scores."""
+    setup, outcome = trained(problem("mlp-layer-noisy_test"))
+    expected = close(looped(copy.deepcopy(setup.model).eval(), setup, [setup.parts.test.tolist()], shifted=True))
+    assert outcome.test == {"running": expected, "precise": expected, "batch": expected}
+    assert outcome.test["running"] != close(looped(setup.model, setup, [setup.parts.test.tolist()]))
 
 
 @pytest.mark.parametrize("passes", [1, 16, 40, 1024], ids=lambda size: f"{size} at once")

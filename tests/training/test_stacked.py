@@ -1,13 +1,13 @@
 """Runs trained together against the same runs trained alone: the slow path is the oracle."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 from problems import PROBLEMS, dataset_of, problem
-from torch import Tensor
+from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
 from normbench.data import Dataset
@@ -25,6 +25,10 @@ CPU = torch.device("cpu")
 STATES = 20
 
 
+class Own(nn.Identity):
+    """A norm of a user's own."""
+
+
 class Float64(Dataset):
     """A data set whose batches are in float64."""
 
@@ -40,8 +44,7 @@ def float64() -> Iterator[None]:
 
 
 def in_float64(dataset: Dataset) -> Dataset:
-    names = ("name", "images", "labels", "num_test", "class_names", "content")
-    return Float64(**{name: getattr(dataset, name) for name in names})
+    return Float64(**{field.name: getattr(dataset, field.name) for field in fields(dataset)})
 
 
 def set_state(setups: list[Setup], pack: Pack) -> None:
@@ -101,7 +104,18 @@ def assert_same(ours: Outcome, theirs: Outcome, rel: float) -> None:
 
 
 # Well conditioned: rounding grows slowly enough over a few steps for the free-running paths to be compared.
-FREE = ["mlp-layer", "mlp-none", "mlp-batch", "resnet-none-fixup", "resnet-batch-crop_flip", "mlp-layer-dropout"]
+FREE = [
+    "mlp-layer",
+    "mlp-none",
+    "mlp-batch",
+    "resnet-none-fixup",
+    "resnet-batch-crop_flip",
+    "mlp-layer-dropout",
+    "mlp-batch-low_bias",
+    "mlp-batch-less_contrast",
+    "mlp-layer-noisy_test",
+    "resnet-batch-noisy_test",
+]
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -112,6 +126,20 @@ def test_a_pack_ends_where_each_run_ends_alone(name: str, float64: None) -> None
     dataset = in_float64(dataset_of(base))
     for ours, run in zip(train_stacked(runs, dataset, device=CPU, compiled=False), runs, strict=True):
         assert_same(ours, train(run, dataset, device=CPU), rel=1e-7)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_runs_of_several_initial_biases_share_a_pack(norm: str, float64: None) -> None:
+    """Each starts at its own bias and ends where it ends alone."""
+    base = replace(problem(f"mlp-{norm}"), epochs=None, steps=4, eval_every=2)
+    runs = [
+        replace(base, model=replace(base.model, args={**base.model.args, "bias_init": bias})) for bias in (0.0, -1.0)
+    ]
+    dataset = in_float64(dataset_of(base))
+    pack = train_stacked(runs, dataset, device=CPU, compiled=False)
+    for ours, run in zip(pack, runs, strict=True):
+        assert_same(ours, train(run, dataset, device=CPU), rel=1e-7)
+    assert pack[0].test != pack[1].test
 
 
 def some_runs(count: int, **changes: object) -> list[Run]:
@@ -183,12 +211,14 @@ def test_structure_leaves_out_what_shapes_no_graph(changes: dict[str, object], s
     ("group", "key", "value", "same"),
     [
         ("model", "init_scale", 2.0, True),
+        ("model", "bias_init", -1.0, True),
         ("model", "width", 8, False),
         ("optimizer", "weight_decay", 0.1, True),
         ("optimizer", "momentum", 0.5, True),
         ("optimizer", "nesterov", True, False),
         ("data", "label_noise", 0.2, True),
         ("data", "limit", 100, False),
+        ("data", "test_shift", "noise", False),
     ],
 )
 def test_structure_of_the_components(group: str, key: str, value: object, same: bool) -> None:
@@ -267,7 +297,7 @@ def test_a_step_with_code_of_the_users_own_is_not_kept(monkeypatch: pytest.Monke
     """Nothing on disk tells whether that code is still the same."""
     monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "_MADE", {})
-    own = [replace(run, norm=replace(run.norm, target="torch.nn.Identity")) for run in some_runs(2)]
+    own = [replace(run, norm=replace(run.norm, target=f"{__name__}.Own")) for run in some_runs(2)]
     train_stacked(own, dataset_of(own[0]), device=CPU, compiled=True)
     assert not (tmp_path / "steps").exists()
 

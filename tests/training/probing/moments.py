@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from problems import CORE, NEEDS_MAPS
 from torch import Tensor, nn
 
 from normbench.models.initialization import initialize
@@ -24,8 +25,11 @@ NETS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet": partial(resnet, (1, 8, 8), 3, depth=8, width=4),
     "plain": partial(plain, (1, 8, 8), 3, depth=8, width=4),
 }
-# Instance norm has nothing to average over on an MLP.
-ARMS = [f"{net}-{norm}" for net in NETS for norm in REGISTRY if (net, norm) != ("mlp", "instance")]
+# The noise of `batch_noisy` is left out of what probes see, as dropout is: its logits are not those of training.
+ARMS = [
+    *(f"{net}-{norm}" for net in NETS for norm in CORE if not (net == "mlp" and norm in NEEDS_MAPS)),
+    *(f"resnet-{norm}" for norm in REGISTRY if norm not in (*CORE, "batch_noisy")),
+]
 
 
 @dataclass(frozen=True)

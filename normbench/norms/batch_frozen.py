@@ -1,0 +1,93 @@
+"""Batch normalization whose statistics are frozen after some steps."""
+
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normbench.errors import ConfigError
+from normbench.norms.channels import scale_and_shift
+from normbench.norms.moments import Chunks
+from normbench.norms.statistics import BatchStatistics, Normalized
+
+
+@final
+class BatchFrozen(BatchStatistics):
+    r"""Train as batch norm for some steps, then normalise by constants (Wu & Johnson 2021, FrozenBN).
+
+    $$y = \frac{x - \mu}{\sqrt{v + \epsilon}} * \gamma + \beta$$
+
+    In the first `freeze_step` steps mu and v are those of the batch, as in `batch`. From then on they are the running
+    statistics as they then stand: no gradient passes through them, nothing updates them, samples no longer see each
+    other, and training computes what evaluation does. With `freeze_step` 0 they are 0 and 1, and only gamma and beta
+    are left.
+
+    Args:
+        num_features: Channels C.
+        eps: Added to the variance, above 0.
+        momentum: Weight of the newest statistics in the running ones; None averages all of them equally.
+        affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
+        freeze_step: Steps by batch statistics.
+        norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
+
+    Shape:
+        (N, C) or (N, C, ...) to the same.
+
+    Raises:
+        ConfigError: If `eps` is not above 0.
+        ImpossibleRunError: In training, if a channel has a single value, frozen or not.
+    """
+
+    # Before it freezes a bias has no gradient but rounding; afterwards beta does what such a bias would.
+    removes_channel_mean: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        freeze_step: int = 100,
+        norm_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(num_features, momentum=momentum, track_running_stats=True, norm_batch_size=norm_batch_size)
+        if eps <= 0:
+            raise ConfigError(f"norm.eps: got {eps}, expected a number above 0 for batch norm.")
+        self.eps = eps
+        self.freeze_step = freeze_step
+        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
+
+    def by_training(self, x: Tensor) -> Tensor:
+        """Normalise by the batch and update the buffers, or, once frozen, by the buffers."""
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        buffers = self.running_mean, self.running_var, self.num_batches_tracked
+        before = tuple(buffer.clone() for buffer in buffers)
+        output, mean, var = self.by_batch(x, self.norm_batch_size)
+        # Chosen by a tensor: a stack of runs has no single step to branch on.
+        frozen = before[2] >= self.freeze_step * mean.shape[0]
+        self.update_running(mean, var)
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(torch.where(frozen, old, buffer))
+        constant = F.batch_norm(x, before[0], before[1], self.weight, self.bias, False, 0.0, self.eps)
+        return torch.where(frozen, constant, output)
+
+    def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
+        """Normalise each chunk by its own statistics."""
+        chunks = Chunks.of(x, norm_batch_size)
+        standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
+        output, mean, var = chunks.normalized(standard)
+        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+
+    def by_running(self, x: Tensor) -> Tensor:
+        """Normalise by the running statistics."""
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, as `print(model)` shows them."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}, "
+            f"freeze_step={self.freeze_step}, norm_batch_size={self.norm_batch_size}"
+        )
