@@ -217,9 +217,9 @@ def test_the_exit_code_tells(
 
 def test_every_shipped_run_survives_its_own_dict() -> None:
     """What plan.jsonl holds is the run, whatever the groups."""
-    overrides = ["model=glob(*)", "norm=glob(*)", "optimizer=sgd,adamw", "schedule=glob(*)", "lr=1e-5,0.1", "steps=5"]
-    runs = expand(overrides, multirun=True).runs
-    assert len(runs) > 300
+    groups = [f"{group}=glob(*)" for group in ("model", "norm", "optimizer", "schedule")]
+    runs = [run for group in groups for run in expand([group, "lr=1e-5,0.1", "steps=5"], multirun=True).runs]
+    assert len(runs) > 50
     for own in runs:
         assert Run.from_dict(json.loads(json.dumps(own.as_dict()))) == own
 
