@@ -176,8 +176,9 @@ def _calibrate(
     device: torch.device,
 ) -> dict[str, Figure]:
     """Return figures of the kinds that take the longest and are not known, as many as the time allows."""
+    unknown = [kind for kind in kinds if not {kind.key, kind.eager.key} & known.keys()]
     runs = {examples[own][0]: one.run for one in plan.checked.values() if (own := one.structure) in examples}
-    if any(kind.mode != "solo" for kind in kinds):
+    if any(kind.mode != "solo" for kind in unknown):
         # Seconds by itself, and part of no step.
         import_module("torch._dynamo")
     end = perf_counter() + CALIBRATION
@@ -185,9 +186,9 @@ def _calibrate(
     with threads_restored():
         # Workers are forked later, perhaps: what ran in several threads before hangs in several threads after it.
         torch.set_num_threads(1)
-        for kind in sorted(kinds, key=lambda kind: -kinds[kind] * guess(kind).of(kind)):
+        for kind in sorted(unknown, key=lambda kind: -kinds[kind] * guess(kind).of(kind)):
             todo = replace(kind.eager, threads=1)
-            if perf_counter() > end or {kind.key, kind.eager.key} & (known.keys() | measured.keys()):
+            if perf_counter() > end or kind.eager.key in measured:
                 continue
             if guess(todo).step < _LONGEST_STEP:
                 figure = _measure(todo, runs[kind.structure], device, end)
