@@ -18,6 +18,7 @@ from normbench.errors import StudyError
 from normbench.plan import Pack, Plan
 from normbench.record.lock import Say
 from normbench.record.store import Study
+from normbench.record.tables import error_of
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
@@ -123,7 +124,20 @@ class Session:
             fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
             work = [*self.unfinished, *fresh]
             execute(work, self.study, settings, observers=observers, progress=watcher)
+        if settings.log.tensorboard == "cell":
+            from normbench.dashboard.logs import refresh_logs
+
+            refresh_logs(self.study.folder)
         return work
+
+    def failures(self) -> dict[str, str]:
+        """Return why runs of this plan failed when they were last trained, by run_id, also where an earlier row stands.
+
+        Raises:
+            StudyError: If a shard is damaged.
+        """
+        newest = {run_id: record for run_id, (_, record) in self.study.records().items() if run_id in self.plan.runs}
+        return {run_id: error_of(record) for run_id, record in newest.items() if record.status == "failed"}
 
     def rows(self) -> "pd.DataFrame":
         """Return the rows of runs.csv that belong to this plan."""

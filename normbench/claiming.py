@@ -40,14 +40,14 @@ class Request:
         chosen: Ids of the claims to run.
         study: Where runs and verdicts go.
         config_dir: A user's own conf folder.
-        engine: Overrides of `engine` and `log`.
+        settings: Overrides of `engine`, `log`, `data.root` and `data.download`.
     """
 
     claims: Mapping[str, Claim]
     chosen: Sequence[str]
     study: Path
     config_dir: Path | None
-    engine: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     def sweep(self, claim: Claim, seeds: Iterable[int], over: Over | None) -> Sweep:
         """Return every run of a claim's design.
@@ -57,7 +57,7 @@ class Request:
         """
         place = (f"study='{self.study.name}'", f"results_dir='{self.study.parent}'")
         sweeps = [
-            expand((*overrides, *self.engine, *place), multirun=True, config_dir=self.config_dir)
+            expand((*overrides, *self.settings, *place), multirun=True, config_dir=self.config_dir)
             for overrides in claim.sweeps(seeds, over)
         ]
         return Sweep(
@@ -211,9 +211,7 @@ def carry_out(session: Session, claim: Claim) -> list[str]:
             with SweepView(ready.to_train, None) as view:
                 ready.keep_times(ready.execute(view))
     refresh(session.study.folder)
-    rows = session.rows()
-    failed = rows[rows["status"] == "failed"]
-    return [f"{claim.id}: run {row.run_id} failed: {row.error}" for row in failed.itertuples()]
+    return [f"{claim.id}: run {run_id} failed: {error}" for run_id, error in sorted(session.failures().items())]
 
 
 def _check(claim: Claim, study: Path) -> None:

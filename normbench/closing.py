@@ -91,9 +91,9 @@ def print_outcome(session: Session, *, width: int, color: bool) -> int:
         _print_run(rows)
     else:
         _print_cells(rows, width=width, color=color)
-    failed = rows[rows["status"] == "failed"]
-    for row in failed.itertuples():
-        say(f"failed: run {row.run_id} ({label(session.plan.runs[str(row.run_id)])}): {row.error}")
+    failed = session.failures()
+    for run_id, error in sorted(failed.items()):
+        say(f"failed: run {run_id} ({label(session.plan.runs[run_id])}): {error}")
     if len(failed):
         say(f"{len(failed)} of {len(rows)} runs failed; the same command tries them again.")
     say(f"records: {session.study.folder}")

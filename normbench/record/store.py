@@ -135,9 +135,9 @@ class Study:
                 self._cut_off(read[-1][1] if read else 0)
             number = len(read) + 1
             head = {"block": number, "lines": len(runs) + len(packs), **header}
-            entries = [head, *({"run": run_id, **values} for run_id, values in runs.items()), *packs]
-            append_lines(self._plan, (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
-        return Block(number, head, dict(runs), tuple(packs))
+            block = Block(number, head, dict(runs), tuple(packs))
+            append_lines(self._plan, block_lines(block))
+        return block
 
     def write_shard(self, block: int, pack: int, records: Iterable[Record]) -> None:
         """Keep the records of one finished pack; checkpoints of its runs have served their time.
@@ -176,6 +176,22 @@ class Study:
             block, rows = _read_shard(path)
             found.update((row.run_id, (block, row)) for row in rows if block >= found.get(row.run_id, (0,))[0])
         return found
+
+    def results(self) -> dict[str, Record]:
+        """Return what stands of each run: its newest record, but no failure where it had ended well before.
+
+        Raises:
+            StudyError: If a shard is damaged.
+        """
+        found: dict[str, tuple[bool, int, Record]] = {}
+        for path in sorted(self._shards.glob("*.json")):
+            block, rows = _read_shard(path)
+            for row in rows:
+                known = found.get(row.run_id)
+                rank = row.status != "failed", block
+                if known is None or rank >= known[:2]:
+                    found[row.run_id] = (*rank, row)
+        return {run_id: row for run_id, (_, _, row) in found.items()}
 
     def shard(self, block: int, pack: int) -> list[Record]:
         """Return the records of one finished pack, none where it has not ended.
@@ -228,6 +244,12 @@ class Study:
         if self._plan.stat().st_size > end:
             with self._plan.open("r+b") as file:
                 file.truncate(end)
+
+
+def block_lines(block: Block) -> Iterator[str]:
+    """Yield the lines of plan.jsonl that hold a block, each with its own newline."""
+    entries = (block.header, *({"run": run_id, **entry} for run_id, entry in block.runs.items()), *block.packs)
+    yield from (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
 
 
 def _read_shard(path: Path) -> tuple[int, list[Record]]:

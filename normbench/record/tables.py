@@ -50,7 +50,7 @@ def merge(study: Study) -> int:
     Raises:
         StudyError: If a shard or the plan is damaged, or a table cannot be written.
     """
-    records = [record for _, (_, record) in sorted(study.records().items())]
+    records = [record for _, record in sorted(study.results().items())]
     blocks = study.blocks()
     configs = {run_id: run["config"] for block in blocks for run_id, run in block.runs.items()}
     lost = [record.run_id for record in records if record.run_id not in configs]
@@ -66,6 +66,12 @@ def merge(study: Study) -> int:
         [f"{line(PROVENANCE)}\n", *(f"{record.provenance}\n" for record in records)],
     )
     return len(records)
+
+
+def error_of(record: Record) -> str:
+    """Return why a run failed; empty where it did not."""
+    names = list(FIXED)
+    return next(csv.reader([record.result]))[names.index("error") - names.index("num_params")]
 
 
 def _curves(records: Sequence[Record]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from normbench.api import Silent, load
+from normbench.closing import print_outcome
 from normbench.record.columns import METRICS
 from normbench.spec import Run
 from normbench.training import pack, solo
@@ -59,6 +60,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, *seeds: int, error: type[BaseExcept
 
     monkeypatch.setattr(pack, "train", train)
     return trained
+
+
+def test_a_failure_takes_no_finished_result_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained again, a run that fails keeps the row it had, and the command still says that it failed."""
+    before = run("seed=range(2)").rows()
+    failing(monkeypatch, 1)
+    session = run("seed=range(2)", force=True)
+    pd.testing.assert_frame_equal(session.rows(), before)
+    (failed,) = (run_id for run_id, one in session.plan.runs.items() if one.seed == 1)
+    assert session.failures().keys() == {failed}
+    assert session.failures()[failed].startswith("RuntimeError: no")
+    assert print_outcome(session, width=80, color=False) == 1
 
 
 def test_a_failed_run_is_tried_again_in_a_new_block(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,18 @@ def test_a_probe_that_earlier_runs_lack_trains_them_again() -> None:
     assert sorted(map(tuple, counts.to_numpy().tolist())) == [(0, 1), (1, 0), (1, 1)]
 
 
+def test_an_interrupted_block_keeps_its_probes() -> None:
+    """The same command without the probes trains what the block promised, so that its runs stay of one kind."""
+    axes = ("seed=range(2)", "model.depth=3", "engine.mode=solo")
+    session = run(*axes, "probes=[gradients]")
+    next((STUDY / "shards").iterdir()).unlink()
+    assert plan(*axes).to_train == 1
+    run(*axes)
+    curves = load_curves(STUDY)
+    assert curves["probe.gradients.slope"].notna().all()
+    assert len(session.study.blocks()) == 1
+
+
 def test_an_unknown_probe_is_an_error() -> None:
     """It names the nearest."""
     with pytest.raises(ConfigError, match=r"unknown probe 'gradient'.*gradients"):
