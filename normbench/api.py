@@ -125,7 +125,7 @@ class Session:
             work = [*self.unfinished, *fresh]
             execute(work, self.study, settings, observers=observers, progress=watcher)
         if settings.log.tensorboard == "cell":
-            from normbench.dashboard.logs import refresh_logs
+            from normbench.dashboard.folder import refresh_logs
 
             refresh_logs(self.study.folder)
         return work

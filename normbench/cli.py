@@ -9,7 +9,12 @@ from typing import Any
 
 import click
 
+from normbench import cursor
 from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
+from normbench.reporting import report
+from normbench.shells import completion, teach_click
+from normbench.studies import dashboard, merge
+from normbench.tabulating import aggregate, compare
 
 OVERRIDES_HELP = "OVERRIDE is Hydra's grammar: norm=group, model.depth=6, +experiment=small_batch, seed=range(10)."
 
@@ -20,7 +25,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
+        if args and not ctx.resilient_parsing and not args[0].startswith("-") and args[0] not in self.commands:
             raise click.UsageError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
 
@@ -48,7 +53,7 @@ def _planning(command: Any) -> Any:
         click.option(
             "-m", "--multirun", is_flag=True, help="A sweep: keys may have several values. May stand anywhere."
         ),
-        click.argument("overrides", nargs=-1, metavar="[OVERRIDE]..."),
+        click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...", shell_complete=cursor.overrides),
     ):
         command = option(command)
     return command
@@ -93,32 +98,35 @@ def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, fo
     return 0
 
 
-@cli.command(epilog="Example: normbench aggregate quickstart --by norm,batch_size --best lr")
-@click.argument("studies", nargs=-1, metavar="[STUDY]...")
-@click.option("--by", help="Columns that make a row, such as norm,batch_size; all that vary when left out.")
-@click.option("--metric", default="test_accuracy", show_default=True, help="What to average over the seeds.")
-@click.option("--best", metavar="KEY", help="Use each seed's best value of KEY, such as lr, chosen on validation.")
-@click.option("--format", "form", default="table", show_default=True, help="table, csv, markdown or latex.")
-@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-def aggregate(
-    studies: tuple[str, ...], by: str | None, metric: str, best: str | None, form: str, results_dir: Path
-) -> int:
-    """Print a results table of the studies named (a folder or a name under --results-dir), or of all."""
-    from normbench.analysis.refresh import refresh
-    from normbench.analysis.render import render
-    from normbench.analysis.study import find_studies, load_runs
-    from normbench.analysis.table import aggregate as tabulate
+@cli.command("list", epilog="Example: normbench list norms")
+@click.argument("kind", required=False, metavar="[KIND]", shell_complete=cursor.kinds)
+@click.option(
+    "--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: what it adds is listed with the rest."
+)
+def list_(kind: str | None, config_dir: Path | None) -> int:
+    """Show what there is of KIND, a line each: norms, models, data, optimizers, experiments, claims ...
 
-    folders = find_studies(studies, results_dir)
-    for note in filter(None, map(refresh, folders)):
-        click.echo(note, err=True)
-    runs = load_runs(*folders)
-    table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best)
-    click.echo(render(table, form, width=_width(), color=sys.stdout.isatty()), nl=False)
-    if form != "table":
-        for note in table.notes:
-            click.echo(note, err=True)
+    Without KIND, the kinds.
+    """
+    from normbench.listing import KINDS, choices, choices_table, kinds
+
+    if kind == "claims":
+        from normbench.claims.show import claims_table
+
+        click.echo(claims_table(_catalogue("", config_dir), _width()), nl=False)
+        return 0
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
+    click.echo(choices_table(choices(kind, config_dir) if kind else kinds(config_dir), _width()), nl=False)
     return 0
+
+
+cli.add_command(aggregate)
+cli.add_command(compare)
+cli.add_command(completion)
+cli.add_command(dashboard)
+cli.add_command(merge)
+cli.add_command(report)
 
 
 @cli.group(epilog="Example: normbench claims run small_batch_hurts")
@@ -126,54 +134,63 @@ def claims() -> None:
     """What is said of batch norm: list the claims, train what they lack, judge them."""
 
 
+_CATALOGUE = (
+    click.option("--catalogue", default="", metavar="NAME", help="The claims in conf/claim/NAME, such as cifar10."),
+    click.option("--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first."),
+)
+
+
 def _claims_place(command: Any) -> Any:
     """Add the options that say where claims and their records are."""
     for option in (
-        click.option("--study", default="claims", show_default=True, help="A folder, or a name under --results-dir."),
-        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
         click.option(
-            "--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first."
+            "--study", help="A folder, or a name under --results-dir: claims when left out, with the catalogue's name."
         ),
+        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
+        *_CATALOGUE,
     ):
         command = option(command)
     return command
 
 
 @claims.command("list", epilog="Example: normbench claims list")
-@click.option("--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first.")
-def claims_list(config_dir: Path | None) -> int:
+@_CATALOGUE[0]
+@_CATALOGUE[1]
+def claims_list(catalogue: str, config_dir: Path | None) -> int:
     """Show every claim."""
     from normbench.claims.show import claims_table
 
-    click.echo(claims_table(_catalogue(config_dir), _width()), nl=False)
+    click.echo(claims_table(_catalogue(catalogue, config_dir), _width()), nl=False)
     return 0
 
 
 @claims.command("verdict", epilog="Example: normbench claims verdict small_batch_hurts")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=cursor.claim)
 @_claims_place
-def claims_verdict(ids: tuple[str, ...], study: str, results_dir: Path, config_dir: Path | None) -> int:
+def claims_verdict(
+    ids: tuple[str, ...], study: str | None, results_dir: Path, catalogue: str, config_dir: Path | None
+) -> int:
     """Judge from the records alone; all claims, or those named at length."""
     from normbench.analysis.refresh import refresh
     from normbench.claims.verdicts import Tables, contrast_rows, judge_study, write_verdicts
 
-    catalogue = _catalogue(config_dir)
-    _require_claims(ids, catalogue)
-    folder = _study_folder(study, results_dir)
+    known = _catalogue(catalogue, config_dir)
+    _require_claims(ids, known)
+    folder = _claims_folder(study, results_dir, catalogue)
     if not folder.is_dir():
         raise StudyError(f"no study {str(folder)!r}; `normbench claims run --all` makes it, --study names another.")
     if note := refresh(folder):
         click.echo(note, err=True)
     tables = Tables.of(folder)
-    judged = judge_study(folder, catalogue, tables)
-    contrasts = contrast_rows(folder, catalogue, tables)
+    judged = judge_study(folder, known, tables)
+    contrasts = contrast_rows(folder, known, tables)
     write_verdicts(folder, judged, contrasts)
     _show_verdicts(judged, contrasts, ids)
     return 0
 
 
 @claims.command("run", epilog="Example: normbench claims run small_batch_hurts higher_lr")
-@click.argument("ids", nargs=-1, metavar="[ID]... [OVERRIDE]...")
+@click.argument("ids", nargs=-1, metavar="[ID]... [OVERRIDE]...", shell_complete=cursor.claim)
 @click.option("--all", "every", is_flag=True, help="Every claim of the catalogue.")
 @click.option("--quick", is_flag=True, help="Two seeds that no verdict uses: shows that it works, decides nothing.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop after that time.")
@@ -185,27 +202,29 @@ def claims_run(
     quick: bool,
     budget: float | None,
     cfg: bool,
-    study: str,
+    study: str | None,
     results_dir: Path,
+    catalogue: str,
     config_dir: Path | None,
 ) -> int:
-    """Train what claims lack, and judge them. OVERRIDE may set keys of engine and log."""
-    engine = tuple(text for text in ids if "=" in text)
+    """Train what claims lack, and judge them. OVERRIDE may set keys of engine and log, and where data lie."""
+    settings = tuple(text for text in ids if "=" in text)
     names = [text for text in ids if "=" not in text]
-    catalogue = _catalogue(config_dir)
-    _require_claims(names, catalogue)
-    if wrong := [text for text in engine if not text.startswith(("engine.", "engine=", "log."))]:
-        raise ConfigError(f"{wrong[0]}: a claim's design is fixed; only keys of engine and log may be set here.")
+    known = _catalogue(catalogue, config_dir)
+    _require_claims(names, known)
+    if wrong := [text for text in settings if not text.startswith(_NO_SCIENCE)]:
+        raise ConfigError(f"{wrong[0]}: a claim's design is fixed; only engine, log and data.root may be set here.")
     if every == bool(names):
         raise ConfigError("name the claims to run, or give --all." if not every else "give names or --all, not both.")
     from normbench import claiming
     from normbench.closing import complain_of
 
-    chosen = [name for name in catalogue if every or name in names]
-    request = claiming.Request(catalogue, chosen, _study_folder(study, results_dir), config_dir, engine)
+    chosen = [name for name in known if every or name in names]
+    folder = _claims_folder(study, results_dir, catalogue)
+    request = claiming.Request(known, chosen, folder, config_dir, settings)
     if cfg:
         for name in chosen:
-            claim = catalogue[name]
+            claim = known[name]
             if claim.design:
                 click.echo(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", nl=False)
         return 0
@@ -221,7 +240,7 @@ def claims_run(
         return _complain(error, code=1)
     from normbench.claims.verdicts import Tables, contrast_rows
 
-    contrasts = contrast_rows(request.study, catalogue, Tables.of(request.study)) if names else []
+    contrasts = contrast_rows(request.study, known, Tables.of(request.study)) if names else []
     _show_verdicts(judged, contrasts, names)
     return complain_of(problems)
 
@@ -238,7 +257,9 @@ def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     from normbench.claiming import Request
     from normbench.claims.show import rates_table
 
-    rates, broken = calibrate(Request(_catalogue(None), (), _study_folder(study, results_dir), None), families=families)
+    rates, broken = calibrate(
+        Request(_catalogue("", None), (), _study_folder(study, results_dir), None), families=families
+    )
     click.echo(rates_table(rates), nl=False)
     for verdict in broken:
         click.echo(f"{verdict.claim}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
@@ -246,20 +267,31 @@ def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     return 1 if wrong or any(rate.held is False for rate in rates) else 0
 
 
-def _catalogue(config_dir: Path | None) -> Any:
+_NO_SCIENCE = ("engine.", "engine=", "log.", "data.root=", "data.download=")
+"""How overrides begin that change no run_id."""
+
+
+def _catalogue(name: str, config_dir: Path | None) -> Any:
     """Return the claims of the shipped conf folder and of the user's own, which win."""
     from normbench.claims.loading import load_claims
     from normbench.config.shipped import shipped_conf
 
-    own = config_dir / "claim" if config_dir is not None else None
-    found = load_claims(shipped_conf() / "claim")
-    return found | load_claims(own) if own is not None and own.is_dir() else found
+    roots = [shipped_conf() / "claim", *([config_dir / "claim"] if config_dir is not None else [])]
+    folders = [root / name for root in roots if (root / name).is_dir()]
+    if not folders:
+        names = sorted({folder.name for root in roots for folder in root.glob("*/")})
+        raise ConfigError(f"unknown catalogue {name!r}{nearest(name, names)}")
+    return {claim.id: claim for folder in folders for claim in load_claims(folder).values()}
 
 
 def _require_claims(ids: Any, catalogue: Any) -> None:
     for name in ids:
         if name not in catalogue:
             raise ConfigError(f"unknown claim {name!r}{nearest(name, catalogue)}")
+
+
+def _claims_folder(study: str | None, results_dir: Path, catalogue: str) -> Path:
+    return _study_folder(study or "_".join(filter(None, ("claims", catalogue))), results_dir)
 
 
 def _study_folder(study: str, results_dir: Path) -> Path:
@@ -280,7 +312,7 @@ def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
 
 
 @cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")
-@click.argument("run_id")
+@click.argument("run_id", shell_complete=cursor.run)
 @click.option("--study", help="Its study: a folder, or a name under --results-dir; all are searched when left out.")
 @click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--trust", is_flag=True, help="Run the code that the record names by _target_.")
@@ -313,6 +345,7 @@ def main() -> None:
     """Run the command line and exit with the contract's code: 0, 1, 2 or 130."""
     # The user's own modules (`norm._target_=my_norms.Mine`) lie where the user stands; they shadow nothing.
     sys.path.append(os.getcwd())
+    teach_click()
     try:
         code = cli.main(prog_name="normbench", standalone_mode=False)
     except NormbenchError as error:

@@ -1,7 +1,12 @@
 """The errors a user may meet, as a tree: the command line prints their message and no traceback."""
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
 
 
 class NormbenchError(ValueError):
@@ -38,3 +43,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"{hint} Known: {', '.join(names)}"
+
+
+def described(error: BaseException) -> str:
+    """Return what code of the user's own raised, in one line.
+
+    Args:
+        error: Caught where it was raised.
+
+    Returns:
+        Text such as ``"KeyError: 'alpha' (my_norms.py, line 12)"``, with the innermost place in a file of the user's
+        (neither normbench's nor an installed library's), if it came through one.
+    """
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    place = own_place(error)
+    return f"{text} ({place})" if place else text
+
+
+def own_place(error: BaseException) -> str:
+    """Return file and line of the user's innermost call on the way to an error; empty if there is none."""
+    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.is_file() and not any(file.is_relative_to(folder) for folder in (_PACKAGE, *libraries)):
+            return f"{frame.filename}, line {frame.lineno}"
+    return ""

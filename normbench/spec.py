@@ -144,7 +144,8 @@ class Log:
     """What is kept besides the tables.
 
     Attributes:
-        tensorboard: `auto` (a single run writes its own log, a sweep none), `run` or `off`.
+        tensorboard: `auto` (a single run writes its own log, a sweep none), `off`, `cell` (the command ends with the
+            logs that `normbench dashboard` shows of a study) or `run` (every run writes its own).
         weights: `none`, or `final` to keep each run's last weights.
     """
 

@@ -27,12 +27,11 @@ NEEDS_MAPS = ("instance", "frn", "evonorm_b0", "switchable")
 
 CORE = ("batch", "layer", "group", "instance", "none")
 
-# `plain` has the layers of `resnet`: the core norms will do.
-_ARMS = {
+ARMS = {
     f"{model}-{norm}": (*overrides, f"norm={norm}")
     for model, overrides in _MODELS.items()
     for norm in REGISTRY
-    if not (model == "mlp" and norm in NEEDS_MAPS) and not (model == "plain" and norm not in CORE)
+    if not (model == "mlp" and norm in NEEDS_MAPS)
 }
 
 _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -74,8 +73,8 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 PROBLEMS: Mapping[str, tuple[str, ...]] = {
-    **_ARMS,
-    **{f"{arm}-{dial}": (*_ARMS[arm], *own) for dial, (arms, own) in _DIALS.items() for arm in arms},
+    **ARMS,
+    **{f"{arm}-{dial}": (*ARMS[arm], *own) for dial, (arms, own) in _DIALS.items() for arm in arms},
 }
 
 

@@ -30,11 +30,20 @@ LAYERS = {
     "analysis": "errors record",
     "claims": "errors record analysis",
     "report": "errors record analysis claims",
+    "dashboard": "errors record analysis",
 }
 # What a user meets: the only modules that may join everything.
 EVERYTHING = " ".join(LAYERS)
 FACES = {
     "terminal": "spec training",
+    "listing": "errors config analysis",
+    "completion": "errors config record analysis listing",
+    "cursor": "record completion listing",
+    "shells": "errors",
+    "tabulating": "analysis cursor",
+    "merging": "errors record analysis",
+    "studies": "errors analysis dashboard merging cursor",
+    "reporting": "config record analysis claims report cursor",
     "doctor": "data engine record",
     "api": EVERYTHING,
     "rerun": EVERYTHING,
@@ -42,7 +51,13 @@ FACES = {
     "claiming": EVERYTHING + " api terminal",
     "calibrating": EVERYTHING + " api claiming",
     "__init__": f"{EVERYTHING} api",
-    "cli": f"{EVERYTHING} api closing calibrating claiming doctor rerun terminal",
+    "cli": " ".join(
+        (
+            EVERYTHING,
+            "api calibrating claiming closing cursor doctor listing reporting rerun",
+            "shells studies tabulating terminal",
+        )
+    ),
     "__main__": "cli",
 }
 MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.items()}
@@ -51,7 +66,7 @@ MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.
 LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
-    "click": "cli",
+    "click": "cli cursor reporting shells studies tabulating",
     "torch": "randomness norms models data training record engine terminal doctor rerun properties",
     "torchvision": "models data doctor properties",
 }
@@ -196,7 +211,9 @@ def test_nothing_heavy_is_loaded_to_say_hello(arguments: tuple[str, ...]) -> Non
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("layer", [layer for layer in ("analysis", "claims", "report") if (PACKAGE / layer).is_dir()])
+@pytest.mark.parametrize(
+    "layer", [layer for layer in ("analysis", "claims", "report", "dashboard") if (PACKAGE / layer).is_dir()]
+)
 def test_judging_loads_no_torch(layer: str) -> None:
     """A verdict can be had from the files in a second: no module of the layer brings in torch, however indirectly."""
     modules = [

@@ -115,12 +115,37 @@ def test_every_claim_is_listed(normbench: Command) -> None:
     assert max(map(len, result.out.splitlines())) <= 80
 
 
+def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
+    """Its claims are listed alone, judged in a study of their own, and say where their data must be given."""
+    listed = normbench("claims", "list", "--catalogue", "cifar10")
+    assert "small_batch_hurts_cifar10" in listed.out
+    assert "scale_invariance" not in listed.out
+    result = normbench("claims", "run", "--all", "--catalogue", "cifar10")
+    assert result.code == 1
+    assert "data.root" in result.err
+    verdicts = pd.read_csv("results/claims_cifar10/verdicts.csv")
+    assert set(verdicts["verdict"]) == {"not_run"}
+
+
+def test_a_design_of_an_older_version_is_expanded_anew(normbench: Command, conf: str) -> None:
+    """Judging alone says which claim is meant; running trains what the new version lacks."""
+    normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    path = Path(conf) / "claim" / "mine.yaml"
+    path.write_text(path.read_text().replace("margin: ", "margin: 1"))
+    refused = normbench("claims", "verdict", "mine", "--config-dir", conf)
+    assert refused.code == 2
+    assert "another version of the claim" in refused.err
+    assert normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1").code == 0
+    assert normbench("claims", "verdict", "mine", "--config-dir", conf).code == 0
+
+
 BAD_INPUT = {
     "unknown claim": (["run", "small_batch"], "unknown claim 'small_batch'; did you mean 'small_batch_hurts'?"),
     "none named": (["run"], "name the claims to run, or give --all."),
     "both": (["run", "higher_lr", "--all"], "give names or --all, not both."),
     "a design is fixed": (["run", "higher_lr", "lr=0.1"], "lr=0.1: a claim's design is fixed"),
     "no study": (["verdict"], "`normbench claims run --all` makes it"),
+    "unknown catalogue": (["list", "--catalogue", "cifar"], "unknown catalogue 'cifar'; did you mean 'cifar10'?"),
     "no minutes": (["run", "--all", "--budget", "0"], "--budget"),
     "no claims command": (["judge"], "judge"),
 }

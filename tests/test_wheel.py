@@ -2,6 +2,8 @@
 
 import csv
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +58,35 @@ def test_the_installed_wheel_trains_in_an_empty_folder(installed: Path, tmp_path
     with (tmp_path / "results" / "default" / "runs.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["status"] == "finished"
+
+
+def test_the_example_of_the_readme_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    """Its files, written where the user stands, and its commands, as they are printed, give finished runs."""
+    page = (ROOT / "README.md").read_text()
+    section = page.partition("\n## Your own norm, model or data\n")[2].partition("\n## ")[0]
+    files = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", section, flags=re.DOTALL)
+    commands = re.findall(r"^    normbench (.*)$", section, flags=re.MULTILINE)
+    assert [name for name, _ in files] == ["my_norms.py", "my_conf/norm/tanh.yaml", "my_parts.py"]
+    for name, text in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    cache = str(tmp_path / "cache")
+    for command in commands:
+        words = shlex.split(command)
+        run(
+            *(sys.executable, "-m", "normbench", *words),
+            cwd=tmp_path,
+            PYTHONPATH=str(installed),
+            NORMBENCH_CACHE=cache,
+        )
+    with (tmp_path / "results" / "default" / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"finished"}
+    norms = [row["norm"] for row in rows]
+    assert (norms.count("tanh"), norms.count("batch"), norms.count("dyt")) == (6, 7, 1)
+    assert {(row["model"], row["data"]) for row in rows} == {
+        ("mlp", "digits"),
+        ("one_layer", "digits"),
+        ("mlp", "stripes"),
+    }
+    assert all(float(row["test_accuracy"]) > 0.8 for row in rows)

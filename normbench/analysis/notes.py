@@ -9,21 +9,22 @@ from normbench.analysis.select import arm_columns
 from normbench.record.columns import FIXED
 
 
-def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str) -> list[str]:
+def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str, *, wide: bool = False) -> list[str]:
     """Return what the mean and its interval are taken over.
 
     Args:
         rows: The table, with `n`, `diverged`, `sd` and perhaps `failed`.
         scored: The runs behind it.
         metric: What was averaged.
+        wide: Whether the table is pivoted, and so has no room for imputed means.
     """
     notes = [f"{metric}: mean ± half-width of its 95 % t interval, over those of the n runs that finished."]
-    if rows["diverged"].any() and metric != "steps_to_target":
+    if rows["diverged"].any() and metric != "steps_to_target" and not wide:
         notes.append("chance-imputed: the mean with each diverged run counted as chance.")
     if "failed" in rows:
         notes.append("failed: runs that ended in an error; runs.csv has the reason, and they enter no mean.")
     if rows["sd"].isna().any():
-        notes.append("A row with fewer than 2 finished values has no interval.")
+        notes.append("A mean of fewer than 2 finished values has no interval.")
     finished = scored[scored["status"] == "finished"]
     if metric == "steps_to_target" and (missed := int(finished[metric].isna().sum())):
         notes.append(f"{missed} of {len(finished)} finished runs never reached the target: these means are too low.")

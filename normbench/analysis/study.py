@@ -1,4 +1,4 @@
-"""Studies on disk: where they are, and their tables as DataFrames."""
+"""The tables of studies as DataFrames."""
 
 import csv
 import io
@@ -11,50 +11,19 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.cells import NUMBER
-from normbench.errors import StudyError, nearest
-from normbench.record.columns import CURVES, FIXED, STATUSES
+from normbench.analysis.folders import find_studies as find_studies
+from normbench.errors import StudyError
+from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text
+from normbench.record.store import Study
 
-MARKERS = ("runs.csv", "plan.jsonl")
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
+VERDICTS = {
+    **dict.fromkeys(["claim", "kind", "verdict", "outcome", "unit", "spec_sha256"], "str"),
+    **dict.fromkeys(["effect", "ci_low", "ci_high"], "float64"),
+    "n_seeds": "Int64",
+}
+PROVENANCE = {"run_id": "str", "mode": "str", "pack_size": "Int64", "wall_time_s": "float64"}
 WANTED = {"float64": "a number", "Int64": "a whole number", "int64": "a whole number"}
-
-
-def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:
-    """Return the folders of the studies that a user means.
-
-    Args:
-        names: Names of studies under `results_dir`, or folders; a name wins over a folder. None given means all studies
-            under `results_dir`.
-        results_dir: Where studies lie.
-
-    Raises:
-        StudyError: A name is neither, or none is given and there are none.
-    """
-    if names:
-        return list(dict.fromkeys(_find(name, results_dir) for name in names))
-    known = _studies(results_dir)
-    if not known:
-        raise StudyError(f"no study under {results_dir}; `normbench train` makes one, --results-dir looks elsewhere")
-    return known
-
-
-def _find(name: str, results_dir: Path) -> Path:
-    for folder in (results_dir / name, Path(name)):
-        if _is_study(folder):
-            return folder
-    if Path(name).is_dir():
-        raise StudyError(f"{name} is no study: it holds neither {' nor '.join(MARKERS)}")
-    known = [folder.name for folder in _studies(results_dir)]
-    tail = nearest(name, known) if known else "; there is none at all."
-    raise StudyError(f"no study '{name}' under {results_dir}, and no such folder{tail}")
-
-
-def _studies(results_dir: Path) -> list[Path]:
-    return sorted(folder for folder in results_dir.iterdir() if _is_study(folder)) if results_dir.is_dir() else []
-
-
-def _is_study(folder: Path) -> bool:
-    return any((folder / marker).is_file() for marker in MARKERS)
 
 
 def load_runs(*folders: Path) -> pd.DataFrame:
@@ -81,6 +50,73 @@ def load_curves(folder: Path) -> pd.DataFrame:
         StudyError: The file is missing, truncated or damaged; the message names the file and the line.
     """
     return _read_table(folder / "curves.csv", CURVES, others="float64")
+
+
+def load_verdicts(folder: Path) -> pd.DataFrame:
+    """Return `verdicts.csv` of a study, one row a claim; no rows where it was never judged.
+
+    Raises:
+        StudyError: The file is truncated or damaged; the message names the file and the line.
+    """
+    return _read_if_there(folder / "verdicts.csv", VERDICTS)
+
+
+def load_provenance(folder: Path) -> pd.DataFrame:
+    """Return `provenance.csv` of a study, one row a run, versions as text; no rows where there is none.
+
+    Raises:
+        StudyError: The file is truncated or damaged; the message names the file and the line.
+    """
+    return _read_if_there(folder / "provenance.csv", PROVENANCE)
+
+
+def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Return the runs of two studies, as `load_runs` does, with the same columns.
+
+    A study records only what it varies. What the other one records is taken from its plan.
+
+    Args:
+        first: One study.
+        second: The other.
+
+    Returns:
+        Both tables, and the columns that they lack because one study records them and the other has no plan.
+
+    Raises:
+        StudyError: A file is missing, truncated or damaged; the message names the file and the line.
+    """
+    tables = [_read_runs(folder / "runs.csv") for folder in (first, second)]
+    unknown: list[str] = []
+    for place, folder in enumerate((first, second)):
+        missing = [str(name) for name in tables[1 - place] if name not in tables[place]]
+        if missing and (folder / "plan.jsonl").is_file():
+            tables[place] = _planned(tables[place], Study(folder), missing)
+        else:
+            unknown += missing
+    both = pd.concat(tables, ignore_index=True).drop(columns=unknown)
+    both = both.assign(**{name: _inferred(both[name]) for name in both.columns if name not in FIXED})
+    return both.iloc[: len(tables[0])], both.iloc[len(tables[0]) :].reset_index(drop=True), tuple(unknown)
+
+
+def _planned(runs: pd.DataFrame, study: Study, names: Sequence[str]) -> pd.DataFrame:
+    """Return runs with columns that their study does not record, as its plan has them."""
+    configs = {run_id: run["config"] for block in study.blocks() for run_id, run in block.runs.items()}
+    columns = {
+        name: [cell_text(_lookup(configs.get(run_id), name)) or None for run_id in runs["run_id"]] for name in names
+    }
+    return runs.assign(**{name: pd.Series(cells, dtype="str") for name, cells in columns.items()})
+
+
+def _lookup(value: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value["name"] if isinstance(value, dict) and "name" in value else value
+
+
+def _read_if_there(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})
+    return _read_table(path, dtypes, others="str")
 
 
 def _read_runs(path: Path) -> pd.DataFrame:

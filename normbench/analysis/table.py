@@ -10,6 +10,7 @@ from normbench.analysis.cells import Ints, cells, config_columns, require
 from normbench.analysis.notes import choice_notes, copies_note, metric_notes, pooling_notes
 from normbench.analysis.select import arm_columns
 from normbench.analysis.select import best as choices
+from normbench.analysis.standing import among_best
 from normbench.analysis.summary import count_status, metric_statistics
 from normbench.errors import ConfigError
 from normbench.record.columns import METRICS
@@ -23,11 +24,13 @@ class ResultsTable:
         rows: One row a group: `by`; with `best` that column (the value chosen most often), `chosen_by` (how many chose
             it) and `at_edge` (how many chose the lowest or highest number tried; missing where there was no choice);
             `n` (its runs; with `best`, its choices), `diverged`, `failed` where any did; `mean`, `ci_low`, `ci_high`
-            and `sd` of the finished runs; `mean_chance_imputed` where any diverged.
+            and `sd` of the finished runs; `mean_chance_imputed` where any diverged; `among_best`, of `standing`,
+            among the rows that differ in `pivot` alone, or among all.
         by: The columns that tell rows apart.
         metric: What was averaged.
         best: The tuned column, or None.
         notes: Sentences that belong under the table.
+        pivot: The column of `by` whose values become columns where the table is shown, or None.
     """
 
     rows: pd.DataFrame
@@ -35,10 +38,16 @@ class ResultsTable:
     metric: str
     best: str | None
     notes: tuple[str, ...]
+    pivot: str | None = None
 
 
 def aggregate(
-    runs: pd.DataFrame, *, by: Sequence[str] | None = None, metric: str = "test_accuracy", best: str | None = None
+    runs: pd.DataFrame,
+    *,
+    by: Sequence[str] | None = None,
+    metric: str = "test_accuracy",
+    best: str | None = None,
+    pivot: str | None = None,
 ) -> ResultsTable:
     """Average one metric over seeds.
 
@@ -47,11 +56,12 @@ def aggregate(
         by: What tells rows apart; None takes the study where there are several, and every factor but `best`.
         metric: One of `METRICS`.
         best: A config column that each seed tunes on its own validation accuracy, within its setting of all others.
+        pivot: A column whose values become columns; it joins `by`.
 
     Raises:
-        ConfigError: A column or the metric is unknown, or `best` is also in `by`.
+        ConfigError: A column or the metric is unknown, or `best` is also in `by` or `pivot`.
     """
-    names = _row_columns(runs, by, metric, best)
+    names = _row_columns(runs, by, metric, best, pivot)
     kept = (runs if "study" in names else runs.drop_duplicates("run_id")).reset_index(drop=True)
     numbers, keys = cells(kept, names)
     scored = kept if best is None else choices(kept, [best])
@@ -59,26 +69,37 @@ def aggregate(
     columns = [] if best is None else [_choice_columns(scored, groups, len(keys), best)]
     columns.append(_counts(kept, numbers, scored, groups, len(keys)))
     columns.append(_metric_columns(scored, groups, len(keys), metric))
+    contests = cells(keys, [name for name in names if name != pivot])[0] if pivot else np.zeros(len(keys), np.int64)
+    columns.append(pd.DataFrame({"among_best": among_best(scored, groups, contests, metric)}))
     rows = pd.concat([keys, *columns], axis=1)
-    notes = metric_notes(rows, scored, metric) + pooling_notes(kept, names, best) + copies_note(runs, kept)
+    notes = (
+        metric_notes(rows, scored, metric, wide=pivot is not None)
+        + pooling_notes(kept, names, best)
+        + copies_note(runs, kept)
+    )
     if best is not None:
         notes += choice_notes(rows, kept, best)
-    return ResultsTable(rows, tuple(names), metric, best, tuple(notes))
+    return ResultsTable(rows, tuple(names), metric, best, tuple(notes), pivot)
 
 
-def _row_columns(runs: pd.DataFrame, by: Sequence[str] | None, metric: str, best: str | None) -> list[str]:
+def _row_columns(
+    runs: pd.DataFrame, by: Sequence[str] | None, metric: str, best: str | None, pivot: str | None
+) -> list[str]:
     """Return the columns that tell rows apart, having checked every name."""
     require(metric, METRICS, "metric")
     tuned = [] if best is None else [best]
     for name in tuned:
         require(name, config_columns(runs), "config column to choose")
-    if by is None:
-        return arm_columns(runs, tuned) or [name for name in ["norm"] if name != best]
-    for name in by:
+    spread = [] if pivot is None else [pivot]
+    for name in [*(by or ()), *spread]:
         require(name, ["study", *config_columns(runs), "seed"], "column to group by")
-    if best in by:
-        raise ConfigError(f"'{best}' cannot both be chosen and tell rows apart; give it to --by or to --best")
-    return list(dict.fromkeys(by))
+    if best is not None and best in [*(by or ()), *spread]:
+        raise ConfigError(
+            f"'{best}' cannot both be chosen and tell rows apart; give it to --best or to --by or --pivot"
+        )
+    if by is None:
+        by = arm_columns(runs, tuned) or [name for name in ["norm"] if name != best and not spread]
+    return list(dict.fromkeys([*by, *spread]))
 
 
 def _counts(runs: pd.DataFrame, numbers: Ints, scored: pd.DataFrame, groups: Ints, count: int) -> pd.DataFrame:

@@ -71,7 +71,7 @@ RULES: Mapping[str, Rule] = {
     "target_accuracy": Rule(float, optional=True, above=0, high=1),
     "study": Rule(str),
     "results_dir": Rule(str),
-    "log.tensorboard": Rule(str, choices=("auto", "run", "off")),
+    "log.tensorboard": Rule(str, choices=("auto", "off", "cell", "run")),
     "log.weights": Rule(str, choices=("none", "final")),
     "engine.name": Rule(str),
     "engine.mode": Rule(str, choices=("auto", "solo", "stacked", "compiled")),

@@ -10,11 +10,11 @@ from typing import Any
 
 from normbench.data import digits, image_folder, synthetic, torchvision_sets
 from normbench.data.augmentation import augment
-from normbench.data.dataset import Dataset
+from normbench.data.dataset import Dataset, content_hash
 from normbench.data.partition import Split, limit, resize, split
 from normbench.errors import DataError, nearest
 
-__all__ = ["REGISTRY", "RUN_KEYS", "Dataset", "Split", "augment", "limit", "load", "resize", "split"]
+__all__ = ["REGISTRY", "RUN_KEYS", "Dataset", "Split", "augment", "content_hash", "limit", "load", "resize", "split"]
 
 REGISTRY: dict[str, Callable[..., Dataset]] = {
     "cifar10": torchvision_sets.cifar10,
@@ -72,6 +72,8 @@ def _load_once(function: Callable[..., Dataset], name: str, canonical: str, _dir
     except TypeError as error:
         raise DataError(f"data set '{name}': {error}") from error
     dataset = function(**args)
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected a normbench.data.Dataset.")
     if shared.get("limit") is not None:
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:

@@ -11,7 +11,7 @@ import torch
 from normbench.engine.device import device_name, peak_memory_mb
 from normbench.engine.prepare import Work, load_data
 from normbench.engine.rows import provenance_line, record
-from normbench.errors import StudyError
+from normbench.errors import StudyError, own_place
 from normbench.record.checkpoints import CheckpointFile
 from normbench.record.store import Record, Study
 from normbench.spec import Run
@@ -159,7 +159,7 @@ def _trained(
 
 
 def _reason(error: BaseException) -> str:
-    """Return an exception in one line, with the place that raised it."""
+    """Return an exception in one line, with the place in the user's code that led to it, or else that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})"
+    return f"{type(error).__name__}: {text} ({own_place(error) or f'{frame.filename}, line {frame.lineno}'})"

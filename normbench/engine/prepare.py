@@ -10,7 +10,7 @@ import torch
 
 from normbench.data import Dataset, load
 from normbench.engine.device import find_compiler, find_device, threads_restored
-from normbench.errors import ImpossibleRunError
+from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
 from normbench.packing import Machine, make_packs
 from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
@@ -93,9 +93,17 @@ def load_data(data: Component) -> Dataset:
 
     Raises:
         DataError: If it is missing or unreadable.
-        ConfigError: If the user's own loader cannot be found.
+        ConfigError: If the user's own loader cannot be found, or raises.
     """
-    return load(data.name, data.args, loader=None if data.target is None else resolve_target(data.target, "data"))
+    if data.target is None:
+        return load(data.name, data.args)
+    loader = resolve_target(data.target, "data")
+    try:
+        return load(data.name, data.args, loader=loader)
+    except NormbenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"data._target_={data.target}: {described(error)}") from error
 
 
 def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[str]]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError
-from normbench.norms.channels import scale_and_shift
+from normbench.norms.channels import over_positions, scale_and_shift
 from normbench.norms.moments import Chunks
 from normbench.norms.statistics import BatchStatistics, Normalized
 
@@ -63,16 +63,18 @@ class BatchFrozen(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch and update the buffers, or, once frozen, by the buffers."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        buffers = self.running_mean, self.running_var, self.num_batches_tracked
-        before = tuple(buffer.clone() for buffer in buffers)
-        output, mean, var = self.by_batch(x, self.norm_batch_size)
+        chunks = Chunks.of(x, self.norm_batch_size)
         # Chosen by a tensor: a stack of runs has no single step to branch on.
-        frozen = before[2] >= self.freeze_step * mean.shape[0]
-        self.update_running(mean, var)
+        frozen = self.num_batches_tracked >= self.freeze_step * chunks.mean.shape[0]
+        mean = torch.where(frozen, over_positions(self.running_mean, x), chunks.mean)
+        var = torch.where(frozen, over_positions(self.running_var, x), chunks.var)
+        normalized = chunks.normalized((chunks.values - mean) * torch.rsqrt(var + self.eps))
+        buffers = self.running_mean, self.running_var, self.num_batches_tracked
+        before = [buffer.clone() for buffer in buffers]
+        self.update_running(normalized.mean, normalized.var)
         for buffer, old in zip(buffers, before, strict=True):
             buffer.copy_(torch.where(frozen, old, buffer))
-        constant = F.batch_norm(x, before[0], before[1], self.weight, self.bias, False, 0.0, self.eps)
-        return torch.where(frozen, constant, output)
+        return scale_and_shift(normalized.output, self.weight, self.bias)
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics."""

@@ -101,7 +101,8 @@ class BatchRenorm(BatchStatistics):
             r = torch.clamp(deviation / sigma, 1 / bounds.rmax, bounds.rmax).view_as(chunks.mean)
             d = torch.clamp((mean - self.running_mean) / sigma, -bounds.dmax, bounds.dmax).view_as(chunks.mean)
             self.average((self.running_mean, mean), (sigma, deviation))
-            self.running_var.copy_(sigma.square() - self.eps)
+            # Rounding would leave a channel that never varies with a variance just below 0.
+            self.running_var.copy_(torch.clamp(sigma.square() - self.eps, min=0))
         output = self._standard(chunks) * r + d
         return scale_and_shift(output.flatten(0, 1), self.weight, self.bias)
 

@@ -30,7 +30,7 @@ class DynamicTanh(nn.Module):
         super().__init__()
         self.num_features = num_features
         self.start = alpha
-        self.alpha = nn.Parameter(torch.tensor(alpha))
+        self.alpha = nn.Parameter(torch.tensor(float(alpha)))
         self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 

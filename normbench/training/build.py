@@ -1,5 +1,6 @@
 """From a run to its model: constructed, initialised from the seed's streams, and tried once before anything starts."""
 
+import inspect
 import json
 import pkgutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from normbench import models, norms
-from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, nearest
+from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described, nearest, own_place
 from normbench.models.initialization import initialize
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator, stream_seed
@@ -50,13 +51,25 @@ def norm_factory(run: Run) -> NormFactory:
     """Return the factory that builds the norm layers of a run.
 
     Raises:
-        ConfigError: If the norm's name is unknown.
+        ConfigError: If the norm's name is unknown, or a user's own does not take its arguments.
     """
     norm = _find(run.norm, norms.REGISTRY, "norm")
     args = dict(run.norm.args)
     if run.norm_batch_size is not None and getattr(norm, "batch_statistics", False):
         args["norm_batch_size"] = run.norm_batch_size
-    return NormFactory(norm, args)
+    factory = NormFactory(norm, args)
+    if run.norm.target is not None:
+        _check_arguments(factory, run.norm)
+    return factory
+
+
+def _check_arguments(factory: NormFactory, component: Component) -> None:
+    """Bind the arguments of a user's own norm: what its constructor raises would be laid at the model's door."""
+    own = {"activated": False} if factory.includes_activation else {}
+    try:
+        inspect.signature(factory.norm).bind(1, **factory.args, **own)
+    except TypeError as error:
+        raise ConfigError(f"norm={component.name}: {component.target}(num_features, ...) {error}.") from error
 
 
 def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
@@ -94,8 +107,7 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
         own = [f"{group}._target_={part.target}" for group, part in _parts(run) if part.target is not None]
         if not own:
             raise
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
+        raise ConfigError(f"{', '.join(own)}: {described(error)}") from error
     return Checked(
         run,
         multiply_adds=per_sample * run.batch_size,
@@ -170,7 +182,8 @@ def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_
     try:
         module = model(input_shape, num_classes, norm, **component.args)
     except TypeError as error:
-        raise ConfigError(f"model={component.name}: {error}") from error
+        place = own_place(error)
+        raise ConfigError(f"model={component.name}: {error}{f' ({place})' if place else ''}") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"model={component.name}: got {type(module).__name__}, expected a torch.nn.Module.")
     return module
@@ -194,12 +207,12 @@ def resolve_target(target: str, group: str) -> Callable[..., Any]:
         group: The config group that names it, for the message.
 
     Raises:
-        ConfigError: If it cannot be imported or called.
+        ConfigError: If it cannot be imported or called, whatever its module raises.
     """
     try:
         own = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{group}._target_={target}: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"{group}._target_={target}: {described(error)}") from error
     if not callable(own):
         raise ConfigError(f"{group}._target_={target}: not a class or function.")
     found: Callable[..., Any] = own

@@ -13,7 +13,7 @@ sys.path[0:1] = [str(SCRIPTS), str(SCRIPTS.parent)]
 
 import torch  # noqa: E402
 
-from measure import plain  # noqa: E402
+from measure import norms, plain  # noqa: E402
 from measure.figures import FIGURES, Figure, Setting  # noqa: E402
 from normbench.record.provenance import commit, processor  # noqa: E402
 
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     setting = Setting(options.quick, pairs=options.pairs or (1 if options.quick else 3), cifar=options.cifar)
     torch.set_num_threads(1)
+    if options.norms:
+        norms.main(quick=options.quick, pairs=options.pairs, output=options.output, results=REFERENCE.parents[1])
+        return 0
     plain.train(plain.mlp, plain.digits(), batch_size=32, steps=50)
     measured: list[dict[str, str]] = []
     missed = False
@@ -56,6 +59,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures, of {', '.join(FIGURES)} (all)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, writes nothing")
+    parser.add_argument("--norms", action="store_true", help="instead, what each norm costs beside batch norm")
     parser.add_argument("--pairs", type=int, help="how often plain loop and normbench take turns (3, quick: 1)")
     parser.add_argument(
         "--cifar", metavar="ROOT", help="folder of CIFAR-10 images, train/ and test/ with a folder a class"
@@ -64,6 +68,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in FIGURES]:
         parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join(FIGURES)}")
+    if options.norms and options.names:
+        parser.error("--norms measures norms alone: leave the names out")
     if options.cifar is not None:
         options.cifar = str(Path(options.cifar).resolve())
     return options

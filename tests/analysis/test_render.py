@@ -4,8 +4,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from rich.cells import cell_len
 
-from normbench.analysis.render import FORMATS, render
+from normbench.analysis.pivot import pivot_rows
+from normbench.analysis.render import FORMATS, notes, render
 from normbench.analysis.table import ResultsTable, aggregate
 from normbench.errors import ConfigError
 
@@ -125,7 +127,7 @@ def test_csv_has_every_column() -> None:
 
 
 def test_markdown() -> None:
-    """Numbers are right-aligned, and a bar in a name does not end its cell."""
+    """Numbers are right-aligned, and a bar in a name does not end its cell; what ties for the best is not bold."""
     assert render(results({"norm": "a|b"}, {"norm": "c"}), "markdown").splitlines()[:3] == [
         "| norm | n | test_accuracy |",
         "| --- | ---: | ---: |",
@@ -157,3 +159,62 @@ def test_an_unknown_format() -> None:
     """A format that is none is answered by the nearest."""
     with pytest.raises(ConfigError, match="did you mean 'markdown'"):
         render(SMALL, "markdwn")
+
+
+APART = results({"norm": "batch"}, {"norm": "group"}, {"norm": "none", "status": "diverged"})
+
+
+def test_the_best_is_bold_where_it_is_told_apart() -> None:
+    """Two that tie are both bold beside a third that is worse; escape codes say so on a terminal alone."""
+    assert render(APART, "markdown").splitlines()[2:] == [
+        "| batch | 3 | 0 | **0.950 ± 0.025** | 0.950 |",
+        "| group | 3 | 0 | **0.950 ± 0.025** | 0.950 |",
+        "| none | 3 | 3 | – | 0.100 |",  # noqa: RUF001
+    ]
+    assert r"\textbf{0.950 $\pm$ 0.025}" in render(APART, "latex")
+    assert "\x1b[1m" in render(APART, color=True)
+    assert "\x1b" not in render(APART)
+
+
+def test_the_rule_of_bold_is_told_where_it_is_seen() -> None:
+    """The note stands under a table with bold in it, and under no other."""
+    assert "Bold: the best of all rows" in render(APART, color=True, width=300)
+    assert "Bold" not in render(APART)
+    assert not any("Bold" in note for note in notes(SMALL, bold=True))
+    assert any("Bold" in note for note in notes(APART, bold=True))
+
+
+HOSTILE = {
+    "script": "<script>alert(1)</script>",
+    "signs": "a|b & c_d %e $f$ #g {h} ~i ^j \\k `l` *m* [n]",
+    "line ends": "a\nb\r\tc",
+    "escape codes": "\x1b[31mred\x1b[0m",
+    "turned around": "\u202egnidaer",
+    "long": "n" * 10_000,
+    "wide": "批" * 60,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("pivot", [None, "norm"])
+def test_a_hostile_name_keeps_to_its_cell(name: str, pivot: str | None) -> None:
+    """Whatever a norm is called, a table has its lines and columns, no control sign, and fits 80 columns."""
+    table = results({"norm": name}, {"norm": "plain"}, pivot=pivot, by=["norm", "data"])
+    for form in ("markdown", "latex", "table"):
+        text = render(table, form, width=80)
+        assert text.isprintable() or set(text) - set("\n") == {sign for sign in text if sign.isprintable()}
+        if form == "table":
+            assert max(map(cell_len, text.splitlines())) <= 80
+            assert len(text.splitlines()) < 40
+    lines = render(table, "markdown").splitlines()
+    assert len(lines) == (4 if pivot is None else 3)
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5 if pivot is None else 4}
+    assert "<" not in "".join(lines)
+    bodies = [line for line in render(table, "latex").splitlines() if line.endswith(r" \\")]
+    assert all(
+        len(re.findall(r"(?<!\\)&", line)) == (3 if pivot is None else 2) for line in bodies[pivot is not None :]
+    )
+    rows = table.rows if pivot is None else pivot_rows(table)
+    assert len(pd.read_csv(io.StringIO(render(table, "csv")))) == len(rows)
+    if pivot is None:
+        assert name in pd.read_csv(io.StringIO(render(table, "csv"), newline=""))["norm"].tolist()

@@ -1,4 +1,4 @@
-import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,74 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from normbench.analysis.study import find_studies, load_curves, load_runs
+from normbench.analysis.study import load_curves, load_pair, load_provenance, load_runs, load_verdicts
 from normbench.errors import StudyError
-from normbench.record.columns import CURVES, FIXED, cell_text
+from normbench.record.columns import CURVES, FIXED
 
-from .tables import DEFAULTS
-
-
-def write_study(folder: Path, *rows: dict[str, Any]) -> Path:
-    """Write a `runs.csv` with these values and the defaults, as the writer of records would."""
-    named = [{**DEFAULTS, "study": folder.name, "run_id": f"{place:012x}", **row} for place, row in enumerate(rows)]
-    names = list(dict.fromkeys([*FIXED, *(key for row in named for key in row)]))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([names, *([cell_text(row.get(name)) for name in names] for row in named)])
-    return folder
+from .tables import write_study
 
 
 def edit(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
     """Edit the lines of a `runs.csv` as a hand would."""
     path = folder / "runs.csv"
     path.write_text("\n".join(change(path.read_text().split("\n"))), newline="")
-
-
-def test_a_name_or_a_folder_is_a_study(tmp_path: Path) -> None:
-    """A study is found by its name under the results, and by its path; twice the same is once."""
-    folder = write_study(tmp_path / "mine", {})
-    assert find_studies(["mine", str(folder)], tmp_path) == [folder]
-
-
-def test_a_folder_elsewhere_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path from where the user stands is found, and a name under the results wins over it."""
-    elsewhere = write_study(tmp_path / "elsewhere", {})
-    results = write_study(tmp_path / "results" / "mine", {}).parent
-    write_study(tmp_path / "mine", {})
-    monkeypatch.chdir(tmp_path)
-    found = find_studies(["elsewhere", "mine"], results)
-    assert [folder.resolve() for folder in found] == [elsewhere, results / "mine"]
-
-
-def test_no_name_means_all_studies(tmp_path: Path) -> None:
-    """All folders with a plan or with runs are studies, and other folders are none."""
-    write_study(tmp_path / "b", {})
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "plan.jsonl").touch()
-    (tmp_path / "figures").mkdir()
-    assert [folder.name for folder in find_studies([], tmp_path)] == ["a", "b"]
-
-
-def test_a_misspelt_study_is_answered_by_the_nearest(tmp_path: Path) -> None:
-    """The message names the nearest study and all others."""
-    write_study(tmp_path / "small_batch", {})
-    write_study(tmp_path / "depth", {})
-    with pytest.raises(StudyError, match=r"did you mean 'small_batch'\? Known: depth, small_batch"):
-        find_studies(["smal_batch"], tmp_path)
-
-
-def test_a_folder_without_records_is_no_study(tmp_path: Path) -> None:
-    """A folder that holds neither runs nor a plan is refused as such."""
-    with pytest.raises(StudyError, match=r"is no study: it holds neither runs\.csv nor plan\.jsonl"):
-        find_studies([str(tmp_path)], tmp_path / "results")
-
-
-@pytest.mark.parametrize("names", [[], ["mine"]])
-def test_no_results_at_all(tmp_path: Path, names: list[str]) -> None:
-    """Where nothing was trained yet, the message says where it looked."""
-    with pytest.raises(StudyError, match=r"no study.* under .*nowhere"):
-        find_studies(names, tmp_path / "nowhere")
 
 
 def test_text_that_looks_like_something_else_stays_text(tmp_path: Path) -> None:
@@ -233,3 +176,40 @@ def test_damaged_curves_are_refused(tmp_path: Path, lines: list[str], fields: in
     (tmp_path / "curves.csv").write_text("\n".join([",".join(CURVES), *lines, ""]))
     with pytest.raises(StudyError, match=rf"curves\.csv, line 2: {fields} fields where the header has 8"):
         load_curves(tmp_path)
+
+
+def plan(folder: Path, **configs: dict[str, Any]) -> None:
+    """Write a plan of one block with these configs by run_id."""
+    entries: list[dict[str, Any]] = [{"block": 1, "lines": len(configs)}]
+    entries += [{"run": run_id, "config": config} for run_id, config in configs.items()]
+    (folder / "plan.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+
+def test_a_pair_of_studies_has_the_same_columns(tmp_path: Path) -> None:
+    """What one study does not record, as it never varied there, is looked up in its plan."""
+    first = write_study(tmp_path / "a", {"run_id": "a" * 12, "model.depth": 3}, {"run_id": "b" * 12, "model.depth": 6})
+    second = write_study(tmp_path / "b", {"run_id": "a" * 12, "eval_every": 7})
+    plan(first, **{name * 12: {"model": {"name": "mlp", "depth": 3}, "eval_every": None} for name in "ab"})
+    plan(second, **{"a" * 12: {"model": {"name": "mlp", "depth": 3}, "eval_every": 7}})
+    a, b, unknown = load_pair(first, second)
+    assert a["model.depth"].tolist() == [3, 6] and b["model.depth"].tolist() == [3]
+    assert a["eval_every"].isna().all() and b["eval_every"].tolist() == [7]
+    assert unknown == ()
+
+
+def test_a_pair_without_a_plan_loses_the_column(tmp_path: Path) -> None:
+    """Without a plan nobody knows the value, so the column is left out and named."""
+    first = write_study(tmp_path / "a", {"model.depth": 3}, {"model.depth": 6})
+    a, b, unknown = load_pair(first, write_study(tmp_path / "b", {}))
+    assert "model.depth" not in a and "model.depth" not in b
+    assert unknown == ("model.depth",)
+
+
+@pytest.mark.parametrize("load", [load_verdicts, load_provenance])
+def test_a_table_that_a_study_may_lack(tmp_path: Path, load: Callable[[Path], pd.DataFrame]) -> None:
+    """A study that was never judged, or came without its provenance, has no rows of it."""
+    assert load(tmp_path).empty
+    name = load.__name__.removeprefix("load_")
+    (tmp_path / f"{name}.csv").write_text("claim\n")
+    with pytest.raises(StudyError, match=rf"{name}\.csv, line 1: missing columns"):
+        load(tmp_path)

@@ -36,7 +36,7 @@ def test_rows_are_cells_by_default() -> None:
 def test_columns_that_say_nothing_are_left_out() -> None:
     """Without failure or divergence there is no column for either's effect."""
     names = list(aggregate(runs_table(*sweep(batch=[0.9, 0.8, 0.7, 0.9]))).rows.columns)
-    assert names == ["lr", "n", "diverged", "mean", "ci_low", "ci_high", "sd"]
+    assert names == ["lr", "n", "diverged", "mean", "ci_low", "ci_high", "sd", "among_best"]
 
 
 def test_best_scores_what_each_seed_chose() -> None:

@@ -374,6 +374,15 @@ def test_the_catalogue_has_every_claim() -> None:
     }
 
 
+def test_the_claims_on_photographs_can_be_planned() -> None:
+    """They are a catalogue of their own, whose data the user has to name."""
+    claims = load_claims(shipped_conf() / "claim" / "cifar10")
+    assert set(claims) == {f"{name}_cifar10" for name in ("small_batch_hurts", "higher_lr", "better_final_accuracy")}
+    for claim in claims.values():
+        runs = [run for sweep in claim.sweeps([0]) for run in expand((*sweep, "data.root=x"), multirun=True).runs]
+        assert {run.data.args["root"] for run in runs} == {"x"}
+
+
 def test_every_claim_tells_what_the_literature_says() -> None:
     """With a source at least, and figures even where they are none."""
     assert all(claim.literature for claim in CATALOGUE.values())

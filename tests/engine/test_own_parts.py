@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from normbench.errors import ImpossibleRunError
+
 
 class Centred(nn.Module):
     removes_channel_mean = True
@@ -28,6 +30,13 @@ class Centred(nn.Module):
 class Deciding(Centred):
     def forward(self, x):
         return x if x.mean() > 0 else super().forward(x)
+
+
+class Picky(Centred):
+    def __init__(self, num_features):
+        super().__init__(num_features)
+        if num_features == 16:
+            raise ImpossibleRunError("sixteen is too many for picky.")
 
 
 class Wrong(Centred):
@@ -117,6 +126,15 @@ def test_a_layer_that_cannot_be_stacked_trains_solo_and_the_plan_says_why(normbe
     )
     assert normbench("train", "norm._target_=own_norms.Deciding", *sweep).code == 0
     assert [row["status"] for row in rows(tmp_path)] == ["finished"] * 2
+
+
+def test_a_norm_may_say_what_is_impossible(normbench: Command, tmp_path: Path) -> None:
+    """A sweep skips the cell with the reason that the user's code gives, and trains the others."""
+    picky = ("norm._target_=own_norms.Picky", "norm.name=picky", "model.width=8,16", "model.depth=1", "steps=5")
+    result = normbench("train", "-m", *picky)
+    assert result.code == 0
+    assert "sixteen is too many for picky." in result.err
+    assert len(rows(tmp_path)) == 1
 
 
 def test_a_failed_run_names_the_users_line_and_not_torchs(normbench: Command, tmp_path: Path) -> None:

@@ -123,6 +123,11 @@ def evonorm_b0(m: Direct, x: Tensor) -> Tensor:
     return affine(m, x / torch.where(batch > instance, batch, instance))
 
 
+def evonorm_b0_bare(m: Direct, x: Tensor) -> Tensor:
+    batch_moments(m, x)
+    return affine(m, x)
+
+
 def switchable(m: Direct, x: Tensor) -> Tensor:
     kinds = (moments(x, 2, 3), moments(x, 1, 2, 3), batch_moments(m, x))
     shares = [torch.exp(logits) / torch.exp(logits).sum() for logits in (m.mean_logits, m.var_logits)]
@@ -250,6 +255,12 @@ DIRECT = [
     *_cases(
         "evonorm_s0-bare", lambda: EvoNormS0(C, num_groups=2, activated=False), lambda: Direct(affine), (2, C, 3, 2)
     ),
+    *_cases(
+        "evonorm_b0-bare",
+        lambda: EvoNormB0(C, activated=False),
+        lambda: Direct(evonorm_b0_bare, tracked=True),
+        (2, C, 3, 2),
+    ),
     *_cases("evonorm_b0", lambda: EvoNormB0(C), lambda: Direct(evonorm_b0, _EVONORM, tracked=True), MAPS, (2, C, 3, 2)),
     *_cases(
         "switchable",
@@ -292,5 +303,6 @@ DIRECT = [
         lambda: Direct(lambda m, x: x * (1.7 * wide(m.weight, x)), ("weight",)),
         PAIR,
         MAPS,
+        ONE,
     ),
 ]

@@ -72,3 +72,66 @@ def test_chunks_of_a_step_are_corrected_by_the_same_statistics() -> None:
     half = _data(3, C)
     first, second = norm(torch.cat([half, half])).chunk(2)
     torch.testing.assert_close(first, second)
+
+
+class Keras:
+    """The training rules of Keras's ``BatchNormalization(renorm=True)``, in its names and its meaning of momentum.
+
+    As in ``_renorm_correction_and_moments`` and ``variance_update`` of tf.keras: corrections by the renorm statistics
+    from before the step, moving averages that keep `momentum` of the old value, and a moving variance that is made of
+    the moving deviation.
+    """
+
+    def __init__(self, *, momentum: float, epsilon: float) -> None:
+        self.momentum, self.epsilon = momentum, epsilon
+        self.renorm_mean = self.moving_mean = torch.zeros(C, dtype=torch.float64)
+        self.renorm_stddev = self.moving_stddev = torch.ones(C, dtype=torch.float64)
+        self.moving_variance = torch.ones(C, dtype=torch.float64)
+
+    def __call__(self, x: Tensor, *, rmax: float, dmax: float) -> Tensor:
+        mean, variance = x.mean(0), x.var(0, correction=0)
+        stddev = torch.sqrt(variance + self.epsilon)
+        r = (stddev / self.renorm_stddev).detach().clamp(1 / rmax, rmax)
+        d = ((mean - self.renorm_mean) / self.renorm_stddev).detach().clamp(-dmax, dmax)
+        self.renorm_mean = self.moving_average(self.renorm_mean, mean)
+        self.renorm_stddev = self.moving_average(self.renorm_stddev, stddev)
+        self.moving_mean = self.moving_average(self.moving_mean, mean)
+        self.moving_stddev = self.moving_average(self.moving_stddev, stddev)
+        self.moving_variance = torch.relu(self.moving_stddev * self.moving_stddev - self.epsilon)
+        return (x - mean) / stddev * r + d
+
+    def moving_average(self, variable: Tensor, value: Tensor) -> Tensor:
+        return variable - (variable - value.detach()) * (1 - self.momentum)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        return (x - self.moving_mean) / torch.sqrt(self.moving_variance + self.epsilon)
+
+
+def test_equals_keras() -> None:
+    """Outputs, gradients and statistics are those of Keras's rules as the bounds widen, with the other momentum."""
+    norm = BatchRenorm(C, momentum=0.1, plain_steps=1, dmax_steps=4, rmax_steps=6).double()
+    keras = Keras(momentum=0.9, epsilon=norm.eps)
+    assert norm.running_var is not None
+    # Keras starts from a deviation of 1, ours from a variance of 1.
+    norm.running_var.fill_(1 - norm.eps)
+    for step in range(8):
+        rmax, dmax = _bounds(norm, step)
+        ours, theirs = (_data(6, C, seed=step).requires_grad_() for _ in range(2))
+        y, wanted = norm(ours), keras(theirs, rmax=rmax, dmax=dmax)
+        torch.testing.assert_close(y, wanted)
+        torch.testing.assert_close(
+            torch.autograd.grad(y.pow(3).sum(), ours), torch.autograd.grad(wanted.pow(3).sum(), theirs)
+        )
+        torch.testing.assert_close(norm.running_mean, keras.moving_mean)
+        torch.testing.assert_close(norm.running_var, keras.moving_variance)
+    x = _data(6, C, seed=9)
+    torch.testing.assert_close(norm.eval()(x), keras.evaluate(x))
+
+
+def test_a_channel_that_never_varies_keeps_a_variance_of_at_least_zero() -> None:
+    """The running variance comes from a deviation, and rounding must not push it below zero."""
+    norm = BatchRenorm(1, momentum=1.0, eps=3e-5)  # whose root, squared, is a little less
+    for _ in range(3):
+        norm(torch.ones(4, 1))
+        assert norm.running_var is not None
+        assert norm.running_var.item() >= 0

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from normbench.norms import REGISTRY, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, NoNorm
+from normbench.norms import (
+    REGISTRY,
+    BatchNorm,
+    ChannelLayerNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    NoNorm,
+    RMSNorm,
+)
 
 from .direct import DIRECT, C, Case
 
@@ -23,6 +32,13 @@ class _LayerNormOverMaps(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale, shift = (p.view(-1, *[1] * (x.ndim - 2)) for p in (self.weight, self.bias))
         return nn.functional.layer_norm(x, x.shape[1:]) * scale + shift
+
+
+class _LayerNormOfPositions(nn.LayerNorm):
+    """torch's LayerNorm on an input whose channels come last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 CASES = [
@@ -69,6 +85,8 @@ CASES = [
         "instance-eps", lambda: InstanceNorm(C, eps=0.1), lambda: nn.InstanceNorm2d(C, 0.1, affine=True), (2, C, 3, 2)
     ),
     Case("instance-no-affine", lambda: InstanceNorm(C, affine=False), lambda: nn.InstanceNorm2d(C), (2, C, 3, 2)),
+    Case("layer_channels-torch", lambda: ChannelLayerNorm(C), lambda: _LayerNormOfPositions(C), (2, C, 3, 2)),
+    Case("rms-torch", lambda: RMSNorm(C), lambda: nn.RMSNorm(C, eps=1e-5), (2, C)),
     Case("none", lambda: NoNorm(C), nn.Identity, (2, C)),
     *DIRECT,
 ]
@@ -144,11 +162,15 @@ def test_loads_what_its_oracle_saved(case: Case) -> None:
     ids=[*REGISTRY, "batch-ghost"],
 )
 def test_channels_last_changes_no_value(name: str, args: dict[str, int]) -> None:
-    """A channels_last input gives the values of a contiguous one; plain batch norm's output is channels_last too."""
+    """A channels_last input gives a contiguous one's values and gradients; batch norm's output is channels_last too."""
     norm = _randomised(REGISTRY[name](C, **args))
     x = _input((4, C, 3, 2))
     last = x.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(copy.deepcopy(norm)(last), norm(x))
+    again = copy.deepcopy(norm)
+    torch.testing.assert_close(_output_and_gradients(again, last), _output_and_gradients(norm, x))
+    torch.testing.assert_close(again.state_dict(), norm.state_dict())
+    torch.testing.assert_close(again.eval()(last), norm.eval()(x))
+    norm.train()
     if name == "batch" and not args:
         assert norm(last).is_contiguous(memory_format=torch.channels_last)
 

@@ -61,6 +61,38 @@ def test_pooled_statistics_are_those_of_all_values(name: str) -> None:
     torch.testing.assert_close(norm.running_var, torch.from_numpy(values.var(axis=1, ddof=1)))
 
 
+@pytest.mark.parametrize("momentum", [0.25, 1.0, None], ids=str)
+@pytest.mark.parametrize("name", STATISTICAL)
+def test_momentum_weighs_the_newest_statistics(name: str, momentum: float | None) -> None:
+    """Torch's meaning, the opposite of Keras's and Flax's, and its unbiased variance; None is the plain average."""
+    norm, parts = REGISTRY[name](C, momentum=momentum).double(), [_data(6, C, 3, 2, seed=seed) for seed in (0, 1)]
+    mean, spread = torch.zeros(C, dtype=torch.float64), torch.ones(C, dtype=torch.float64)
+    # Batch renorm averages deviations, of the biased variance.
+    root, correction = (0.5, 0) if name == "batch_renorm" else (1, 1)
+    for count, x in enumerate(parts, start=1):
+        norm(x)
+        share = 1 / count if momentum is None else momentum
+        mean = (1 - share) * mean + share * x.mean((0, 2, 3))
+        spread = (1 - share) * spread + share * x.var((0, 2, 3), correction=correction) ** root
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, spread ** (1 / root), rtol=1e-5, atol=0)
+
+
+# The others divide by a mean square or by the values, which a large mean is a part of, or take no statistics.
+CENTRED = [name for name in REGISTRY if name not in ("none", "rms", "frn", "evonorm_b0", "dyt", "scaled_weight")]
+
+
+@pytest.mark.parametrize("name", CENTRED)
+def test_a_large_mean_does_not_cancel(name: str) -> None:
+    """In float32, with a mean 7,000 times the deviation, the variance is right: E[x^2] - E[x]^2 would not be."""
+    x = 2.0**14 + torch.randint(8, (6, C, 4, 4), generator=torch.Generator().manual_seed(0))
+    norm = REGISTRY[name](C)
+    y, wanted = copy.deepcopy(norm)(x), norm.double()(x.double())
+    torch.testing.assert_close(y.double(), wanted, rtol=1e-2, atol=1e-2)
+    squares = x.square().mean() - x.mean().square()
+    assert squares.item() != pytest.approx(x.double().var().item(), rel=0.1)
+
+
 @pytest.mark.parametrize("name", [name for name in STATISTICAL if name not in SINGLE_POSITIONS])
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_one_value_a_channel_is_impossible(name: str, device: str) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,12 @@ class RaisesLater(nn.Module):
     def forward(self, x):
         return x.view(7, 7)
 
+class Both(Shift):
+    includes_activation = True
+
+    def __init__(self, num_features):
+        super().__init__(num_features)
+
 class Net(nn.Module):
     def __init__(self, input_shape, num_classes, norm, width=4):
         super().__init__()
@@ -60,14 +67,16 @@ NUMBER = 3
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the name of a module of a user's own classes, on the path."""
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the name of a module of a user's own classes, on the path, with two modules beside it that fail."""
     folder: Path = tmp_path_factory.mktemp("own")
     (folder / "normbench_test_own.py").write_text(OWN)
+    (folder / "normbench_test_broken.py").write_text("\nundefined()\n")
+    (folder / "normbench_test_syntax.py").write_text("\n\nclass 3\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         resolve_target("normbench_test_own.Shift", "norm")
-    return "normbench_test_own"
+        yield "normbench_test_own"
 
 
 def with_norm(target: str, **args: float) -> Run:
@@ -227,11 +236,30 @@ def test_a_users_own_model_keeps_the_weights_that_it_draws(own: str) -> None:
 
 
 WRONG_NORMS = {
-    "no module": ("normbench_test_absent.Norm", r"norm\._target_=normbench_test_absent\.Norm: No module"),
+    "no module": (
+        "normbench_test_absent.Norm",
+        r"norm\._target_=normbench_test_absent\.Norm: ModuleNotFoundError: No module",
+    ),
     "no class": ("{own}.Absent", r"norm\._target_=\S+Absent: .*no attribute"),
     "not callable": ("{own}.NUMBER", r"norm\._target_=\S+NUMBER: not a class or function"),
-    "constructor raises": ("{own}.Raises", r"norm\._target_=\S+Raises: RuntimeError: no memory at all$"),
-    "forward raises": ("{own}.RaisesLater", r"norm\._target_=\S+RaisesLater: RuntimeError: shape"),
+    "wrong argument": ("{own}.Shift", r"^norm=mine: \S+Shift\(num_features, \.\.\.\) got an unexpected .*'to'\.$"),
+    "no activated": ("{own}.Both", r"^norm=mine: \S+Both\(num_features, \.\.\.\) got an unexpected .*'activated'\.$"),
+    "constructor raises": (
+        "{own}.Raises",
+        r"norm\._target_=\S+Raises: RuntimeError: no memory at all \(\S+/normbench_test_own\.py, line 16\)$",
+    ),
+    "forward raises": (
+        "{own}.RaisesLater",
+        r"norm\._target_=\S+RaisesLater: RuntimeError: shape .* \(\S+/normbench_test_own\.py, line 23\)$",
+    ),
+    "module raises": (
+        "normbench_test_broken.Norm",
+        r"norm\._target_=\S+Norm: NameError: .* \(\S+/normbench_test_broken\.py, line 2\)$",
+    ),
+    "module is no Python": (
+        "normbench_test_syntax.Norm",
+        r"norm\._target_=\S+Norm: SyntaxError: invalid syntax \(normbench_test_syntax\.py, line 3\)$",
+    ),
 }
 
 
@@ -239,7 +267,7 @@ WRONG_NORMS = {
 def test_a_users_own_norm_that_does_not_work(own: str, target: str, message: str) -> None:
     """Whatever is wrong with it is said in one line with its path."""
     with pytest.raises(ConfigError, match=message):
-        dry_run(with_norm(target.format(own=own)), *DIGITS)
+        dry_run(with_norm(target.format(own=own), **({"to": 1.0} if target.endswith("Shift") else {})), *DIGITS)
 
 
 WRONG_MODELS = {

@@ -24,6 +24,9 @@ NAMES = [
     "resnet-batch-crop_flip",
     "resnet-none-fixup",
     "plain-instance",
+    "mlp-batch_noisy",
+    "mlp-batch_renorm-widening",
+    "resnet-evonorm_b0",
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import PROBLEMS, dataset_of, problem
+from problems import ARMS, PROBLEMS, dataset_of, problem
 from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
@@ -147,7 +147,23 @@ def some_runs(count: int, **changes: object) -> list[Run]:
     return [replace(base, seed=seed, **changes) for seed in range(count)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["mlp-batch", "mlp-none", "mlp-batch-ghost", "mlp-batch-adamw", "resnet-group"])
+# One of each kind of sum over samples; `scripts/test --full` has every norm in every model.
+NEIGHBOURS = [
+    "mlp-batch",
+    "mlp-none",
+    "mlp-batch-ghost",
+    "mlp-batch-adamw",
+    "mlp-batch_noisy",
+    "resnet-group",
+    "resnet-batch_renorm",
+    "resnet-layer_channels",
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*NEIGHBOURS, *(pytest.param(name, marks=pytest.mark.full) for name in ARMS if name not in NEIGHBOURS)],
+)
 def test_the_bits_of_a_run_do_not_depend_on_its_neighbours(name: str) -> None:
     """Alone in its pack, in a pair, first or last of nine, a run comes out bit for bit the same."""
     runs = [replace(problem(name), seed=seed, epochs=None, steps=8, eval_every=4) for seed in range(9)]
@@ -303,7 +319,14 @@ def test_a_step_with_code_of_the_users_own_is_not_kept(monkeypatch: pytest.Monke
 
 
 # One of each kind of graph; `scripts/test --full` compiles every problem.
-COMPILED = ["mlp-batch", "mlp-group-adamw_undecayed", "mlp-layer-dropout", "mlp-batch-ghost", "resnet-batch-crop_flip"]
+COMPILED = [
+    "mlp-batch",
+    "mlp-group-adamw_undecayed",
+    "mlp-layer-dropout",
+    "mlp-batch-ghost",
+    "mlp-batch_noisy",
+    "resnet-batch-crop_flip",
+]
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")

@@ -1,0 +1,47 @@
+"""Where studies are; found without pandas, for those that only need their names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from normbench.errors import StudyError, nearest
+
+MARKERS = ("runs.csv", "plan.jsonl")
+
+
+def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:
+    """Return the folders of the studies that a user means.
+
+    Args:
+        names: Names of studies under `results_dir`, or folders; a name wins over a folder. None given means all studies
+            under `results_dir`.
+        results_dir: Where studies lie.
+
+    Raises:
+        StudyError: A name is neither, or none is given and there are none.
+    """
+    if names:
+        return list(dict.fromkeys(_find(name, results_dir) for name in names))
+    known = studies_under(results_dir)
+    if not known:
+        raise StudyError(f"no study under {results_dir}; `normbench train` makes one, --results-dir looks elsewhere")
+    return known
+
+
+def _find(name: str, results_dir: Path) -> Path:
+    for folder in (results_dir / name, Path(name)):
+        if _is_study(folder):
+            return folder
+    if Path(name).is_dir():
+        raise StudyError(f"{name} is no study: it holds neither {' nor '.join(MARKERS)}")
+    known = [folder.name for folder in studies_under(results_dir)]
+    tail = nearest(name, known) if known else "; there is none at all."
+    raise StudyError(f"no study '{name}' under {results_dir}, and no such folder{tail}")
+
+
+def studies_under(results_dir: Path) -> list[Path]:
+    """Return the folders of all studies under a folder, in the order of their names; none where it is not there."""
+    return sorted(folder for folder in results_dir.iterdir() if _is_study(folder)) if results_dir.is_dir() else []
+
+
+def _is_study(folder: Path) -> bool:
+    return any((folder / marker).is_file() for marker in MARKERS)

@@ -1,0 +1,133 @@
+"""Pictures of a study: the test accuracy of each norm over each number that was swept."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from normbench.analysis.cells import cells, factors
+from normbench.analysis.table import aggregate
+from normbench.dashboard.arms import TUNED, norm_columns
+from normbench.dashboard.naming import cell, names
+from normbench.dashboard.naming import shown as shown_name
+
+METRIC = "test_accuracy"
+MOST_LINES, MOST_PICTURES = 20, 24
+
+_APART = ("batch_size", "study", "model", "data", "norm_batch_size")
+"""Factors that may have a picture a value, the first choice first."""
+
+_MOST_APART = 6
+
+_SIZE, _DOTS = (4.0, 3.3), 160
+"""Inches, and dots an inch: twice what TensorBoard's cards are wide."""
+
+_MOST_TICKS = 8
+
+_WIDEST = 24
+"""Signs of a name in the legend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as PNG.
+
+    Attributes:
+        name: Its tag.
+        png: The file's bytes.
+        size: Width and height in dots.
+        description: What a reader must know beside it, in Markdown.
+    """
+
+    name: str
+    png: bytes
+    size: tuple[int, int]
+    description: str
+
+
+def pictures(runs: pd.DataFrame) -> Iterator[Picture]:
+    """Yield pictures for each numeric factor; of the rate, unless it is the x axis, each seed's best value counts.
+
+    Args:
+        runs: One row a run.
+    """
+    yield from islice(_all_pictures(runs), MOST_PICTURES)
+
+
+def _all_pictures(runs: pd.DataFrame) -> Iterator[Picture]:
+    numbers = [name for name in factors(runs) if is_numeric_dtype(runs[name]) and not is_bool_dtype(runs[name])]
+    lines = norm_columns(runs)
+    for x in [name for name in numbers if name not in lines]:
+        apart = _apart(runs, x)
+        tuned = TUNED if TUNED in factors(runs) and x != TUNED else None
+        table = aggregate(runs, by=[*lines, x, *apart], metric=METRIC, best=tuned)
+        shown = f"Shown are {MOST_LINES} of the norms only."
+        notes = [
+            *table.notes,
+            "A diverged run counts as chance here, and a point with one has no interval.",
+            *([shown] if len(cells(runs, lines)[1]) > MOST_LINES else []),
+        ]
+        parts, keys = cells(table.rows, apart)
+        for place, label in enumerate(names(keys, "rest") if apart else [""]):
+            title = ", ".join(filter(None, (_brief(label), f"each seed at its best {TUNED}" if tuned else "")))
+            figure = _draw(table.rows[parts == place], lines, x, title)
+            yield _picture(f"figures/{METRIC} over {', '.join(filter(None, (shown_name(x), label)))}", figure, notes)
+
+
+def _apart(runs: pd.DataFrame, x: str) -> list[str]:
+    """Return the factor whose values have a picture each, if any."""
+    varied = ["study"] * (runs["study"].nunique() > 1) + factors(runs)
+    return [name for name in _APART if name in varied and name != x and runs[name].nunique() <= _MOST_APART][:1]
+
+
+def _draw(rows: pd.DataFrame, lines: list[str], x: str, title: str) -> Figure:
+    numbers, keys = cells(rows, lines)
+    with rc_context({"text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
+        ax = figure.subplots()
+        for number, norm in enumerate(names(keys, "norm")[:MOST_LINES]):
+            _line(ax, rows[numbers == number], x, _brief(norm), f"C{number % 10}")
+        _scale(ax, rows[x])
+        ax.set(title=title, xlabel=_brief(shown_name(x)), ylabel=METRIC)
+        ax.grid(alpha=0.25)
+        figure.legend(loc="outside lower center", ncols=3 if len(keys) > 4 else 4, frameon=False)
+    return figure
+
+
+def _brief(name: str) -> str:
+    """Return a name that leaves room for the axes beside it; its end, which may be a hash, stays."""
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 12]}...{name[-9:]}"
+
+
+def _line(ax: Axes, rows: pd.DataFrame, x: str, label: str, color: str) -> None:
+    points = rows.sort_values(x)
+    points = points[points[x].notna()]
+    mean = points.get("mean_chance_imputed", points["mean"]).to_numpy(dtype=float)
+    reach = (points["ci_high"] - points["mean"]).where(points["diverged"] == 0).to_numpy(dtype=float)
+    ax.errorbar(
+        points[x].to_numpy(dtype=float), mean, yerr=reach, label=label, color=color, marker="o", markersize=3.5,
+        linewidth=1.3, elinewidth=0.9, capsize=2,
+    )  # fmt: skip
+
+
+def _scale(ax: Axes, values: "pd.Series[float]") -> None:
+    """Put a tick at each value, where they are few, on an axis of ratios where they span a factor of eight."""
+    ticks = sorted(set(values.dropna().astype(float)))
+    if ticks and ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
+        ax.set_xscale("log")
+    if len(ticks) <= _MOST_TICKS:
+        ax.set_xticks(ticks, labels=[cell(tick) for tick in ticks])
+        ax.set_xticks([], minor=True)
+
+
+def _picture(name: str, figure: Figure, notes: list[str]) -> Picture:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    width, height = figure.get_size_inches() * figure.dpi
+    return Picture(name, file.getvalue(), (round(width), round(height)), " ".join(notes))

@@ -1,0 +1,58 @@
+"""Where the logs of a study lie, and whether they are as new as its tables; found without pandas."""
+
+import tempfile
+from pathlib import Path
+
+from normbench.record.files import make_folder, write_whole
+
+FORMAT = 1
+"""Number of what these logs hold: older ones are written anew."""
+
+NOTES = ".notes"
+"""File with what is left out of the logs, a line a note."""
+
+_STAMP = ".made_from"
+
+
+def own_logs(study: Path) -> Path:
+    """Return where a study keeps the logs of its cells."""
+    return study / "tensorboard" / "study"
+
+
+def run_logs(study: Path) -> list[Path]:
+    """Return the logs of single runs of a study, the newest first."""
+    own = own_logs(study)
+    found = [log for log in (study / "tensorboard").glob("[!.]*/") if log != own]
+    return sorted(found, key=lambda log: (-log.stat().st_mtime, log.name))
+
+
+def refresh_logs(study: Path) -> Path:
+    """Write the logs of a study's cells, unless they are there and as new as its tables.
+
+    Returns:
+        Their folder.
+
+    Raises:
+        StudyError: If a table is missing or damaged, holds no run, or the folder cannot be written to.
+    """
+    target = own_logs(study)
+    stamp, state = target / _STAMP, _state(study)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
+        return target
+    from normbench.dashboard.logs import write_logs
+
+    make_folder(target.parent)
+    with tempfile.TemporaryDirectory(prefix=".study.", dir=target.parent) as beside:
+        draft = Path(beside) / "new"
+        write_logs([study], draft)
+        write_whole(draft / _STAMP, [state])
+        if target.exists():
+            target.rename(Path(beside) / "old")
+        draft.rename(target)
+    return target
+
+
+def _state(study: Path) -> str:
+    """Return a text that changes with the tables."""
+    stats = [path.stat() for name in ("runs.csv", "curves.csv") if (path := study / name).is_file()]
+    return f"{FORMAT} " + " ".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)

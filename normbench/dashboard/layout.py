@@ -1,0 +1,59 @@
+"""The page Custom Scalars: a chart a setting, with the mean and interval of each norm."""
+
+from collections.abc import Collection, Sequence
+
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Category,
+    Chart,
+    MarginChartContent,
+    MultilineChartContent,
+)
+
+from normbench.dashboard.curves import tag, with_interval
+
+HEADINGS = {
+    "val_accuracy": "validation accuracy",
+    "val_loss": "validation loss",
+    "train_accuracy": "training accuracy",
+    "train_loss": "training loss",
+}
+"""What is charted, and how it is called."""
+
+
+def norm_tag(column: str, setting: str) -> str:
+    """Return the tag of a curve in the folder of a norm, such as ``norms/val_accuracy/bs2``."""
+    return "/".join(filter(None, ("norms", column, setting)))
+
+
+def categories(settings: Sequence[str], tags: Collection[str], *, tuned: bool) -> list[Category]:
+    """Return the categories of the page, one a column of curves.csv and one for single cells.
+
+    Args:
+        settings: Names of the settings.
+        tags: Every tag that was written: a chart without an interval in it is a plain one.
+        tuned: Whether each seed chose its rate.
+    """
+    best = ", each seed at its best lr" if tuned else ""
+    side_by_side = [
+        Category(
+            title=f"{heading} of each norm{best} (mean and 95 % interval)",
+            chart=[
+                _chart(setting or heading, norm_tag(column, setting), tags)
+                for setting in settings
+                if norm_tag(column, setting) in tags
+            ],
+            closed=place > 0,
+        )
+        for place, (column, heading) in enumerate(HEADINGS.items())
+    ]
+    single = [_chart(heading, tag(column), tags) for column, heading in HEADINGS.items() if tag(column) in tags]
+    title = "cells: choose some at the left, such as ^cells/batch"
+    return [*side_by_side, Category(title=title, chart=single, closed=True)]
+
+
+def _chart(title: str, name: str, tags: Collection[str]) -> Chart:
+    mean, low, high = with_interval(name)
+    if low not in tags:
+        return Chart(title=title, multiline=MultilineChartContent(tag=[f"^{mean}$"]))
+    series = MarginChartContent.Series(value=mean, lower=low, upper=high)
+    return Chart(title=title, margin=MarginChartContent(series=[series]))

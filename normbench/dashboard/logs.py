@@ -1,0 +1,223 @@
+"""A study as TensorBoard logs: a run a cell and a run a norm instead of one a run, made from the tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.cells import Ints, cells, config_columns, factors
+from normbench.analysis.study import load_curves, load_runs
+from normbench.analysis.summary import count_status, metric_statistics
+from normbench.dashboard.arms import Arms, arms
+from normbench.dashboard.curves import COUNT, Points, averages, by_group, with_interval
+from normbench.dashboard.figures import pictures
+from normbench.dashboard.folder import NOTES
+from normbench.dashboard.layout import HEADINGS, categories, norm_tag
+from normbench.dashboard.naming import names, shown
+from normbench.errors import StudyError
+from normbench.record.columns import METRICS
+from normbench.record.events import EventFile, Value
+from normbench.record.files import write_whole
+
+MOST_CELLS = 250
+"""Cells that are shown, each a run to TensorBoard: it is sluggish from about so many, 5,000 take it half a minute."""
+
+MOST_SETTINGS = 60
+"""Settings that get charts with the norms side by side."""
+
+_LEADING = ("study", "norm", "model", "data", "batch_size", "lr")
+"""Hyper-parameters that come first, in names too."""
+
+
+def write_logs(studies: Sequence[Path], target: Path) -> Path:
+    """Write the logs of one study, or of several as one.
+
+    `cells/<cell>` holds a session of the table of hyper-parameters, with the cell's final means, and its curves;
+    `norms/<norm>` the curves of each setting, tuned; `overview` the table's columns, the charts' layout, and pictures.
+
+    Args:
+        studies: The studies.
+        target: A folder that does not exist yet.
+
+    Returns:
+        That folder.
+
+    Raises:
+        StudyError: If a table is missing or damaged, or holds no run.
+    """
+    runs, curves = _load(studies)
+    wall_time = max((study / "runs.csv").stat().st_mtime for study in studies)
+    compared = arms(runs)
+    numbers, keys = cells(runs, [*_several(runs), *config_columns(runs)])
+    notes = _notes(len(keys), compared)
+    tags = _write_cells(runs, curves, numbers, keys, target / "cells", wall_time)
+    tags |= _write_norms(compared, curves, target / "norms", wall_time)
+    with EventFile(target / "overview", wall_time) as file:
+        file.experiment(_columns(runs), {name: name for name in _final_tags(runs)})
+        file.layout(categories(compared.settings, tags, tuned=compared.tuned))
+        file.text("about", "\n\n".join((*_about(runs, compared), *notes)))
+        for picture in pictures(runs):
+            file.image(picture.name, picture.png, picture.size, picture.description)
+    write_whole(target / NOTES, (f"{note}\n" for note in notes))
+    return target
+
+
+def _load(studies: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the runs of all studies, numbered from 0, and their curves with that number as `run`."""
+    runs = load_runs(*studies)
+    if runs.empty:
+        raise StudyError(f"no run has ended yet in {', '.join(map(str, studies))}: `normbench train` first.")
+    parts, start = [], 0
+    for study in studies:
+        curves = load_curves(study)
+        own = load_runs(study)["run_id"] if len(studies) > 1 else runs["run_id"]
+        place = pd.Series(range(start, start + len(own)), index=own)
+        run = curves["run_id"].map(place)
+        if run.isna().any():
+            lost = curves["run_id"][run.isna()].iloc[0]
+            raise StudyError(f"{study / 'curves.csv'} has run {lost}, which runs.csv lacks: restore one of the two.")
+        runs.loc[start : start + len(own) - 1, "study"] = study.name
+        # A failed run enters no mean, and its curve none either.
+        kept = (runs["status"] != "failed").to_numpy(dtype=np.bool_)[run.to_numpy(dtype=np.int64)]
+        parts.append(curves.assign(run=run.astype(np.int64))[kept])
+        start += len(own)
+    return runs, pd.concat(parts, ignore_index=True)
+
+
+def _write_cells(
+    runs: pd.DataFrame, curves: pd.DataFrame, numbers: Ints, keys: pd.DataFrame, folder: Path, wall_time: float
+) -> set[str]:
+    """Write a session for each cell that is shown, and return the tags of their curves."""
+    kept = _kept(runs, numbers, keys)
+    points = by_group(averages(curves, np.where(np.isin(numbers, kept), numbers, -1)))
+    finals = _finals(runs, numbers, len(keys))
+    hparams = keys[_shown(runs)].iloc[kept].to_dict("records")
+    tags: set[str] = set()
+    for number, row, name in zip(kept, hparams, names(keys[_varying(runs)].iloc[kept], "cell"), strict=True):
+        with EventFile(folder / name, wall_time) as file:
+            file.hparams(_hparams(row), name)
+            tags |= _write_points(file, points[number]) if number in points else set()
+            last = int(points[number].steps[-1]) if number in points else 0
+            file.scalars({tag: float(values[number]) for tag, values in finals.items()}, last)
+    return tags
+
+
+def _kept(runs: pd.DataFrame, numbers: Ints, keys: pd.DataFrame) -> list[int]:
+    """Return the cells that are shown: all, or of each norm as many of those with the best validation accuracy."""
+    score = pd.Series(metric_statistics(runs, numbers, len(keys), "val_accuracy")["mean_chance_imputed"])
+    place = score.groupby(keys["norm"], dropna=False).rank(method="first", ascending=False, na_option="bottom")
+    return sorted(place.sort_values(kind="stable").index[:MOST_CELLS].tolist())
+
+
+def _write_norms(compared: Arms, curves: pd.DataFrame, folder: Path, wall_time: float) -> set[str]:
+    """Write the curves of each norm in each setting, and return their tags."""
+    known = [name for name in HEADINGS if name in curves.columns]
+    table = averages(curves[["run", "step", *known]], compared.groups).drop(columns=COUNT)
+    points = by_group(table)
+    tags: set[str] = set()
+    for place, norm in enumerate(compared.norms):
+        with EventFile(folder / norm, wall_time) as file:
+            for other, setting in enumerate(compared.settings[:MOST_SETTINGS]):
+                number = place * len(compared.settings) + other
+                if number in points:
+                    named = [end for name in known for end in with_interval(norm_tag(name, setting))]
+                    tags |= _write_points(file, replace(points[number], tags=named))
+    return tags
+
+
+def _write_points(file: EventFile, points: Points) -> set[str]:
+    """Write curves, and return the tags of those that have a point."""
+    for step, row in zip(points.steps.tolist(), points.values.tolist(), strict=True):
+        file.scalars(dict(zip(points.tags, row, strict=True)), step)
+    there = np.isfinite(points.values)
+    return {tag for place, tag in enumerate(points.tags) if there[:, place].any()}
+
+
+def _finals(runs: pd.DataFrame, numbers: Ints, count: int) -> dict[str, Any]:
+    """Return what a cell ended with, by tag, each of shape (cells,)."""
+    known = {metric: metric_statistics(runs, numbers, count, metric) for metric in METRICS}
+    values: dict[str, Any] = {metric: known[metric]["mean_finished"] for metric in METRICS}
+    values |= {f"test_accuracy_{end}": known["test_accuracy"][end] for end in ("ci_low", "ci_high")}
+    values["test_accuracy_chance_imputed"] = known["test_accuracy"]["mean_chance_imputed"]
+    values["n"] = np.bincount(numbers, minlength=count)
+    values |= {f"n_{status}": count_status(runs, numbers, count, status) for status in ("diverged", "failed")}
+    return {name: values[name] for name in _final_tags(runs)}
+
+
+def _final_tags(runs: pd.DataFrame) -> list[str]:
+    """Return the metrics of the table, in its order: the test accuracy first, and nothing that no run has."""
+    metrics = [
+        name for name in sorted(METRICS, key=lambda name: not name.startswith("test_acc")) if runs[name].notna().any()
+    ]
+    ends = [f"test_accuracy_{end}" for end in ("ci_low", "ci_high")] if "test_accuracy" in metrics else []
+    unhappy = [status for status in ("diverged", "failed") if (runs["status"] == status).any()]
+    imputed = ["test_accuracy_chance_imputed"] * ("diverged" in unhappy)
+    return [*metrics[:1], *ends, *imputed, *metrics[1:], "n", *(f"n_{status}" for status in unhappy)]
+
+
+def _several(runs: pd.DataFrame) -> list[str]:
+    return ["study"] if runs["study"].nunique() > 1 else []
+
+
+def _varying(runs: pd.DataFrame) -> list[str]:
+    """Return the columns that a cell is named by."""
+    varied = [*_several(runs), *factors(runs)]
+    leading = [name for name in _LEADING if name in varied or name == "norm"]
+    return leading + [name for name in varied if name not in leading]
+
+
+def _shown(runs: pd.DataFrame) -> list[str]:
+    """Return the columns of the table of hyper-parameters."""
+    leading = [name for name in _LEADING if name != "study"]
+    return [*_several(runs), *leading, *(name for name in _varying(runs) if name not in _LEADING)]
+
+
+def _columns(runs: pd.DataFrame) -> dict[str, list[Value]]:
+    """Return the distinct values of each hyper-parameter."""
+    found: dict[str, set[Value]] = {}
+    for row in runs[_shown(runs)].drop_duplicates().to_dict("records"):
+        for name, value in _hparams(row).items():
+            found.setdefault(name, set()).add(value)
+    return {name: list(values) for name, values in found.items()}
+
+
+def _hparams(row: Mapping[Any, Any]) -> dict[str, Value]:
+    return {shown(name): _value(value) for name, value in row.items() if not pd.isna(value)}
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return float(value) if isinstance(value, Real) else shown(value)
+
+
+def _notes(count: int, compared: Arms) -> list[str]:
+    """Return what is left out."""
+    left = len(compared.settings) - MOST_SETTINGS
+    notes = []
+    if count > MOST_CELLS:
+        notes.append(
+            f"{MOST_CELLS} of {count} cells are shown, of each norm those with the best validation accuracy; "
+            "`normbench aggregate` has all."
+        )
+    if left > 0:
+        notes.append(f"{left} of {len(compared.settings)} settings have no chart of the norms side by side.")
+    return notes
+
+
+def _about(runs: pd.DataFrame, compared: Arms) -> list[str]:
+    """Return what a reader should know, in paragraphs of Markdown."""
+    counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
+    return [
+        f"{len(runs)} runs: {counts}.",
+        "`cells/...`: every seed of one setting as one curve, with its mean, its 95 % t interval (`interval/...`) and "
+        "the number of runs behind each point (`n_runs`); failed runs are left out, diverged ones stay until they "
+        "diverge.",
+        "`norms/...`: each norm in each setting, for the page Custom Scalars"
+        + (", each seed at the lr that is best on its own validation set." if compared.tuned else "."),
+        "A session of the page HParams is a cell, with the means of its finished runs. `runs.csv` has every run.",
+    ]

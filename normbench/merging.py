@@ -1,0 +1,244 @@
+"""Studies from machines without a shared disk, joined into one."""
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from glob import escape
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from normbench.analysis.refresh import write_tables
+from normbench.errors import ConfigError, StudyError
+from normbench.record.columns import CURVES
+from normbench.record.files import make_folder, write_whole
+from normbench.record.lock import FolderLock
+from normbench.record.store import Block, Record, Study, block_lines
+from normbench.record.tables import PROVENANCE, line
+
+_BLOCK, _PACK = PROVENANCE.index("block"), PROVENANCE.index("pack")
+
+_DONE, _SUPERSEDED, _FAILED, _PLANNED = 3, 2, 1, 0
+"""How far a study is with a run: done, done and planned anew since, failed, or never ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What came of a merge.
+
+    Attributes:
+        folder: The new study.
+        runs: Runs that it plans.
+        done: How many of them finished or diverged.
+        equal: Runs that several studies had with equal rows.
+        differing: Runs whose rows differed, as those of two machines may: the study named first won.
+    """
+
+    folder: Path
+    runs: int
+    done: int
+    equal: int
+    differing: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A study to merge, as it was when it was read.
+
+    Attributes:
+        study: The study.
+        blocks: Of its plan.
+        newest: The last block that holds a run, by run_id.
+        records: The newest record of each run, and its block.
+        results: What stands of each run.
+    """
+
+    study: Study
+    blocks: Sequence[Block]
+    newest: Mapping[str, Block]
+    records: Mapping[str, tuple[int, Record]]
+    results: Mapping[str, Record]
+
+    def progress(self, run_id: str) -> int:
+        """Return how far the study is with a run of its plan, as a command that trains would see it."""
+        if run_id not in self.results:
+            return _PLANNED
+        if self.results[run_id].status == "failed":
+            return _FAILED
+        block, record = self.records[run_id]
+        return _DONE if record.status != "failed" and block >= self.newest[run_id].number else _SUPERSEDED
+
+
+def merge_studies(folders: Sequence[Path], target: Path) -> Merged:
+    """Join studies into a new one, whole or not at all.
+
+    Blocks of the plan keep their order and are numbered anew, those of the study named first before those of the next.
+    A run that several studies plan is taken from one: from the first that has done it, else from the first that tried.
+    Where the rows are equal, the study whose run was probed for more is taken.
+
+    Args:
+        folders: The studies, those to be believed first.
+        target: Folder of the new study; it must not exist, or be empty.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ConfigError: If there are fewer than two studies, or `target` is or lies in one of them.
+        StudyError: If a study is damaged or at work, or `target` is taken or cannot be written.
+    """
+    _check_places(folders, target)
+    sources = [_read(folder) for folder in folders]
+    owners, equal, differing = _owners(sources)
+    with _beside(target) as draft:
+        blocks: list[Block] = []
+        for source in sources:
+            own = {run_id for run_id, owner in owners.items() if owner is source}
+            for block in source.blocks:
+                if own & block.runs.keys():
+                    blocks.append(_copy_block(source, block, own, draft, number=len(blocks) + 1))
+            _copy_files(source.study.folder, own, draft.folder)
+        write_whole(draft.folder / "plan.jsonl", chain.from_iterable(map(block_lines, blocks)))
+        write_tables(draft)
+    done = sum(owner.progress(run_id) >= _SUPERSEDED for run_id, owner in owners.items())
+    return Merged(target, len(owners), done, equal, differing)
+
+
+def _check_places(folders: Sequence[Path], target: Path) -> None:
+    inputs = {folder.resolve() for folder in folders}
+    if len(inputs) < 2:
+        raise ConfigError(f"merge joins two studies or more, got {len(inputs)}.")
+    place = target.resolve()
+    if own := [folder for folder in inputs if place == folder or folder in place.parents]:
+        raise ConfigError(f"-o {target} lies in {own[0]}, which is to be merged: name a new study.")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StudyError(f"{target} is there already: name a new study, or remove it.")
+
+
+def _read(folder: Path) -> _Source:
+    """Read a study and see that its shards are those of its plan."""
+    study = Study(folder)
+    if not (folder / "plan.jsonl").is_file():
+        raise StudyError(f"{folder} has no plan.jsonl: only a whole study, with its plan and shards, can be merged.")
+    if os.access(folder, os.W_OK) and not study.is_free:
+        raise StudyError(f"a command is at work on {folder}: merge it when that has ended.")
+    blocks = study.blocks()
+    planned = {(block.number, run_id) for block in blocks for run_id in block.runs}
+    records = study.records()
+    for run_id, (number, _) in records.items():
+        if (number, run_id) not in planned:
+            raise StudyError(
+                f"{folder / 'plan.jsonl'} lacks run {run_id} of block {number}, which has a shard: "
+                "restore it from a copy."
+            )
+    newest = {run_id: block for block in blocks for run_id in block.runs}
+    return _Source(study, blocks, newest, records, study.results())
+
+
+def _owners(sources: Sequence[_Source]) -> tuple[dict[str, _Source], int, int]:
+    """Return the study that each run is taken from, and of how many runs there were equal and differing rows."""
+    owners: dict[str, _Source] = {}
+    equal = differing = 0
+    for run_id in dict.fromkeys(run_id for source in sources for run_id in source.newest):
+        holders = [source for source in sources if run_id in source.newest]
+        furthest = max(source.progress(run_id) for source in holders)
+        ended = [source for source in holders if source.progress(run_id) >= _SUPERSEDED]
+        first, *others = (source for source in holders if source.progress(run_id) == furthest)
+        owners[run_id] = first
+        if furthest < _SUPERSEDED or len(ended) < 2:
+            continue
+        rows = _rows(first.results[run_id])
+        if all(_rows(source.results[run_id]) == rows for source in ended):
+            equal += 1
+        else:
+            differing += 1
+        alike = [first, *(source for source in others if _rows(source.results[run_id]) == rows)]
+        owners[run_id] = max(alike, key=lambda source: len(_probes(source, run_id)))
+    return owners, equal, differing
+
+
+def _rows(record: Record) -> tuple[str, str, list[list[str]]]:
+    """Return what two machines may differ in: a record's rows without the scalars of probes, which change nothing."""
+    curves = [row.split(",")[: len(CURVES)] for row in record.curves.splitlines()]
+    return record.status, record.result, curves
+
+
+def _probes(source: _Source, run_id: str) -> Sequence[str]:
+    probes: Sequence[str] = source.newest[run_id].runs[run_id]["config"].get("probes", ())
+    return probes
+
+
+def _copy_block(source: _Source, block: Block, own: set[str], target: Study, *, number: int) -> Block:
+    """Write the shards of a block under its new number, and return what of it is taken."""
+    packs: list[Mapping[str, Any]] = []
+    for index, pack in enumerate(block.packs):
+        runs = [run_id for run_id in pack["runs"] if run_id in own]
+        if not runs:
+            continue
+        records = [record for record in source.study.shard(block.number, index) if record.run_id in own]
+        if records:
+            target.write_shard(number, len(packs), [_moved(record, number, len(packs)) for record in records])
+        packs.append({**pack, "runs": runs})
+    runs_taken = {run_id: entry for run_id, entry in block.runs.items() if run_id in own}
+    origin = {"study": source.study.name, "block": block.number}
+    header = {**block.header, "block": number, "lines": len(runs_taken) + len(packs), "merged_from": origin}
+    return Block(number, header, runs_taken, tuple(packs))
+
+
+def _moved(record: Record, block: int, pack: int) -> Record:
+    """Return a record whose provenance names its new place in the plan."""
+    cells = next(csv.reader(io.StringIO(record.provenance, newline="")))
+    cells[_BLOCK], cells[_PACK] = str(block), str(pack)
+    return replace(record, provenance=line(cells))
+
+
+def _copy_files(source: Path, own: set[str], target: Path) -> None:
+    """Copy kept weights and the logs of single runs, and of each claim what the first study has; links are left."""
+    for path in sorted((source / "weights").glob("*.pt")):
+        if path.stem in own and not path.is_symlink():
+            _copy_file(path, target / "weights" / path.name)
+    for path in sorted((source / "claims").glob("*.json")):
+        if not path.is_symlink() and not (target / "claims" / path.name).exists():
+            _copy_file(path, target / "claims" / path.name)
+    for path in sorted((source / "tensorboard").glob("*/")):
+        if path.name.rpartition("-")[2] in own and not path.is_symlink():
+            for file in path.iterdir():
+                if file.is_file() and not file.is_symlink():
+                    _copy_file(file, target / "tensorboard" / path.name / file.name)
+
+
+def _copy_file(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Study]:
+    """Yield an empty study in a hidden folder beside `target`, which takes its place at the end.
+
+    Drafts of merges into `target` that were killed are removed.
+    """
+    make_folder(target.parent)
+    for old in target.parent.glob(f".{escape(target.name)}.*.merging"):
+        if FolderLock(old).is_free:
+            shutil.rmtree(old)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".merging", dir=target.parent))
+    try:
+        with FolderLock(hidden).held(lambda _: None):
+            # The tables name the study by its folder.
+            draft = Study(hidden / target.name)
+            draft.create()
+            yield draft
+            try:
+                draft.folder.replace(target)
+            except OSError as error:
+                raise StudyError(f"cannot put the merged study in {target}: {error.strerror}.") from error
+    except OSError as error:
+        raise StudyError(f"cannot write the merged study to {target}: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

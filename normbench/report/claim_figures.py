@@ -1,0 +1,140 @@
+"""Figures of a claim, chosen by what its design varies and what its estimand measures."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.cells import cells
+from normbench.claims.estimands.arguments import Measure
+from normbench.claims.estimands.choice import log2_steps, score
+from normbench.claims.estimands.contrast import in_words
+from normbench.claims.estimands.records import is_trained
+from normbench.report.axes import choose, telling
+from normbench.report.design import AT_EDGE, MeasuredDesign
+from normbench.report.findings import Findings, argument, measure_words
+from normbench.report.palette import Style, norm_style, nth_style
+from normbench.report.panels import Figure, Panel, Series, listed, panels
+
+_NONE = np.empty(0)
+
+
+def claim_figures(found: Findings, design: MeasuredDesign) -> list[Figure]:
+    """Return the figures of a claim: what it asks, over all that its design has trained, and how it was tuned."""
+    figures: list[Figure] = []
+    if found.claim.estimand is not None and found.claim.estimand.name == "matched_gap":
+        figures.append(_gap(found))
+    if any(arm.measure.name == "steps_to_target" for arm in found.arms):
+        figures.append(_survival(found))
+    for figure in (_by_factor(found, design), _rates(found, design)):
+        if figure is not None:
+            figures.append(figure)
+    return figures
+
+
+def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
+    """Return the measure against the number that the design varies most, or None where it varies none."""
+    if design.frame.empty:
+        return None
+    axes = choose(design.frame, design.names)
+    if axes.x is None:
+        return None
+    made, left_out = panels(design.frame, axes, measure_words(design.measure))
+    if not made:
+        return None
+    tuned = f", each arm and seed at its own best {found.claim.over.key}" if found.claim.over else ""
+    return Figure(
+        f"{found.claim.id}-{axes.x}",
+        f"{measure_words(design.measure)} against {axes.x}",
+        f"A dot a seed; means with 95 % t intervals{tuned}. A ring: an optimum or a limit at the end of the grid.",
+        tuple(made),
+        left_out + design.skipped,
+        _filters(found),
+    )
+
+
+def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
+    """Return the tuning curves: what the choice is made by, against the tuned key, with the share that diverged."""
+    over = found.claim.over
+    if over is None:
+        return None
+    runs = found.records.runs
+    names = telling(runs, leave_out=[over.key])
+    axes = choose(runs, names, x=over.key)
+    values, words = _tuned_by(design.measure, runs)
+    frame = runs.assign(value=values, lost=runs["status"] == "diverged", flag=_flags(runs, names, over.key, design))
+    made, left_out = panels(frame, axes, words, lost=True)
+    note = f"Every run of the design. A ring: more than {AT_EDGE:.0%} of seeds have their optimum or limit at that end."
+    if words == "val_accuracy in points":
+        note += " Diverged runs count as chance."
+    return Figure(f"{found.claim.id}-tuning", f"Tuning {over.key}", note, tuple(made), left_out, _filters(found))
+
+
+def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str]:
+    """Return the number that a rate is chosen by, of each run, and its name."""
+    if measure.name in ("largest_rate", "trained"):
+        return is_trained(runs).astype("float64"), "share of seeds that train"
+    if measure.name == "steps_to_target" and argument(measure, "by") == "fastest":
+        return log2_steps(runs), "log2 of the steps to the target"
+    return score(runs, "val_accuracy"), "val_accuracy in points"
+
+
+def _flags(runs: pd.DataFrame, names: list[str], key: str, design: MeasuredDesign) -> "pd.Series[bool]":
+    flag = pd.Series(False, index=runs.index)
+    if tuple(names) != design.names:
+        return flag
+    numbers, arms = cells(runs, names)
+    for number, values in enumerate(arms.astype(object).itertuples(index=False, name=None)):
+        ends = design.ends.get(tuple(None if pd.isna(value) else value for value in values), frozenset())
+        own = runs[numbers == number]
+        for end, at in (("low", own[key].min()), ("high", own[key].max())):
+            if end in ends:
+                flag[own.index[own[key] == at]] = True
+    return flag
+
+
+def _survival(found: Findings) -> Figure:
+    """Return the share of seeds that have not reached the target, against steps."""
+    series, behind = [], []
+    for seen, style in zip(found.arms, arm_styles(found), strict=True):
+        steps = np.sort(2.0 ** seen.measured.values.to_numpy(dtype=np.float64))
+        budget = float(seen.runs["steps"].max())
+        arrived = steps[steps < budget]
+        x = np.concatenate([[0.0], arrived, [budget]])
+        share = np.concatenate(
+            [[1.0], 1 - np.arange(1, len(arrived) + 1) / len(steps), [1 - len(arrived) / len(steps)]]
+        )
+        series.append(Series(in_words(dict(seen.arm)), style, x, share, _NONE, _NONE))
+        behind.append((in_words(dict(seen.arm)), seen.runs["run_id"]))
+    panel = Panel("", tuple(series), "steps", "share of seeds still on the way", False, True, listed(behind))
+    note = "Each seed's chosen run, until its validation accuracy first reaches the target or the budget is spent."
+    return Figure(f"{found.claim.id}-survival", "Steps to the target", note, (panel,), filters=_filters(found))
+
+
+def _gap(found: Findings) -> Figure:
+    """Return validation minus training loss against training loss, a line a seed."""
+    series, behind = [], []
+    for seen, style in zip(found.arms, arm_styles(found), strict=True):
+        own = found.records.curves[found.records.curves["run_id"].isin(seen.runs["run_id"])]
+        own = own.sort_values(["run_id", "step"], kind="stable")
+        threads = tuple(
+            (run["train_loss"].to_numpy(dtype=np.float64), (run["val_loss"] - run["train_loss"]).to_numpy(np.float64))
+            for _, run in own.groupby("run_id")
+        )
+        series.append(Series(in_words(dict(seen.arm)), style, _NONE, _NONE, _NONE, _NONE, threads=threads))
+        behind.append((in_words(dict(seen.arm)), seen.runs["run_id"]))
+    panel = Panel("", tuple(series), "train_loss", "val_loss − train_loss", True, behind=listed(behind))  # noqa: RUF001
+    note = "A line a seed, at its chosen rate, from right to left. The arms are compared at equal training loss."
+    return Figure(f"{found.claim.id}-gap", "Generalisation gap", note, (panel,), filters=_filters(found))
+
+
+def arm_styles(found: Findings) -> list[Style]:
+    """Return the style of each arm: its norm's where that tells the arms apart."""
+    norms = [seen.arm.get("norm") for seen in found.arms]
+    if len(set(norms)) == len(norms) and all(isinstance(norm, str) for norm in norms):
+        return [norm_style(str(norm)) for norm in norms]
+    return [nth_style(place) for place in range(len(norms))]
+
+
+def _filters(found: Findings) -> str:
+    return f"the rows of runs.csv whose run_id is in claims/{found.claim.id}.json"

@@ -1,0 +1,53 @@
+"use strict";
+(() => {
+  const key = (row, column) => {
+    const cell = row.cells[column];
+    const value = cell.dataset.v ?? cell.textContent.trim();
+    const number = Number(value);
+    return value !== "" && !Number.isNaN(number) ? number : value;
+  };
+  const order = (a, b) => {
+    if ((a === "") !== (b === "")) return a === "" ? 1 : -1;
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    return a < b ? -1 : a > b ? 1 : 0;
+  };
+  const sort = (table, head) => {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [key(row, head.cellIndex), row]);
+    rows.sort((a, b) => (up ? 1 : -1) * order(a[0], b[0]));
+    body.append(...rows.map(([, row]) => row));
+  };
+  const filter = (table, text) => {
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+      shown += !row.hidden;
+    }
+    return `${shown} of ${table.tBodies[0].rows.length}`;
+  };
+  for (const table of document.querySelectorAll("table.sortable")) {
+    for (const head of table.tHead.rows[0].cells) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      button.title = "sort";
+      button.addEventListener("click", () => sort(table, head));
+      head.append(button);
+    }
+    if (table.tBodies[0].rows.length < 6) continue;
+    const label = document.createElement("label");
+    label.className = "filter";
+    const input = document.createElement("input");
+    input.type = "search";
+    input.placeholder = "filter rows, such as: batch 2";
+    input.setAttribute("aria-label", "filter rows");
+    const count = document.createElement("span");
+    input.addEventListener("input", () => (count.textContent = filter(table, input.value)));
+    label.append(input, count);
+    table.parentElement.before(label);
+  }
+})();

@@ -1,0 +1,110 @@
+"""The commands that print tables: `aggregate` and `compare`."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from normbench import cursor
+
+
+def _tabulating(command: Any) -> Any:
+    """Add the options that `aggregate` and `compare` share."""
+    for option in (
+        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
+        click.option("--format", "form", default="table", show_default=True, help="table, csv, markdown or latex."),
+        click.option(
+            "--metric",
+            default="test_accuracy",
+            show_default=True,
+            shell_complete=cursor.metric,
+            help="What to average over the seeds.",
+        ),
+        click.option(
+            "--by",
+            metavar="COLUMNS",
+            shell_complete=cursor.columns,
+            help="Columns that make a row, such as norm,batch_size; all that vary when left out.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="Example: normbench aggregate quickstart --by norm,batch_size --best lr --pivot norm")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
+@click.option(
+    "--best",
+    metavar="KEY",
+    shell_complete=cursor.columns,
+    help="Use each seed's best value of KEY, such as lr, chosen on validation.",
+)
+@click.option(
+    "--pivot",
+    metavar="COLUMN",
+    shell_complete=cursor.columns,
+    help="Put the values of COLUMN, such as norm or lr, side by side.",
+)
+@_tabulating
+def aggregate(
+    studies: tuple[str, ...],
+    by: str | None,
+    metric: str,
+    best: str | None,
+    pivot: str | None,
+    form: str,
+    results_dir: Path,
+) -> int:
+    """Print a results table of the studies named (a folder or a name under --results-dir), or of all.
+
+    Bold, in Markdown, LaTeX and on a terminal, is the best of all rows (with --pivot: of each row) and what cannot be
+    told from it: the 95 % interval of the difference of their means holds 0, paired by seed where both have the same
+    seeds, else Welch's, its level shared among all comparisons. So a noisy mean may be bold below one that is not.
+    Nothing is bold where nothing can be told apart, or where one has a single seed.
+    """
+    from normbench.analysis.refresh import refresh
+    from normbench.analysis.render import notes, render
+    from normbench.analysis.study import find_studies, load_runs
+    from normbench.analysis.table import aggregate as tabulate
+
+    folders = find_studies(studies, results_dir)
+    for note in filter(None, map(refresh, folders)):
+        click.echo(note, err=True)
+    runs = load_runs(*folders)
+    table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best, pivot=pivot)
+    click.echo(render(table, form, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()), nl=False)
+    if form != "table":
+        for note in notes(table, bold=form != "csv"):
+            click.echo(note, err=True)
+    return 0
+
+
+@click.command(epilog="Example: normbench compare quickstart other/results/quickstart --by norm,batch_size")
+@click.argument("first", metavar="STUDY_A", shell_complete=cursor.study)
+@click.argument("second", metavar="STUDY_B", shell_complete=cursor.study)
+@click.option("--show", metavar="PARTS", help="Of cells,verdicts,speed,versions; all when left out (csv: cells).")
+@_tabulating
+def compare(
+    first: str, second: str, by: str | None, metric: str, form: str, show: str | None, results_dir: Path
+) -> int:
+    """Print what changed from STUDY_A to STUDY_B: effects, verdicts, speed and versions.
+
+    Of each cell that both have, the mean of B less that of A with its 95 % interval, over the seeds that both have.
+    """
+    from normbench.analysis.comparison import compare_studies
+    from normbench.analysis.folders import find_studies
+    from normbench.analysis.refresh import refresh
+    from normbench.analysis.show_comparison import SECTIONS, show_comparison
+
+    a, b = (find_studies([name], results_dir)[0] for name in (first, second))
+    for note in filter(None, map(refresh, (a, b))):
+        click.echo(note, err=True)
+    found = compare_studies(a, b, by=by.split(",") if by else None, metric=metric)
+    parts = show.split(",") if show else SECTIONS
+    click.echo(
+        show_comparison(found, form, parts, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()),
+        nl=False,
+    )
+    return 0

@@ -1,0 +1,290 @@
+"""The page from the files of a study."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from analysis.tables import runs_table
+from commands import Command
+
+from normbench.claims.designs import Design, kept
+from normbench.claims.spec import Claim
+from normbench.errors import StudyError
+from normbench.record.columns import CURVES
+from normbench.report import sweep_view
+from normbench.report.page import page
+from report.made_up import judged_study, tables
+
+NAMES = (
+    "small_batch_hurts", "faster_convergence", "higher_lr", "regularizes", "eval_consistent", "vanishing_exploding",
+    "bn_causes_gradient_issues", "ics_is_mechanism", "init_robustness", "scale_invariance",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Claim], str]:
+    """Return a judged study of ten claims, the catalogue and its page."""
+    folder = tmp_path_factory.mktemp("results") / "claims"
+    claims = judged_study(folder, NAMES)
+    return folder, claims, page([folder], claims)
+
+
+def sweep(folder: Path, runs: pd.DataFrame) -> Path:
+    """Write a study of these runs, without curves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.to_csv(folder / "runs.csv", index=False, lineterminator="\n")
+    pd.DataFrame(columns=list(CURVES)).to_csv(folder / "curves.csv", index=False, lineterminator="\n")
+    return folder
+
+
+def rates_by_norm(**more: object) -> pd.DataFrame:
+    rows = [
+        {"norm": norm, "batch_size": size, "lr": lr, "seed": seed, "test_accuracy": 0.9, "val_accuracy": 0.9, **more}
+        for norm in ("batch", "none")
+        for size in (2, 32)
+        for lr in (0.25, 0.5, 1.0)
+        for seed in range(3)
+    ]
+    return runs_table(*rows)
+
+
+def section(text: str, claim: str) -> str:
+    """Return a claim's own section of a page."""
+    start = text.index(f'<section class="claim" id="s0-{claim}"')
+    return text[start : text.index("</section>", start)]
+
+
+def test_a_page_is_the_same_bytes_for_the_same_records(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """It holds no date and no random name."""
+    folder, claims, text = judged
+    assert page([folder], claims) == text
+
+
+def test_kinds_stand_apart(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """What is computed, looked up or only published is not shown as estimated."""
+    text = judged[2]
+    headings = ["Estimated from runs", "Proved or computed", "Facts", "Known from the literature only"]
+    places = [text.index(f"<h2>{heading}</h2>") for heading in headings]
+    assert places == sorted(places)
+    estimated, proved = text[places[0] : places[1]], text[places[1] : places[2]]
+    assert "s0-row-small_batch_hurts" in estimated and "s0-row-scale_invariance" not in estimated
+    assert "s0-row-scale_invariance" in proved and "largest error" in proved
+
+
+def test_every_effect_stands_beside_its_interval_and_n(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """And no p-value is on the page."""
+    folder, _, text = judged
+    verdicts = pd.read_csv(folder / "verdicts.csv").set_index("claim")
+    effect = float(verdicts["effect"]["small_batch_hurts"])
+    assert "n&nbsp;=&nbsp;16" in section(text, "small_batch_hurts")
+    assert f"<b>{effect:+.3g}</b>" in section(text, "small_batch_hurts")
+    assert not re.search(r"\bp *=", re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
+    assert "Nadeau &amp; Bengio 2003" in text
+
+
+@pytest.mark.parametrize(
+    ("claim", "figures"),
+    [
+        ("small_batch_hurts", ["batch_size", "tuning"]),
+        ("faster_convergence", ["survival", "tuning"]),
+        ("higher_lr", ["batch_size", "tuning"]),
+        ("regularizes", ["gap", "norm_batch_size", "tuning"]),
+        ("eval_consistent", ["norm.momentum", "tuning"]),
+        ("vanishing_exploding", ["model.depth"]),
+        ("init_robustness", ["model.init_scale", "tuning"]),
+    ],
+)
+def test_figures_follow_the_design(judged: tuple[Path, dict[str, Claim], str], claim: str, figures: list[str]) -> None:
+    """The factor that varies, the curves of the tuned key, stairs for steps to a target, the gap for a gap."""
+    found = re.findall(rf'<figure id="s0-{claim}-([^"]+)"', section(judged[2], claim))
+    assert found == figures
+
+
+def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """Its tuning figure lists all, the comparison those that the verdict rests on."""
+    folder, claims, text = judged
+    design = kept(folder, claims["faster_convergence"])
+    assert isinstance(design, Design)
+    assert all(run_id in section(text, "faster_convergence") for run_id in design.runs)
+
+
+def test_claims_that_contradict_each_other_stand_side_by_side(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """Each with its scope."""
+    _, claims, text = judged
+    own = section(text, "vanishing_exploding")
+    against = own[own.index("Against it stands") :]
+    assert "bn_causes_gradient_issues" in against
+    assert claims["bn_causes_gradient_issues"].scope.replace("'", "&#39;") in against
+
+
+def test_exploratory_contrasts_are_named_as_such(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """They decide nothing."""
+    own = section(judged[2], "small_batch_hurts")
+    assert "the same against layer norm" in own[own.index("deciding nothing") :]
+
+
+def test_a_claim_without_a_margin_has_no_place_on_the_common_axis(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """The margin of ics_is_mechanism is 0: nothing to scale by."""
+    row = judged[2].partition('id="s0-row-ics_is_mechanism"')[2].partition("</tr>")[0]
+    assert "none to scale by" in row and "<svg" not in row
+
+
+def test_what_a_refuted_claim_cannot_exclude_is_said(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """With the share of seeds that may collapse."""
+    own = section(judged[2], "init_robustness")
+    assert "What it cannot exclude:" in own and "of seeds" in own
+
+
+def test_a_verdict_older_than_the_records_is_told(tmp_path: Path) -> None:
+    """Figures come from runs.csv, verdicts from verdicts.csv: they must not disagree silently."""
+    claims = judged_study(tmp_path, ["affine_helps"])
+    assert "judges anew" not in page([tmp_path], claims)
+    verdicts = pd.read_csv(tmp_path / "verdicts.csv")
+    verdicts.loc[verdicts["claim"] == "affine_helps", "effect"] += 1
+    verdicts.to_csv(tmp_path / "verdicts.csv", index=False)
+    assert "`normbench claims verdict` judges anew" in page([tmp_path], claims)
+
+
+def test_a_claim_that_the_catalogue_lacks_is_shown_and_told(tmp_path: Path) -> None:
+    """A stranger's study may have claims of its own."""
+    claims = judged_study(tmp_path, ["affine_helps"])
+    del claims["affine_helps"]
+    text = page([tmp_path], claims)
+    assert "The catalogue has no claim of this id" in section(text, "affine_helps")
+
+
+def test_runs_that_are_missing_are_told(tmp_path: Path) -> None:
+    """The verdict stands as it was judged; its figures cannot be drawn."""
+    claims = judged_study(tmp_path, ["affine_helps"])
+    runs = pd.read_csv(tmp_path / "runs.csv", dtype=str, keep_default_na=False)
+    runs.iloc[1:].to_csv(tmp_path / "runs.csv", index=False)
+    assert "missing: 1 of" in section(page([tmp_path], claims), "affine_helps")
+
+
+def test_a_damaged_file_of_verdicts_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """And the command that writes it anew."""
+    claims = judged_study(tmp_path, ["affine_helps"])
+    text = (tmp_path / "verdicts.csv").read_text()
+    (tmp_path / "verdicts.csv").write_text(text.replace("accuracy points,", "accuracy points,x", 1))
+    with pytest.raises(StudyError, match=r"verdicts\.csv is damaged.*claims verdict"):
+        page([tmp_path], claims)
+
+
+def test_an_ordinary_sweep_has_tables_and_figures_by_its_axes(tmp_path: Path) -> None:
+    """Accuracy against batch size and against rate, a colour a norm."""
+    text = page([sweep(tmp_path, rates_by_norm())], {})
+    assert re.findall(r'<figure id="s0-s0-([^"]+)"', text) == ["batch_size", "lr"]
+    assert "Each seed at its own best lr" in text and "Every cell" in text
+    assert "Estimated from runs" not in text
+    assert all(f"{place:012x}" in text for place in range(36))
+
+
+def test_a_single_run_has_a_page(tmp_path: Path) -> None:
+    """With nothing to compare, but with its number."""
+    text = page([sweep(tmp_path, runs_table({"test_accuracy": 0.75, "val_accuracy": 0.5}))], {})
+    assert ">75<" in text
+
+
+def test_failed_runs_are_counted_and_named(tmp_path: Path) -> None:
+    """And enter no number."""
+    runs = runs_table(
+        {"test_accuracy": 0.5, "val_accuracy": 0.5}, {"status": "failed", "seed": 1, "error": "<b>boom</b>"}
+    )
+    text = page([sweep(tmp_path, runs)], {})
+    assert "1 runs failed" in text and "&lt;b&gt;boom&lt;/b&gt;" in text
+
+
+def test_a_study_of_failures_alone_has_a_page(tmp_path: Path) -> None:
+    """There is nothing to draw."""
+    text = page([sweep(tmp_path, runs_table({"status": "failed", "error": "no"}))], {})
+    assert "1 runs failed" in text
+
+
+def test_a_study_that_is_only_planned_has_a_page(tmp_path: Path) -> None:
+    """It says that there are no runs yet."""
+    (tmp_path / "plan.jsonl").write_text("")
+    assert "<dt>runs</dt><dd><bdi>0</bdi></dd>" in page([tmp_path], {})
+
+
+def test_a_claim_judged_in_another_version_is_told(tmp_path: Path) -> None:
+    """Its figures would be of another design."""
+    claims = judged_study(tmp_path, ["affine_helps"], seeds=2)
+    claims["affine_helps"] = replace(claims["affine_helps"], margin=2.0)
+    assert "It was judged in another version" in section(page([tmp_path], claims), "affine_helps")
+
+
+def test_an_unknown_verdict_is_an_error_that_names_what_is_allowed(tmp_path: Path) -> None:
+    """Rather than a claim that is silently left out."""
+    claims = judged_study(tmp_path, ["affine_helps"], seeds=2)
+    text = (tmp_path / "verdicts.csv").read_text()
+    (tmp_path / "verdicts.csv").write_text(text.replace(",inconclusive,", ",perhaps,", 1))
+    with pytest.raises(StudyError, match=r"verdict is 'perhaps'; allowed: supported, refuted"):
+        page([tmp_path], claims)
+
+
+HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$\\frac{1}{0}$", "שלום עולם", "{{ 7*7 }}"]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "long" * 2500], ids=[*HOSTILE, "long"])
+def test_hostile_names_are_shown_as_text(tmp_path: Path, name: str) -> None:
+    """In legends, tables, figures and the study's own columns."""
+    runs = rates_by_norm(**{"optimizer.note": "x"})
+    runs.loc[runs["norm"] == "batch", ["norm", "optimizer.note"]] = name
+    text = page([sweep(tmp_path, runs)], {})
+    assert "<script>alert" not in text and "<img" not in text and ">49<" not in text
+    shown = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;")
+    assert (name[:70] if len(name) > 80 else shown.replace("'", "&#39;")) in text
+    assert len(text) < 2_000_000
+
+
+def test_no_address_is_ever_asked_for(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """Nothing is loaded, and the page forbids it besides."""
+    text = judged[2]
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text) and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_several_studies_are_one_page(tmp_path: Path) -> None:
+    """Their anchors do not clash."""
+    folders = [sweep(tmp_path / name, rates_by_norm()) for name in ("first", "second")]
+    text = page(folders, {})
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert "<title>first, second" in text
+
+
+def test_the_command_writes_the_page_into_the_study(normbench: Command, tmp_path: Path) -> None:
+    """Or where -o says; it prints where."""
+    sweep(tmp_path / "results" / "mine", rates_by_norm())
+    assert normbench("report", "mine").out == "results/mine/report.html\n"
+    assert normbench("report", "mine", "-o", "there.html").out == "there.html\n"
+    assert Path("there.html").read_bytes() == Path("results/mine/report.html").read_bytes()
+    sweep(tmp_path / "results" / "other", rates_by_norm())
+    assert normbench("report").out == "results/report.html\n"
+
+
+def test_the_command_names_an_unknown_study(normbench: Command) -> None:
+    """With exit code 2 and no file."""
+    result = normbench("report", "nowhere")
+    assert result.code == 2 and "no study 'nowhere'" in result.err
+
+
+def test_more_rows_than_a_table_takes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the file that has them is named."""
+    monkeypatch.setattr(sweep_view, "MOST_ROWS", 5)
+    assert "7 more rows are in summary.csv" in page([sweep(tmp_path, rates_by_norm())], {})
+
+
+def test_ids_beyond_the_limit_become_a_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a hundred thousand runs must stay small."""
+    monkeypatch.setattr("normbench.report.page.MOST_IDS", 10)
+    assert "Too many to list" in page([sweep(tmp_path, rates_by_norm())], {})
+
+
+def test_made_up_studies_are_real_ones(tmp_path: Path) -> None:
+    """The fixture's files pass the readers that real ones pass."""
+    judged_study(tmp_path, ["affine_helps"])
+    assert len(tables(tmp_path).runs) == 16 * 2 * 11
