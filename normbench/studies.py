@@ -32,13 +32,13 @@ def dashboard(studies: tuple[str, ...], host: str, port: int | None, results_dir
     """
     # TensorBoard asks for modules that may not be installed, such as boto3: none that lies where the user stands.
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path.cwd()]
-    from normbench.analysis.folders import find_studies
+    from normbench.analysis.folders import find_studies, table_path
     from normbench.analysis.refresh import refresh
 
     folders = find_studies(studies, results_dir)
     for note in filter(None, map(refresh, folders)):
         _say(note)
-    begun = [folder for folder in folders if (folder / "runs.csv").is_file()]
+    begun = [folder for folder in folders if table_path(folder, "runs.csv").is_file()]
     if lacking := [folder for folder in folders if folder not in begun]:
         if studies or not begun:
             raise StudyError(f"no run of {lacking[0]} has ended yet: there is nothing to show.")

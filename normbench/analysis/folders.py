@@ -5,7 +5,18 @@ from pathlib import Path
 
 from normbench.errors import StudyError, nearest
 
-MARKERS = ("runs.csv", "plan.jsonl")
+MARKERS = ("runs.csv", "runs.csv.gz", "plan.jsonl")
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """Return where a table of a study lies: as `name`, or compressed beside it where a study is kept small.
+
+    Args:
+        folder: The study's.
+        name: Such as ``runs.csv``.
+    """
+    packed = folder / f"{name}.gz"
+    return packed if packed.is_file() and not (folder / name).is_file() else folder / name
 
 
 def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:
@@ -32,7 +43,7 @@ def _find(name: str, results_dir: Path) -> Path:
         if _is_study(folder):
             return folder
     if Path(name).is_dir():
-        raise StudyError(f"{name} is no study: it holds neither {' nor '.join(MARKERS)}")
+        raise StudyError(f"{name} is no study: it holds neither runs.csv nor plan.jsonl")
     known = [folder.name for folder in studies_under(results_dir)]
     tail = nearest(name, known) if known else "; there is none at all."
     raise StudyError(f"no study '{name}' under {results_dir}, and no such folder{tail}")

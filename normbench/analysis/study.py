@@ -1,7 +1,9 @@
 """The tables of studies as DataFrames."""
 
 import csv
+import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -12,6 +14,7 @@ import pandas as pd
 
 from normbench.analysis.cells import NUMBER
 from normbench.analysis.folders import find_studies as find_studies
+from normbench.analysis.folders import table_path
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text
 from normbench.record.store import Study
@@ -34,12 +37,13 @@ def load_runs(*folders: Path) -> pd.DataFrame:
     are such, and else text as it was written.
 
     Args:
-        *folders: The studies, each with a `runs.csv`. A column that only some have is missing for the others.
+        *folders: The studies, each with a `runs.csv`, or a compressed `runs.csv.gz`. A column that only some have is
+            missing for the others.
 
     Raises:
         StudyError: A `runs.csv` is missing, truncated or damaged; the message names the file and the line.
     """
-    runs = pd.concat([_read_runs(folder / "runs.csv") for folder in folders], ignore_index=True)
+    runs = pd.concat([_read_runs(table_path(folder, "runs.csv")) for folder in folders], ignore_index=True)
     return runs.assign(**{name: _inferred(runs[name]) for name in runs.columns if name not in FIXED})
 
 
@@ -49,7 +53,7 @@ def load_curves(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is missing, truncated or damaged; the message names the file and the line.
     """
-    return _read_table(folder / "curves.csv", CURVES, others="float64")
+    return _read_table(table_path(folder, "curves.csv"), CURVES, others="float64")
 
 
 def load_verdicts(folder: Path) -> pd.DataFrame:
@@ -58,7 +62,7 @@ def load_verdicts(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
     """
-    return _read_if_there(folder / "verdicts.csv", VERDICTS)
+    return _read_if_there(table_path(folder, "verdicts.csv"), VERDICTS)
 
 
 def load_provenance(folder: Path) -> pd.DataFrame:
@@ -67,7 +71,7 @@ def load_provenance(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
     """
-    return _read_if_there(folder / "provenance.csv", PROVENANCE)
+    return _read_if_there(table_path(folder, "provenance.csv"), PROVENANCE)
 
 
 def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
@@ -85,7 +89,7 @@ def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tu
     Raises:
         StudyError: A file is missing, truncated or damaged; the message names the file and the line.
     """
-    tables = [_read_runs(folder / "runs.csv") for folder in (first, second)]
+    tables = [_read_runs(table_path(folder, "runs.csv")) for folder in (first, second)]
     unknown: list[str] = []
     for place, folder in enumerate((first, second)):
         missing = [str(name) for name in tables[1 - place] if name not in tables[place]]
@@ -157,11 +161,12 @@ def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFr
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
             text = file.read()
     except FileNotFoundError as error:
         raise StudyError(f"{path} is missing: no run of this study has ended yet, or the file was moved") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is unreadable: {error}") from error
     if not text.endswith("\n"):
         raise StudyError(f"{path}, line {text.count(chr(10)) + 1}: the file ends in the middle of a line")

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from normbench.analysis.folders import table_path
 from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import csv_text
 from normbench.claims.designs import Checked, Design, kept
@@ -72,7 +73,7 @@ class Tables:
         Raises:
             StudyError: If they are damaged; the message names file and line.
         """
-        if not (study / "runs.csv").exists():
+        if not table_path(study, "runs.csv").exists():
             return cls(pd.DataFrame({"run_id": []}), pd.DataFrame({"run_id": []}))
         return cls(load_runs(study), load_curves(study))
 

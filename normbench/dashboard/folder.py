@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from normbench.analysis.folders import table_path
 from normbench.record.files import make_folder, write_whole
 
 FORMAT = 1
@@ -54,5 +55,5 @@ def refresh_logs(study: Path) -> Path:
 
 def _state(study: Path) -> str:
     """Return a text that changes with the tables."""
-    stats = [path.stat() for name in ("runs.csv", "curves.csv") if (path := study / name).is_file()]
+    stats = [path.stat() for name in ("runs.csv", "curves.csv") if (path := table_path(study, name)).is_file()]
     return f"{FORMAT} " + " ".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors
+from normbench.analysis.folders import table_path
 from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import count_status, metric_statistics
 from normbench.dashboard.arms import Arms, arms
@@ -50,7 +51,7 @@ def write_logs(studies: Sequence[Path], target: Path) -> Path:
         StudyError: If a table is missing or damaged, or holds no run.
     """
     runs, curves = _load(studies)
-    wall_time = max((study / "runs.csv").stat().st_mtime for study in studies)
+    wall_time = max(table_path(study, "runs.csv").stat().st_mtime for study in studies)
     compared = arms(runs)
     numbers, keys = cells(runs, [*_several(runs), *config_columns(runs)])
     notes = _notes(len(keys), compared)

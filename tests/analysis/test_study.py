@@ -1,3 +1,4 @@
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -213,3 +214,16 @@ def test_a_table_that_a_study_may_lack(tmp_path: Path, load: Callable[[Path], pd
     (tmp_path / f"{name}.csv").write_text("claim\n")
     with pytest.raises(StudyError, match=rf"{name}\.csv, line 1: missing columns"):
         load(tmp_path)
+
+
+def test_a_compressed_table_is_read_as_the_plain_one(tmp_path: Path) -> None:
+    """What is kept small has the same rows; one cut short is an error that names it."""
+    plain = write_study(tmp_path / "a", {"lr": 0.5}, {"lr": 0.25})
+    packed = tmp_path / "b"
+    packed.mkdir()
+    data = gzip.compress((plain / "runs.csv").read_bytes())
+    (packed / "runs.csv.gz").write_bytes(data)
+    pd.testing.assert_frame_equal(load_runs(packed), load_runs(plain))
+    (packed / "runs.csv.gz").write_bytes(data[:-20])
+    with pytest.raises(StudyError, match=r"runs\.csv\.gz is unreadable"):
+        load_runs(packed)
