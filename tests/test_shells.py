@@ -101,6 +101,8 @@ def test_the_command_prints_the_script(normbench: Command) -> None:
 def installed(shell: str) -> str:
     path = shutil.which(shell)
     if path is None:
+        if os.environ.get("NORMBENCH_REQUIRE_OPTIONAL") == "1":
+            pytest.fail(f"needs {shell}")
         pytest.skip(f"{shell} is not installed")
     return path
 
