@@ -1,5 +1,6 @@
 """What a command does, from overrides to tables: used by the command line and from Python."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -106,10 +107,14 @@ class Session:
         """Keep what the packs took that `execute` returned, for later estimates."""
         keep_times(work, self.study, self.plan, self.sweep.settings.engine)
 
-    def execute(self, watcher: Progress) -> list[Work]:
+    def execute(self, watcher: Progress, until: float = math.inf) -> list[Work]:
         """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
 
         The study's folder must exist: `Study.create`.
+
+        Args:
+            watcher: Is told of each run that ends.
+            until: When nothing new is begun any more, in seconds of time.monotonic.
 
         Returns:
             The packs that were trained.
@@ -117,13 +122,14 @@ class Session:
         Raises:
             StudyError: If the study cannot be written.
             KeyboardInterrupt: If the user stops it; what was finished is kept and merged.
+            OutOfTime: If the time is over; likewise.
         """
         settings = self.sweep.settings
         observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
         with self.study.held(), _tables_after(self.study):
             fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
             work = [*self.unfinished, *fresh]
-            execute(work, self.study, settings, observers=observers, progress=watcher)
+            execute(work, self.study, settings, observers=observers, progress=watcher, until=until)
         if settings.log.tensorboard == "cell":
             from normbench.dashboard.folder import refresh_logs
 

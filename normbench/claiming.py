@@ -1,12 +1,10 @@
 """What `normbench claims` does: trains what claims lack, looks again where they are undecided, and judges."""
 
-import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from normbench.claims.signed_rank import hodges_lehmann
 from normbench.claims.spec import Claim, Over
 from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows, judge_study, write_verdicts
 from normbench.config.sweep import Sweep, expand
+from normbench.engine.interrupt import OutOfTime
 from normbench.errors import NormbenchError, StudyError
 from normbench.properties import CHECKS
 from normbench.record.store import Study
@@ -99,18 +98,16 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
             _check(claim, request.study)
     experiments = [claim for claim in chosen if claim.kind == "experiment"]
     judged: list[Judged] = []
-    with _at_most(minutes) as alarm:
-        try:
-            for look in LOOKS:
-                for claim in experiments:
-                    _train_look(request, claim, look.seeds, problems)
-                judged = judge_study(request.study, request.claims, strict=False)
-                undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
-                experiments = [claim for claim in experiments if claim.id in undecided]
-        except KeyboardInterrupt:
-            if not alarm.rang:
-                raise
-            say(f"the {minutes:g} minutes are over; the same command goes on from here.")
+    until = time.monotonic() + 60 * minutes if minutes is not None else math.inf
+    try:
+        for look in LOOKS:
+            for claim in experiments:
+                _train_look(request, claim, look.seeds, problems, until)
+            judged = judge_study(request.study, request.claims, strict=False)
+            undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
+            experiments = [claim for claim in experiments if claim.id in undecided]
+    except OutOfTime:
+        say(f"the {minutes:g} minutes are over; the same command goes on from here.")
     return judge(request.study, request.claims), problems
 
 
@@ -150,7 +147,7 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     return lines, problems
 
 
-def _train_look(request: Request, claim: Claim, count: int, problems: list[str]) -> None:
+def _train_look(request: Request, claim: Claim, count: int, problems: list[str], until: float) -> None:
     """Train a claim on the first seeds, and on a longer grid while an arm's optimum or limit lies at an end of it.
 
     Seeds and rates that it has already stay part of its design.
@@ -158,7 +155,7 @@ def _train_look(request: Request, claim: Claim, count: int, problems: list[str])
     assert claim.estimand is not None
     grid, seen = _so_far(claim, request.study)
     seeds = range(max(count, seen))
-    while (design := _train(request, claim, seeds, grid, problems)) is not None:
+    while (design := _train(request, claim, seeds, grid, problems, until)) is not None:
         keep(request.study, claim.id, design)
         try:
             edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
@@ -188,7 +185,12 @@ def _so_far(claim: Claim, study: Path) -> tuple[Over | None, int]:
 
 
 def _train(
-    request: Request, claim: Claim, seeds: Sequence[int], grid: Over | None, problems: list[str]
+    request: Request,
+    claim: Claim,
+    seeds: Sequence[int],
+    grid: Over | None,
+    problems: list[str],
+    until: float = math.inf,
 ) -> Design | None:
     """Train what a design lacks; None where normbench does not have what it asks for."""
     try:
@@ -198,18 +200,22 @@ def _train(
     except NormbenchError as error:
         problems.append(f"{claim.id} cannot be run: {error}")
         return None
-    problems += carry_out(session, claim)
+    problems += carry_out(session, claim, until)
     ends = (grid.lowest, grid.highest) if grid else ()
     return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)
 
 
-def carry_out(session: Session, claim: Claim) -> list[str]:
-    """Train what a design lacks, and return what has failed."""
+def carry_out(session: Session, claim: Claim, until: float = math.inf) -> list[str]:
+    """Train what a design lacks, and return what has failed.
+
+    Raises:
+        OutOfTime: If the time is over, as time.monotonic has it, before all is trained; what was finished is kept.
+    """
     with session.alone(say) as ready:
         if ready.to_train:
             say(f"{claim.id}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
             with SweepView(ready.to_train, None) as view:
-                ready.keep_times(ready.execute(view))
+                ready.keep_times(ready.execute(view, until))
     refresh(session.study.folder)
     return [f"{claim.id}: run {run_id} failed: {error}" for run_id, error in sorted(session.failures().items())]
 
@@ -218,30 +224,3 @@ def _check(claim: Claim, study: Path) -> None:
     found = CHECKS[claim.check]()
     numbers = {name: float(number) for name, number in found.numbers.items()}
     keep(study, claim.id, Checked(claim.spec_sha256, found.verdict, found.outcome, found.evidence, numbers))
-
-
-class _Alarm:
-    """Interrupts as Ctrl-C does once when the time is over, unless the user has done so already."""
-
-    def __init__(self) -> None:
-        self.rang = False
-
-    def ring(self, _number: int, _frame: FrameType | None) -> None:
-        """Ask to stop; what is in flight ends first."""
-        self.rang = True
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-@contextmanager
-def _at_most(minutes: float | None) -> Iterator[_Alarm]:
-    alarm = _Alarm()
-    if minutes is None:
-        yield alarm
-        return
-    before = signal.signal(signal.SIGALRM, alarm.ring)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    try:
-        yield alarm
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

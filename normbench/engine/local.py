@@ -1,5 +1,6 @@
 """Packs trained on this machine, in this process or in workers; each leaves a shard."""
 
+import math
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,7 +51,13 @@ class Progress(Protocol):
 
 
 def execute(
-    work: Sequence[Work], study: Study, settings: Settings, *, observers: Observers, progress: Progress
+    work: Sequence[Work],
+    study: Study,
+    settings: Settings,
+    *,
+    observers: Observers,
+    progress: Progress,
+    until: float = math.inf,
 ) -> None:
     """Train packs and keep the records of each as soon as it ends.
 
@@ -60,16 +67,18 @@ def execute(
         settings: Device, threads and workers.
         observers: Makes the observers of a run, in whatever process it trains.
         progress: Is told of each run that ends.
+        until: When nothing new is begun any more, in seconds of time.monotonic.
 
     Raises:
         StudyError: If a record cannot be written.
         KeyboardInterrupt: If the user asks to stop; finished packs are kept.
+        OutOfTime: If the time is over; finished packs are kept.
     """
     device = find_device(settings.engine.device)
     threads = max((item.pack.threads for item in work), default=1)
     devices = worker_devices(device, settings.engine.workers, packs=len(work), threads=threads)
     keep_freed_memory()
-    with interrupts() as asked, threads_restored():
+    with interrupts(until) as asked, threads_restored():
         if len(devices) < 2:
             checkpoints = Checkpoints(study, settings.engine.checkpoint_every)
             _train_here(work, checkpoints, device, observers, progress, asked)
@@ -109,7 +118,7 @@ def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress
     while True:
         for worker in [worker for worker in pool.workers if worker.task is None]:
             others = {other.structure for other in pool.workers if other is not worker}
-            if task := schedule.take(worker.structure, others, new=not asked.asked):
+            if task := schedule.take(worker.structure, others, new=not asked.stopping):
                 pool.give(worker, task)
         if not any(worker.task for worker in pool.workers):
             asked.check()

@@ -125,7 +125,7 @@ def test_losses_of_diverged_runs_are_chance() -> None:
     """A diverged run's loss is ln 10."""
     rows = [{**BATCH, "test_loss": 0.25}, {**NONE, "status": "diverged"}]
     contrast = batch_minus_none(rows, {"name": "tuned_score", "metric": "test_loss"})
-    assert seeds_of(contrast) == {0: round(0.25 - np.log(10), 9)}
+    assert seeds_of(contrast) == {0: pytest.approx(0.25 - np.log(10), abs=1e-6)}
 
 
 @pytest.mark.parametrize(("accuracy", "collapsed"), [(0.55, True), (0.56, False)])
@@ -133,6 +133,20 @@ def test_collapsed_is_at_most_halfway_from_chance_to_one(accuracy: float, collap
     """With ten classes halfway is 0.55, of the training accuracy; a single arm is enough."""
     rows = [{**BATCH, "train_accuracy": accuracy}, NONE]
     assert batch_minus_none(rows, SCORE).collapsed.to_dict() == {0: collapsed}
+
+
+def test_equal_differences_of_nine_digits_are_ties() -> None:
+    """Shares of 360 samples as the tables have them: differences of one sample are equal, and none is exactly 0."""
+    rows = [
+        row
+        for norm, samples in (("batch", (131, 132, 133)), ("none", (130, 131, 133)))
+        for row in runs_of(
+            {"norm": norm}, {seed: {0.5: float(f"{hits / 360:.9g}")} for seed, hits in enumerate(samples)}
+        )
+    ]
+    values = list(seeds_of(batch_minus_none(rows, {"name": "tuned_score"})).values())
+    assert values[0] == values[1] == pytest.approx(100 / 360, abs=1e-6)
+    assert math.copysign(1, values[2]) == 1 and values[2] == 0
 
 
 def test_edges_name_arm_end_and_number_of_seeds() -> None:

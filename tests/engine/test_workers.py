@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import normbench
 from normbench.api import Session, Silent, load
 from normbench.engine import local
+from normbench.engine.interrupt import OutOfTime
 from normbench.engine.pool import Pool
 from normbench.errors import StudyError
 from normbench.record.store import Study
@@ -229,6 +231,24 @@ def test_ctrl_c_once_ends_the_packs_in_flight(workers: int, capfd: pytest.Captur
     assert 1 <= len(kept) <= 1 + 2 * (workers - 1)
     assert capfd.readouterr().err.count("stopping as soon as the runs in flight have ended") == 1
     assert plan("seed=range(8)", "steps=20").to_train == 8 - len(kept)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_begun_when_the_time_is_over(workers: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is in flight ends and is merged; the same session goes on from there."""
+
+    class Slow(Listener):
+        def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
+            time.sleep(max(0.0, until - time.monotonic()))
+
+    # A pack a run: each has its own shape.
+    session = plan("model.width=8,9,10,11,12,13,14,15", "steps=20", f"engine.workers={workers}")
+    session.study.create()
+    until = time.monotonic() + 2
+    with pytest.raises(OutOfTime):
+        session.execute(Slow(), until)
+    assert 1 <= len(load(session.study.folder)) < 8
+    assert "Ctrl-C" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)], ids=["twice", "SIGTERM"])

@@ -5,6 +5,7 @@ A comparison (`REGISTRY`) takes differences of a measure (`MEASURES`) between ar
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,10 @@ REGISTRY: Mapping[str, Callable[..., Contrast]] = {
     "over_levels": over_levels,
     "slope": slope,
 }
+
+DECIMALS = 6
+"""Of the numbers a seed: the tables hold nine digits, so that equal differences of scores, times 100, are equal to 1e-7
+only, and ties and zeros would pass for small differences."""
 
 OVER_LEVELS = frozenset({"over_levels"})
 """Those that give a number a seed and level, as the form `equivalent` wants."""
@@ -61,4 +66,6 @@ def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: pd.
         MissingCells: Runs are missing or failed.
         StudyError: A run is there twice, or the runs cannot answer the question.
     """
-    return REGISTRY[name](Records.of(runs, curves), **check(name, args))
+    contrast = REGISTRY[name](Records.of(runs, curves), **check(name, args))
+    # Zero is added so that no value is -0.
+    return replace(contrast, values=contrast.values.round(DECIMALS) + 0.0)

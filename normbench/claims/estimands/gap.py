@@ -58,7 +58,8 @@ def matched_gap(
 def _curves(records: Records, rows: pd.DataFrame, arm: Arm, metric: str) -> dict[int, pd.DataFrame]:
     """Return training loss and gap of each seed's chosen run by step; a diverged run stays at chance from the start."""
     names = ["train_loss", f"train_{metric}", f"val_{metric}"]
-    own = records.curves[records.curves["run_id"].isin(rows["run_id"])].dropna(subset=names)
+    own = records.curves[records.curves["run_id"].isin(rows["run_id"])]
+    own = own[list(dict.fromkeys(["run_id", "step", *names]))].dropna()
     own = own.sort_values("step", kind="stable")
     sign, scale = (1.0, 1.0) if metric == "loss" else (-1.0, 100.0)
     own = own.assign(gap=sign * scale * (own[f"val_{metric}"] - own[f"train_{metric}"]))
