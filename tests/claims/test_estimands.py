@@ -135,6 +135,13 @@ def test_collapsed_is_at_most_halfway_from_chance_to_one(accuracy: float, collap
     assert batch_minus_none(rows, SCORE).collapsed.to_dict() == {0: collapsed}
 
 
+@pytest.mark.parametrize(("change", "collapsed"), [({}, False), ({"status": "diverged"}, True)])
+def test_a_single_step_trains_nothing(change: Row, collapsed: bool) -> None:
+    """Gradients at the start come from a run that had no chance to train: only divergence is a collapse."""
+    rows = [{**BATCH, "steps": 1, "train_accuracy": 0.1, **change}, {**NONE, "steps": 1}]
+    assert batch_minus_none(rows, SCORE).collapsed.to_dict() == {0: collapsed}
+
+
 def test_equal_differences_of_nine_digits_are_ties() -> None:
     """Shares of 360 samples as the tables have them: differences of one sample are equal, and none is exactly 0."""
     rows = [

@@ -8,7 +8,7 @@ import pandas as pd
 from normbench.claims.estimands.choice import chosen, edges
 from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
 from normbench.claims.estimands.measures import Columns
-from normbench.claims.estimands.records import Arm, Records, is_trained
+from normbench.claims.estimands.records import Arm, Records, has_collapsed
 
 _ROW = ("run_id", "seed", "status", "num_classes")
 
@@ -46,7 +46,7 @@ def matched_gap(
         level = max(curve["train_loss"].min() for curve in pair)
         gaps = [_gap_at(curve, level) for curve in pair]
         values[seed] = gaps[1] - gaps[0]
-    collapsed = [pd.Series(~is_trained(own).to_numpy(dtype=np.bool_), index=own["seed"].to_numpy()) for own in rows]
+    collapsed = [pd.Series(has_collapsed(own).to_numpy(dtype=np.bool_), index=own["seed"].to_numpy()) for own in rows]
     found = [edges(own, records.rows(arm, ()), arm, over) for own, arm in zip(rows, arms, strict=True)]
     return Contrast(
         values=pd.Series(values, dtype="float64").rename_axis("seed"),

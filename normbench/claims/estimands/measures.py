@@ -9,7 +9,7 @@ import pandas as pd
 
 from normbench.claims.estimands.choice import Criterion, Metric, chosen, edges, log2_steps, score
 from normbench.claims.estimands.contrast import Edge, MissingCells, in_words
-from normbench.claims.estimands.records import Arm, Records, is_trained
+from normbench.claims.estimands.records import Arm, Records, has_collapsed, is_trained
 from normbench.errors import StudyError
 
 Columns = tuple[str, ...]
@@ -167,7 +167,7 @@ def _measured(records: Records, arm: Arm, over: Columns, rows: pd.DataFrame, val
     tried = records.rows(arm, ())
     return Measured(
         values=pd.Series(values.to_numpy(dtype=np.float64), index=seeds).sort_index(),
-        collapsed=pd.Series(~is_trained(rows).to_numpy(dtype=np.bool_), index=seeds).sort_index(),
+        collapsed=pd.Series(has_collapsed(rows).to_numpy(dtype=np.bool_), index=seeds).sort_index(),
         edges=edges(rows, tried, arm, over),
         tried=frozenset(tried[over[0]]) if over else frozenset(),
     )

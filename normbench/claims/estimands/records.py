@@ -105,5 +105,10 @@ def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
     return (runs["status"] == "finished") & (runs["train_accuracy"] > halfway)
 
 
+def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """Return which runs were to train and did not; a single step trains nothing, so that there only divergence counts."""
+    return ~is_trained(runs) & ((runs["status"] != "finished") | (runs["steps"] > 1))
+
+
 def _keys(column: "pd.Series[Any]") -> list[Any]:
     return [None if pd.isna(value) else value for value in column.tolist()]
