@@ -106,7 +106,7 @@ def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which runs were to train and did not; a single step trains nothing, so that there only divergence counts."""
+    """Return which runs were to train and did not; of those of a single step, which diverged."""
     return ~is_trained(runs) & ((runs["status"] != "finished") | (runs["steps"] > 1))
 
 
