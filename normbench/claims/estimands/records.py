@@ -107,7 +107,8 @@ def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
 
 def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
     """Return which runs were to train and did not; of those of a single step, which diverged."""
-    return ~is_trained(runs) & ((runs["status"] != "finished") | (runs["steps"] > 1))
+    single = (runs["steps"] == 1).fillna(False)
+    return ~is_trained(runs) & ((runs["status"] != "finished") | ~single)
 
 
 def _keys(column: "pd.Series[Any]") -> list[Any]:
