@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -5,6 +6,10 @@ import pytest
 from commands import Command, Result
 
 from normbench.cli import main
+
+
+# A shell ignores Ctrl-C for what it starts in the background, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

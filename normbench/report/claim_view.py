@@ -11,6 +11,7 @@ import yaml
 
 from normbench.analysis.intervals import Floats, clopper_pearson, t_interval
 from normbench.claims.designs import Design, kept
+from normbench.claims.estimands import DECIMALS
 from normbench.claims.estimands.contrast import in_words
 from normbench.claims.signed_rank import hodges_lehmann, interval
 from normbench.claims.spec import Claim
@@ -189,7 +190,7 @@ def _stale(row: Row, levels: dict[str, Floats], judged: int) -> str:
     """Return a warning where verdicts.csv says another effect than the records do."""
     level = str(row.get("level", ""))
     values = levels.get(level, next(iter(levels.values())))[:judged]
-    if len(values) == judged and np.isclose(float(hodges_lehmann(values)), row["effect"], rtol=1e-9, atol=1e-9):
+    if len(values) == judged and np.isclose(float(hodges_lehmann(values)), row["effect"], rtol=0, atol=10**-DECIMALS):
         return ""
     return "The records say another effect than verdicts.csv: `normbench claims verdict` judges anew."
 
