@@ -7,7 +7,6 @@ from commands import Command, Result
 
 from normbench.cli import main
 
-
 # A shell ignores Ctrl-C for what it starts in the background, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
