@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from normbench import cursor
+from normbench.commands import cursor
+from normbench.commands.reporting import report
+from normbench.commands.shells import completion, teach_click
+from normbench.commands.studies import dashboard, merge
+from normbench.commands.tabulating import aggregate, compare
 from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
-from normbench.reporting import report
-from normbench.shells import completion, teach_click
-from normbench.studies import dashboard, merge
-from normbench.tabulating import aggregate, compare
 
 OVERRIDES_HELP = "OVERRIDE is Hydra's grammar: norm=group, model.depth=6, +experiment=small_batch, seed=range(10)."
 
@@ -66,8 +66,8 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
     if cfg:
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
-    from normbench.closing import print_estimate, print_outcome, print_plan_notes, print_time
-    from normbench.terminal import SweepView, say
+    from normbench.commands.closing import print_estimate, print_outcome, print_plan_notes, print_time
+    from normbench.commands.terminal import SweepView, say
 
     session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
     session.study.create()
@@ -92,7 +92,7 @@ def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, fo
     if cfg:
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
-    from normbench.closing import print_plan
+    from normbench.commands.closing import print_plan
 
     print_plan(open_session(overrides, multirun=multirun, config_dir=config_dir, force=force))
     return 0
@@ -108,7 +108,7 @@ def list_(kind: str | None, config_dir: Path | None) -> int:
 
     Without KIND, the kinds.
     """
-    from normbench.listing import KINDS, choices, choices_table, kinds
+    from normbench.commands.listing import KINDS, choices, choices_table, kinds
 
     if kind == "claims":
         from normbench.claims.show import claims_table
@@ -216,8 +216,8 @@ def claims_run(
         raise ConfigError(f"{wrong[0]}: a claim's design is fixed; only engine, log and data.root may be set here.")
     if every == bool(names):
         raise ConfigError("name the claims to run, or give --all." if not every else "give names or --all, not both.")
-    from normbench import claiming
-    from normbench.closing import complain_of
+    from normbench.commands import claiming
+    from normbench.commands.closing import complain_of
 
     chosen = [name for name in known if every or name in names]
     folder = _claims_folder(study, results_dir, catalogue)
@@ -253,9 +253,9 @@ def claims_run(
 @click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     """Judge the judge: simulated claims with known effects, real seeds against each other, a broken batch norm."""
-    from normbench.calibrating import calibrate
-    from normbench.claiming import Request
     from normbench.claims.show import rates_table
+    from normbench.commands.calibrating import calibrate
+    from normbench.commands.claiming import Request
 
     rates, broken = calibrate(
         Request(_catalogue("", None), (), _study_folder(study, results_dir), None), families=families
@@ -321,8 +321,8 @@ def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int
 
     RUN_ID may be cut short where that names one run only.
     """
-    from normbench.rerun import describe, find_run
-    from normbench.rerun import rerun as train_again
+    from normbench.commands.rerun import describe, find_run
+    from normbench.commands.rerun import rerun as train_again
 
     comparison = train_again(find_run(run_id, study, results_dir), trust=trust)
     for text in describe(comparison):
@@ -334,7 +334,7 @@ def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 def doctor(data_root: Path) -> int:
     """Show versions, device, threads, compiler and data sets, and what would be slow or missing."""
-    from normbench.doctor import findings
+    from normbench.commands.doctor import findings
 
     for name, value in findings(data_root):
         click.echo(f"{name:<14}{value}")

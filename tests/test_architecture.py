@@ -5,7 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,8 @@ LAYERS = {
     "report": "errors record analysis claims",
     "dashboard": "errors record analysis",
 }
-# What a user meets: the only modules that may join everything.
+# What a user meets: the only modules that may join everything. Those in commands/ stand here each for itself.
+COMMANDS = "commands"
 EVERYTHING = " ".join(LAYERS)
 FACES = {
     "terminal": "spec training",
@@ -93,15 +94,20 @@ def imported_names(path: Path, package: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{source}.{alias.name}"
 
 
+def layer_of(parts: Sequence[str]) -> str:
+    """Return the layer of a module, by the parts of its name below the package."""
+    return parts[1] if parts[0] == COMMANDS and len(parts) > 1 else parts[0]
+
+
 def import_violations(path: Path, package: Path) -> Iterator[str]:
-    layer = path.relative_to(package).parts[0].removesuffix(".py")
+    layer = layer_of([part.removesuffix(".py") for part in path.relative_to(package).parts])
     if layer not in MAY_IMPORT:
         yield "has no place in the table of layers"
         return
     for line, name in imported_names(path, package):
         library, _, rest = name.partition(".")
         if library == "normbench":
-            first = rest.partition(".")[0]
+            first = layer_of(rest.split("."))
             target = first if first in MAY_IMPORT or (package / first).is_dir() else "__init__"
             if target != layer and target not in MAY_IMPORT[layer]:
                 yield f"line {line}: {layer} may not import {target}"
@@ -160,6 +166,12 @@ PLANTED = {
     "report knows no plan": ("report/deep/x.py", "from normbench.plan import y", "report may not import plan"),
     "plan knows no engine": ("plan/x.py", "from normbench.engine import y", "plan may not import engine"),
     "nobody imports the face": ("engine/x.py", "from normbench import train_all", "engine may not import __init__"),
+    "nobody imports a command": ("engine/x.py", "from normbench.commands import rerun", "engine may not import rerun"),
+    "commands stand for themselves": (
+        "commands/shells.py",
+        "from normbench.commands.rerun import again",
+        "shells may not import rerun",
+    ),
     "nobody imports the cli": ("engine/x.py", "from normbench.cli import main", "engine may not import cli"),
     "main imports only the cli": ("__main__.py", "import normbench.training", "__main__ may not import training"),
     "an import in a function": ("claims/x.py", "def f():\n    import torch", "claims may not import torch"),

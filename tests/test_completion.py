@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from normbench.completion import OverrideLine, columns, list_of, run_ids, study_names
-from normbench.listing import choices
+from normbench.commands.completion import OverrideLine, columns, list_of, run_ids, study_names
+from normbench.commands.listing import choices
 
 
 def complete(incomplete: str, *typed: str, config_dir: Path | None = None) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from commands import Command
 
 from normbench import data, models, norms
-from normbench.listing import GROUPS, KINDS, Choice, choices, choices_table
+from normbench.commands.listing import GROUPS, KINDS, Choice, choices, choices_table
 from normbench.training.optimizers import REGISTRY as OPTIMIZERS
 from normbench.training.probing import REGISTRY as PROBES
 from normbench.training.schedules import REGISTRY as SCHEDULES

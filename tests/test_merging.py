@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from commands import Command
 
-from normbench import merging
+from normbench.commands import merging
+from normbench.commands.merging import Merged, merge_studies
 from normbench.errors import ConfigError, NormbenchError, StudyError
-from normbench.merging import Merged, merge_studies
 from normbench.record.columns import CURVES
 from normbench.record.store import Record, Study
 from normbench.record.tables import PROVENANCE, RESULT, line

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normbench import cli
+from normbench.commands.rerun import Comparison, describe, find_run, rerun
 from normbench.config.sweep import expand
 from normbench.engine.device import find_compiler
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
 from normbench.record.tables import PROVENANCE
-from normbench.rerun import Comparison, describe, find_run, rerun
 from normbench.spec import Component, Run
 
 RESULTS = Path("results")

@@ -12,7 +12,7 @@ import pytest
 from commands import Command
 from test_architecture import HEAVY, loaded_by
 
-from normbench.shells import SCRIPTS
+from normbench.commands.shells import SCRIPTS
 
 
 def asked(line: str, cword: str, *, shell: str = "bash", cwd: Path | None = None, **more: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from normbench import terminal
+from normbench.commands import terminal
+from normbench.commands.terminal import SweepView
 from normbench.config.sweep import expand
-from normbench.terminal import SweepView
 from normbench.training.outcome import Outcome
 
 RUN = expand([]).runs[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from normbench.api import Silent, load
-from normbench.closing import print_outcome
+from normbench.commands.closing import print_outcome
 from normbench.record.columns import METRICS
 from normbench.spec import Run
 from normbench.training import pack, solo

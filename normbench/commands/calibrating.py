@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.summary import csv_text
-from normbench.claiming import Request, carry_out
 from normbench.claims.calibration import SEEDS, Rate, compare_with_itself, simulate
 from normbench.claims.estimands import MEASURES
 from normbench.claims.estimands.records import Records
 from normbench.claims.judge import Evidence, Verdict, judge_family
 from normbench.claims.spec import Claim, Over
 from normbench.claims.verdicts import Tables
+from normbench.commands.claiming import Request, carry_out
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from normbench.analysis.folders import find_studies, studies_under
+from normbench.commands.listing import GROUPS, option_files, probe_files
 from normbench.config.rules import RULES
 from normbench.config.shipped import shipped_conf
 from normbench.errors import StudyError
-from normbench.listing import GROUPS, option_files, probe_files
 from normbench.record.columns import FIXED
 
 _OPEN = re.compile(r"(.*[,\[(])?(.*)", re.DOTALL)

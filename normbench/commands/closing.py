@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normbench.api import Session
+from normbench.commands.terminal import clock, say
 from normbench.spec import Run
-from normbench.terminal import clock, say
 
 if TYPE_CHECKING:
     import pandas as pd

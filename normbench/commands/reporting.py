@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from normbench import cursor
+from normbench.commands import cursor
 
 
 @click.command(epilog="Example: normbench report quickstart")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from normbench import cursor
+from normbench.commands import cursor
 from normbench.errors import StudyError
 
 _RESULTS_DIR = click.option(
@@ -59,7 +59,7 @@ def merge(studies: tuple[str, ...], output: str, results_dir: Path) -> int:
     A run that several have done is taken from the first named, where their rows differ, as those of two machines may.
     """
     from normbench.analysis.folders import find_studies
-    from normbench.merging import merge_studies
+    from normbench.commands.merging import merge_studies
 
     target = Path(output) if os.sep in output else results_dir / output
     merged = merge_studies(find_studies(studies, results_dir), target)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from normbench import cursor
+from normbench.commands import cursor
 
 
 def _tabulating(command: Any) -> Any:

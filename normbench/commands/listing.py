@@ -85,7 +85,7 @@ def kinds(config_dir: Path | None = None) -> list[Choice]:
 
 def probe_files() -> list[Path]:
     """Return the module of each probe: one that defines a function of its own name."""
-    folder = Path(__file__).parent / "training" / "probing"
+    folder = Path(__file__).parent.parent / "training" / "probing"
     paths = sorted(folder.glob("*.py"))
     return [path for path in paths if f"\ndef {path.stem}(" in path.read_text(encoding="utf-8")]
 

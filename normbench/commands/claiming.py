@@ -16,12 +16,12 @@ from normbench.claims.judge import second_look
 from normbench.claims.signed_rank import hodges_lehmann
 from normbench.claims.spec import Claim, Over
 from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows, judge_study, write_verdicts
+from normbench.commands.terminal import SweepView, say
 from normbench.config.sweep import Sweep, expand
 from normbench.engine.interrupt import OutOfTime
 from normbench.errors import NormbenchError, StudyError
 from normbench.properties import CHECKS
 from normbench.record.store import Study
-from normbench.terminal import SweepView, say
 
 FIRST_SEEDS = range(LOOKS[0].seeds)
 """Seeds of the first look."""

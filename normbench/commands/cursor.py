@@ -7,21 +7,21 @@ from click import Context, Parameter
 
 def overrides(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete an override of `train` or `plan`."""
-    from normbench.completion import OverrideLine
+    from normbench.commands.completion import OverrideLine
 
     return OverrideLine(ctx.params.get("overrides") or (), ctx.params.get("config_dir")).complete(incomplete)
 
 
 def study(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete the name of a study."""
-    from normbench.completion import one_of, study_names
+    from normbench.commands.completion import one_of, study_names
 
     return one_of(study_names(ctx.params["results_dir"]), incomplete)
 
 
 def columns(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete a list of columns of the studies named."""
-    from normbench.completion import columns, list_of
+    from normbench.commands.completion import columns, list_of
 
     studies = [name for key in ("studies", "first", "second") for name in _names(ctx.params.get(key))]
     return list_of(columns(studies, ctx.params["results_dir"]), incomplete)
@@ -29,7 +29,7 @@ def columns(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
 
 def metric(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete the name of a metric."""
-    from normbench.completion import one_of
+    from normbench.commands.completion import one_of
     from normbench.record.columns import METRICS
 
     return one_of(METRICS, incomplete)
@@ -37,8 +37,8 @@ def metric(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
 
 def claim(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete the id of a claim."""
-    from normbench.completion import one_of
-    from normbench.listing import option_files
+    from normbench.commands.completion import one_of
+    from normbench.commands.listing import option_files
 
     folder = f"claim/{ctx.params.get('catalogue') or ''}"
     return one_of(option_files(folder, ctx.params.get("config_dir")), incomplete)
@@ -46,15 +46,15 @@ def claim(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
 
 def run(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete the id of a run."""
-    from normbench.completion import run_ids
+    from normbench.commands.completion import run_ids
 
     return run_ids(incomplete, _names(ctx.params.get("study")), ctx.params["results_dir"])
 
 
 def kinds(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete what `normbench list` may list."""
-    from normbench.completion import one_of
-    from normbench.listing import KINDS
+    from normbench.commands.completion import one_of
+    from normbench.commands.listing import KINDS
 
     return one_of(KINDS, incomplete)
 
