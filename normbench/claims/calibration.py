@@ -56,6 +56,8 @@ class Rate:
         hits: How often it happened.
         trials: Of how many.
         bound: What it may be at most; None where there is no such bound.
+        beyond: How far the simulated effect lies beyond the margin, in deviations of one seed's difference; None where
+            that is not the question.
     """
 
     scenario: str
@@ -64,6 +66,7 @@ class Rate:
     hits: int
     trials: int
     bound: float | None = None
+    beyond: float | None = None
 
     @property
     def share(self) -> float:
@@ -85,7 +88,10 @@ class Rate:
         """Return its row of calibration.csv."""
         low, high = self.interval
         own = {"scenario": self.scenario, "noise": self.noise, "counted": self.counted, "hits": self.hits}
-        return {**own, "trials": self.trials, "share": self.share, "ci_low": low, "ci_high": high, "bound": self.bound}
+        return {**own, "trials": self.trials, "share": self.share, "ci_low": low, "ci_high": high} | {
+            "bound": self.bound,
+            "beyond": self.beyond,
+        }
 
 
 def simulate(families: int, claims: int, seed: int = 0) -> list[Rate]:
@@ -112,7 +118,8 @@ def simulate(families: int, claims: int, seed: int = 0) -> list[Rate]:
         for beyond in POWERS:
             decided = _decided(MARGIN + beyond + make(draw, (max(families // 10, 1), *shape[1:])), MARGIN)
             scenario = f"effect {beyond:g} deviations beyond the margin"
-            rates.append(Rate(scenario, noise, "claims supported", int((decided == 1).sum()), decided.size))
+            hits = int((decided == 1).sum())
+            rates.append(Rate(scenario, noise, "claims supported", hits, decided.size, beyond=beyond))
     return rates
 
 

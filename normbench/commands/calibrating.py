@@ -16,6 +16,7 @@ from normbench.commands.claiming import Request, carry_out
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study
+from normbench.report.power import power_curve
 
 POOL_SEEDS = range(2000, 2256)
 """Seeds of the runs that an arm is compared with itself on; no claim uses them."""
@@ -42,7 +43,7 @@ BROKEN = Claim(
 
 
 def calibrate(request: Request, *, families: int) -> tuple[list[Rate], list[Verdict]]:
-    """Judge the judge, and write calibration.csv.
+    """Judge the judge, and write calibration.csv and its power curve, calibration.svg.
 
     Args:
         request: Where the runs go, and the catalogue whose number of experiment claims a family has.
@@ -58,6 +59,7 @@ def calibrate(request: Request, *, families: int) -> tuple[list[Rate], list[Verd
     scores = MEASURES["tuned_score"](Records.of(pool.runs, pool.curves), {"norm": "batch"}).values
     rates = [*simulate(families, claims), *compare_with_itself(np.asarray(scores, dtype=np.float64), families)]
     write_whole(request.study / "calibration.csv", [csv_text(pd.DataFrame([rate.row() for rate in rates]))])
+    write_whole(request.study / "calibration.svg", [power_curve(rates)])
     return rates, _broken(request)
 
 

@@ -20,12 +20,13 @@ WIDTH, HEIGHT, LOST = 380, 250, 56
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 10, 42
 
 
-def draw(panel: Panel, salt: str) -> str:
+def draw(panel: Panel, salt: str, *, legend: bool = False) -> str:
     """Return a panel as SVG.
 
     Args:
         panel: What it shows.
         salt: Different for each figure of a page.
+        legend: Whether it names its series itself, as it must where no page does.
     """
     has_lost = any(series.lost.any() for series in panel.series)
     height = HEIGHT + (LOST if has_lost else 0)
@@ -37,6 +38,8 @@ def draw(panel: Panel, salt: str) -> str:
             _draw_series(plot, series, stepped=panel.stepped)
         bottom = _draw_lost(sheet, panel, plot) if has_lost else plot
         _label(panel, plot, bottom)
+        if legend:
+            plot.legend(frameon=False, fontsize=9)
         return svg(sheet, _words(panel), salt)
 
 
@@ -55,7 +58,7 @@ def _draw_series(plot: Plot, series: Series, *, stepped: bool) -> None:
         return
     plot.plot(
         series.x, series.mean, color=colour, linestyle=series.style.dash, marker=series.style.marker, markersize=4.5,
-        linewidth=1.6,
+        linewidth=1.6, label=series.label,
     )  # fmt: skip
     there = np.isfinite(series.low) & np.isfinite(series.high)
     if there.any():
