@@ -280,12 +280,20 @@ def test_without_uv_the_pinned_one_is_installed(checkout: Checkout) -> None:
     assert installs(calls) == 1
 
 
+SPREAD = "--numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0"
+
+
 def test_the_gate_runs_its_steps_in_order(checkout: Checkout) -> None:
     """Each step is named, and the arguments reach pytest."""
     done = checkout.run("scripts/test", "-x", "tests/a b")
     assert [line for line in done.stdout.splitlines() if not line.startswith("==")] == [
         f"{tool} in {checkout.root} with [{args}]"
-        for tool, args in [("ruff", "check"), ("ruff", "format --check"), ("mypy", ""), ("pytest", "-x tests/a b")]
+        for tool, args in [
+            ("ruff", "check"),
+            ("ruff", "format --check"),
+            ("mypy", ""),
+            ("pytest", f"{SPREAD} -x tests/a b"),
+        ]
     ]
     assert done.stdout.count("== ") == 4
 
@@ -299,7 +307,7 @@ def test_the_gate_stops_at_the_first_failure(checkout: Checkout) -> None:
 
 def test_full_adds_the_tests_left_out_by_default(checkout: Checkout) -> None:
     """An empty -m takes the place of the one in pyproject.toml."""
-    assert "with [-m  -x]" in checkout.run("scripts/test", "--full", "-x").stdout
+    assert f"with [{SPREAD} -m  -x]" in checkout.run("scripts/test", "--full", "-x").stdout
 
 
 def test_the_development_environment_serves_the_command_too(checkout: Checkout) -> None:
