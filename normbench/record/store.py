@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -183,15 +184,16 @@ class Study:
         Raises:
             StudyError: If a shard is damaged.
         """
-        found: dict[str, tuple[bool, int, Record]] = {}
+        found: dict[str, Record] = {}
+        ranks: dict[str, tuple[bool, int]] = {}
         for path in sorted(self._shards.glob("*.json")):
             block, rows = _read_shard(path)
+            good, bad = (True, block), (False, block)
             for row in rows:
-                known = found.get(row.run_id)
-                rank = row.status != "failed", block
-                if known is None or rank >= known[:2]:
-                    found[row.run_id] = (*rank, row)
-        return {run_id: row for run_id, (_, _, row) in found.items()}
+                rank = bad if row.status == "failed" else good
+                if row.run_id not in found or rank >= ranks[row.run_id]:
+                    found[row.run_id], ranks[row.run_id] = row, rank
+        return found
 
     def shard(self, block: int, pack: int) -> list[Record]:
         """Return the records of one finished pack, none where it has not ended.
@@ -213,31 +215,31 @@ class Study:
         """Yield each whole block and the byte at which it ends."""
         if not self._plan.exists():
             return
-        with self._plan.open("rb") as file:
-            lines = file.readlines()
-        if lines and not lines[-1].endswith(b"\n"):
-            del lines[-1]
         parts: dict[str, Any] = {}
-        position = end = 0
-        while position < len(lines):
-            header = self._entry(lines, position)
-            if "block" not in header or "lines" not in header:
-                raise StudyError(f"{self._plan}, line {position + 1} is damaged: expected the head of a block.")
-            last = position + 1 + int(header["lines"])
-            if last > len(lines):
-                return
-            entries = [_sharing(self._entry(lines, line), parts) for line in range(position + 1, last)]
-            end += sum(map(len, lines[position:last]))
-            runs = {entry.pop("run"): entry for entry in entries if "run" in entry}
-            packs = tuple(entry for entry in entries if "runs" in entry)
-            yield Block(header["block"], header, runs, packs), end
-            position = last
+        end = 0
+        with self._plan.open("rb") as file:
+            # The last line may have been cut off.
+            lines = enumerate((line for line in file if line.endswith(b"\n")), start=1)
+            for number, line in lines:
+                header = self._entry(line, number)
+                if "block" not in header or "lines" not in header:
+                    raise StudyError(f"{self._plan}, line {number} is damaged: expected the head of a block.")
+                end += len(line)
+                entries: list[dict[str, Any]] = []
+                for place, text in islice(lines, int(header["lines"])):
+                    entries.append(_sharing(self._entry(text, place), parts))
+                    end += len(text)
+                if len(entries) < header["lines"]:
+                    return
+                runs = {entry.pop("run"): entry for entry in entries if "run" in entry}
+                packs = tuple(entry for entry in entries if "runs" in entry)
+                yield Block(header["block"], header, runs, packs), end
 
-    def _entry(self, lines: Sequence[bytes], number: int) -> dict[str, Any]:
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            return dict(json.loads(lines[number]))
+            return dict(json.loads(line))
         except (ValueError, TypeError) as error:
-            raise StudyError(f"{self._plan}, line {number + 1} is damaged: {error}.") from error
+            raise StudyError(f"{self._plan}, line {number} is damaged: {error}.") from error
 
     def _cut_off(self, end: int) -> None:
         """Drop a last block that was never written whole: none of its runs has started."""
@@ -263,6 +265,8 @@ def _read_shard(path: Path) -> tuple[int, list[Record]]:
 
 def _sharing(entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     """Return an entry with one object for equal parts of configs: 100,000 copies of them fill half a gigabyte."""
+    if "content" in entry:
+        entry["content"] = parts.setdefault(repr(entry["content"]), entry["content"])
     if "config" in entry:
         entry["config"] = {
             intern(key): parts.setdefault(repr(part), part) if isinstance(part, dict) else part

@@ -50,7 +50,7 @@ def merge(study: Study) -> int:
     Raises:
         StudyError: If a shard or the plan is damaged, or a table cannot be written.
     """
-    records = [record for _, record in sorted(study.results().items())]
+    records = sorted(study.results().values(), key=lambda record: record.run_id)
     blocks = study.blocks()
     configs = {run_id: run["config"] for block in blocks for run_id, run in block.runs.items()}
     lost = [record.run_id for record in records if record.run_id not in configs]
