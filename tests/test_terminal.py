@@ -19,9 +19,19 @@ RUN = expand([]).runs[0]
         (7, 100.0, 10.0, "7/400 runs, 0.7 runs/s, 0:10, 1:30 left"),
         (7, 5.0, 10.0, "7/400 runs, 0.7 runs/s, 0:10"),
         (8, 100.0, 16.0, "8/400 runs, 0.5 runs/s, 0:16, 13:04 left"),
+        (8, 100.0, 320.0, "8/400 runs, 0.025 runs/s, 5:20, 4:21:20 left"),
         (400, 100.0, 16.0, "400/400 runs, 25.0 runs/s, 0:16, 0:00 left"),
     ],
-    ids=["nothing known", "estimate", "too few", "too few, estimate", "estimate is over", "by the pace", "all done"],
+    ids=[
+        "nothing",
+        "estimate",
+        "too few",
+        "too few, estimate",
+        "estimate is over",
+        "by the pace",
+        "slow pace",
+        "all done",
+    ],
 )
 def test_the_time_left_waits_for_a_pace(
     monkeypatch: pytest.MonkeyPatch,

@@ -136,7 +136,8 @@ class SweepView:
         parts += [f"{count} {status}" for status, count in self._counts.items() if count and status != "finished"]
         seconds = self.seconds
         if self._done:
-            parts += [f"{self._done / max(seconds, 1e-9):.1f} runs/s"]
+            rate = self._done / max(seconds, 1e-9)
+            parts += [f"{rate:.{1 if rate >= 0.1 else 3}f} runs/s"]
         parts += [clock(seconds)]
         if (left := self._left(seconds)) is not None:
             parts += [f"{clock(left)} left"]
