@@ -8,8 +8,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from normbench.analysis.cells import Ints, cells
+from normbench.analysis.column import Column
 from normbench.analysis.digits import MISSING, decimals, estimates, value_text
-from normbench.analysis.grid import Column
 from normbench.analysis.table import ResultsTable
 
 REMARKS = (("diverged", "diverged"), ("failed", "failed"), ("at_edge", "at edge"))

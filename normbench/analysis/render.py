@@ -7,9 +7,10 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import cells, require
+from normbench.analysis.column import Column
 from normbench.analysis.digits import MISSING, decimals, estimates, fixed, value_text
 from normbench.analysis.escape import visible
-from normbench.analysis.grid import Column, grid
+from normbench.analysis.grid import grid
 from normbench.analysis.pivot import pivot_columns, pivot_note, pivot_rows
 from normbench.analysis.summary import csv_text
 from normbench.analysis.table import ResultsTable

@@ -9,10 +9,11 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import require
+from normbench.analysis.column import Column
 from normbench.analysis.comparison import Comparison
 from normbench.analysis.digits import MISSING, decimals, fixed, value_text
 from normbench.analysis.escape import visible
-from normbench.analysis.grid import Column, grid
+from normbench.analysis.grid import grid
 from normbench.analysis.render import FORMATS, noted
 from normbench.analysis.summary import csv_text
 

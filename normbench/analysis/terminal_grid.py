@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normbench.analysis.column import Column
 from normbench.analysis.escape import visible
-from normbench.analysis.grid import Column
 
 LONGEST = 200
 """Signs of a text that are shown; CSV, Markdown and LaTeX have all."""
