@@ -7,6 +7,10 @@ import pandas as pd
 import pytest
 from commands import Command
 
+from normbench.claims.loading import load_claims
+from normbench.commands.claiming import Request
+from normbench.config.shipped import shipped_conf
+
 STUDY = Path("results/claims")
 TINY = "norm=batch,none model.width=8 model.depth=1 steps=3 eval_every=3 batch_size=8"
 CLAIM = """
@@ -125,6 +129,15 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     assert "data.root" in result.err
     verdicts = pd.read_csv("results/claims_cifar10/verdicts.csv")
     assert set(verdicts["verdict"]) == {"not_run"}
+
+
+def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
+    """The records of a claim on photographs go to others, who have them elsewhere."""
+    claims = load_claims(shipped_conf() / "claim" / "cifar10")
+    request = Request(claims, (), tmp_path / "mine", None, (f"data.root={tmp_path}",))
+    sweep = request.sweep(claims["higher_lr_cifar10"], range(1), None)
+    assert "data.limit" in sweep.changed
+    assert "data.root" not in sweep.changed
 
 
 def test_a_design_of_an_older_version_is_expanded_anew(normbench: Command, conf: str) -> None:

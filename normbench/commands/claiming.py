@@ -54,6 +54,8 @@ class Request:
         Raises:
             ConfigError: If the design asks for what normbench does not have.
         """
+        # Where data lie is no part of a design, and nobody else's business.
+        given = {text.lstrip("+~").partition("=")[0] for text in self.settings}
         place = (f"study='{self.study.name}'", f"results_dir='{self.study.parent}'")
         sweeps = [
             expand((*overrides, *self.settings, *place), multirun=True, config_dir=self.config_dir)
@@ -62,7 +64,7 @@ class Request:
         return Sweep(
             runs=tuple(run for sweep in sweeps for run in sweep.runs),
             settings=sweeps[0].settings,
-            changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed})),
+            changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed} - given)),
             multirun=True,
             notes=tuple(dict.fromkeys(note for sweep in sweeps for note in sweep.notes)),
             config="---\n".join(sweep.config for sweep in sweeps),

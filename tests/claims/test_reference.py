@@ -14,27 +14,25 @@ import sys
 sys.modules["torch"] = None
 from normbench.cli import main
 
-sys.argv = ["normbench", "claims", "verdict", "--study", sys.argv[1]]
+sys.argv = ["normbench", "claims", "verdict", *sys.argv[1:]]
 main()
 """
 
 
-@pytest.mark.parametrize("table", ["verdicts.csv", "contrasts.csv"])
-def test_the_verdicts_follow_from_the_records(table: str, judged: Path) -> None:
+@pytest.mark.parametrize(
+    ("records", "options"), [(REFERENCE, []), (REFERENCE / "reference_cifar10", ["--catalogue", "cifar10"])], ids=str
+)
+def test_the_verdicts_follow_from_the_records(records: Path, options: list[str], tmp_path: Path) -> None:
     """Byte for byte, where torch cannot be imported."""
-    assert (judged / table).read_bytes() == (REFERENCE / table).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the reference study, judged anew."""
-    study = tmp_path_factory.mktemp("judged") / "reference"
-    shutil.copytree(REFERENCE, study)
+    study = tmp_path / records.name
+    shutil.copytree(records, study)
     for table in ("verdicts.csv", "contrasts.csv"):
         (study / table).unlink()
-    result = subprocess.run([sys.executable, "-c", JUDGE, str(study)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", JUDGE, "--study", str(study), *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return study
+    for table in ("verdicts.csv", "contrasts.csv"):
+        assert (study / table).read_bytes() == (records / table).read_bytes()
 
 
 def test_the_records_are_small() -> None:
