@@ -20,7 +20,9 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("records", "options"), [(REFERENCE, []), (REFERENCE / "reference_cifar10", ["--catalogue", "cifar10"])], ids=str
+    ("records", "options"),
+    [(REFERENCE, []), (REFERENCE / "reference_cifar10", ["--catalogue", "cifar10"])],
+    ids=["digits", "cifar10"],
 )
 def test_the_verdicts_follow_from_the_records(records: Path, options: list[str], tmp_path: Path) -> None:
     """Byte for byte, where torch cannot be imported."""
