@@ -143,7 +143,7 @@ def test_a_single_step_trains_nothing(change: Row, collapsed: bool) -> None:
 
 
 def test_equal_differences_of_nine_digits_are_ties() -> None:
-    """Shares of 360 samples as the tables have them: differences of one sample are equal, and next to none is 0, not -0."""
+    """Shares of 360 samples as the tables have them: equal differences are ties, and next to none is 0, not -0."""
     rows = [
         row
         for norm, samples in (("batch", (132, 133, 134)), ("none", (131, 132, 134.0000003)))
