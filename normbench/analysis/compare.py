@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors, require
 from normbench.analysis.chance import imputed_values
-from normbench.analysis.intervals import Floats, t_interval
+from normbench.analysis.intervals import Floats, moments, t_interval
 from normbench.analysis.summary import count_status
 from normbench.errors import ConfigError
 from normbench.record.columns import METRICS
@@ -113,9 +113,9 @@ def _changes(both: pd.DataFrame, numbers: Ints, side: Ints, count: int, metric: 
     a, b = seeds[0].to_numpy(dtype=np.float64), seeds[1].to_numpy(dtype=np.float64)
     pairs = np.bincount(of[paired], minlength=count)
     used = paired | (pairs[of] == 0)  # all seeds of a cell whose studies share none
-    n_a, mean_a, variance_a = _moments(of[used], a[used], count)
-    n_b, mean_b, variance_b = _moments(of[used], b[used], count)
-    _, change, variance = _moments(of[paired], b[paired] - a[paired], count)
+    n_a, mean_a, variance_a = moments(a[used], of[used], count)
+    n_b, mean_b, variance_b = moments(b[used], of[used], count)
+    _, change, variance = moments(b[paired] - a[paired], of[paired], count)
     low, high = t_interval(change, np.sqrt(variance), pairs)
     half = _welch(variance_a, variance_b, n_a, n_b)
     gap = mean_b - mean_a
@@ -135,17 +135,6 @@ def _changes(both: pd.DataFrame, numbers: Ints, side: Ints, count: int, metric: 
             "equal": has_pairs & (differs == 0),
         }
     )
-
-
-def _moments(cell: Ints, values: Floats, count: int) -> tuple[Ints, Floats, Floats]:
-    """Return number, mean and variance of each cell's values that are not NaN."""
-    there = ~np.isnan(values)
-    cell, values = cell[there], values[there]
-    n = np.bincount(cell, minlength=count).astype(np.int64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # empty cells and infinite losses
-        mean = np.bincount(cell, weights=values, minlength=count) / n
-        squares = np.bincount(cell, weights=(values - mean[cell]) ** 2, minlength=count)
-        return n, mean, squares / np.where(n < 2, np.nan, n - 1)
 
 
 def _welch(variance_a: Floats, variance_b: Floats, n_a: Ints, n_b: Ints, level: float = 0.95) -> Floats:

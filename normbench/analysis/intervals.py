@@ -4,7 +4,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, stdtrit  # scipy.stats has both as classes, and takes a second to import
 
+from normbench.analysis.cells import Ints
+
 Floats = NDArray[np.float64]
+
+
+def moments(values: Floats, groups: Ints, count: int) -> tuple[Ints, Floats, Floats]:
+    """Return number, mean and variance of each group's values that are not NaN.
+
+    Args:
+        values: One a row.
+        groups: The group of each, from 0.
+        count: How many groups there are.
+
+    Returns:
+        Three arrays of length `count`; the variance has n - 1 in its denominator, and is NaN where n is below 2.
+    """
+    there = ~np.isnan(values)
+    values, groups = values[there], groups[there]
+    n = np.bincount(groups, minlength=count).astype(np.int64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # empty groups and infinite losses
+        mean = np.bincount(groups, weights=values, minlength=count) / n
+        squares = np.bincount(groups, weights=(values - mean[groups]) ** 2, minlength=count)
+        return n, mean, squares / np.where(n < 2, np.nan, n - 1)
 
 
 def t_interval(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ from pandas.api.types import is_bool_dtype
 
 from normbench.analysis.cells import Ints, cells
 from normbench.analysis.chance import finished_values, imputed_values
-from normbench.analysis.intervals import Floats, t_interval
+from normbench.analysis.intervals import Floats, moments, t_interval
 from normbench.record.columns import METRICS, STATUSES
 
 
@@ -48,8 +48,9 @@ def metric_statistics(runs: pd.DataFrame, numbers: Ints, count: int, metric: str
         `mean_finished`, `mean_chance_imputed`, and of the finished runs `sd`, `ci_low` and `ci_high` (95 % t interval).
         Steps to a target have no chance level: there both means are over the runs that reached it.
     """
-    n, mean, sd = _moments(finished_values(runs, metric), numbers, count)
-    imputed = _moments(imputed_values(runs, metric), numbers, count)[1]
+    n, mean, variance = moments(finished_values(runs, metric), numbers, count)
+    sd = np.sqrt(variance)
+    imputed = moments(imputed_values(runs, metric), numbers, count)[1]
     with np.errstate(invalid="ignore"):  # an infinite loss has no interval
         low, high = t_interval(mean, sd, n)
     return {"mean_finished": mean, "mean_chance_imputed": imputed, "sd": sd, "ci_low": low, "ci_high": high}
@@ -79,15 +80,3 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 def _counts(numbers: Ints, count: int, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Ints:
     return np.bincount(numbers[chosen], minlength=count).astype(np.int64)
-
-
-def _moments(values: Floats, numbers: Ints, count: int) -> tuple[Ints, Floats, Floats]:
-    """Return number, mean and standard deviation of each group's values that are not NaN."""
-    there = ~np.isnan(values)
-    values, numbers = values[there], numbers[there]
-    n = np.bincount(numbers, minlength=count).astype(np.int64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # empty groups and infinite losses
-        mean = np.bincount(numbers, weights=values, minlength=count) / n
-        squares = np.bincount(numbers, weights=(values - mean[numbers]) ** 2, minlength=count)
-        sd = np.sqrt(squares / np.where(n < 2, np.nan, n - 1))
-    return n, mean, sd
