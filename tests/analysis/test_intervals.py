@@ -1,12 +1,30 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from normbench.analysis.intervals import clopper_pearson, t_interval
+from normbench.analysis.intervals import clopper_pearson, moments, t_interval
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf])), max_size=40
+    )
+)
+def test_moments_are_those_of_pandas(rows: list[tuple[int, float]]) -> None:
+    """Number, mean and variance of each group are pandas', without a warning, and NaN where a group has too few."""
+    groups = np.array([group for group, _ in rows], dtype=np.int64)
+    values = np.array([value for _, value in rows], dtype=np.float64)
+    by_group = pd.Series(values).groupby(groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        n, mean, variance = moments(values, groups, 5)
+    for found, expected in ((n, by_group.count()), (mean, by_group.mean()), (variance, by_group.var())):
+        np.testing.assert_allclose(found, expected.reindex(range(5), fill_value=0 if found is n else np.nan), rtol=1e-9)
 
 
 @given(
