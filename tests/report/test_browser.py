@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
+from pypdf import PdfReader
 
 from normbench.report.page import page
 from report.made_up import judged_study
@@ -105,3 +107,14 @@ def test_tables_sort_and_filter(drawn: Path) -> None:
     assert up == sorted(up) and down == sorted(down, reverse=True) and len(up) == 3
     assert 0 < seen["filtered"] < len(seen["up"])
     assert seen["counted"] == f"{seen['filtered']} of {len(seen['up'])}"
+
+
+@pytest.mark.slow
+def test_paper_has_tables_with_a_head_on_each_page(drawn: Path) -> None:
+    """However narrow the paper, a printed table is one of rows and columns, not of a phone's cards."""
+    narrow, printed = drawn.with_name("narrow.html"), drawn.with_name("narrow.pdf")
+    text = POLICY.sub("", drawn.read_text(encoding="utf-8"))
+    narrow.write_text(text.replace("</head>", "<style>@page{size:148mm 105mm}</style></head>"), encoding="utf-8")
+    opened(narrow, f"--print-to-pdf={printed}", "--no-pdf-header-footer")
+    pages = [" ".join(normalize("NFKC", one.extract_text()).split()) for one in PdfReader(printed).pages]
+    assert sum(one.startswith("claim verdict effect") for one in pages) > 1
