@@ -19,6 +19,9 @@ WIDTH, HEIGHT, LOST = 380, 250, 56
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 10, 42
 
+_CROWDED = 50
+"""Times the smallest positive x that a linear axis from 0 can reach before its first ticks run together."""
+
 
 def draw(panel: Panel, salt: str, *, legend: bool = False) -> str:
     """Return a panel as SVG.
@@ -103,6 +106,9 @@ def _label(panel: Panel, plot: Plot, bottom: Plot) -> None:
         else:
             plot.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
     elif len(spots) <= 7:
+        if len(spots) > 2 and spots[0] == 0 and spots[-1] > _CROWDED * spots[1]:
+            plot.set_xscale("symlog", linthresh=spots[1])
+            plot.xaxis.set_minor_locator(NullLocator())
         plot.set_xticks(spots)
     doubling = len(spots) > 7 or all(np.frexp(spots)[0] == 0.5)
     plot.xaxis.set_major_formatter(FuncFormatter(lambda at, _place: (tick if doubling else number)(float(at))))

@@ -221,6 +221,13 @@ def test_slope_is_by_octave_of_the_factor(falling: bool, expected: float) -> Non
     assert seeds_of(contrast) == {0: expected}
 
 
+def test_a_cell_that_a_slope_lacks_is_named_as_its_design_names_it() -> None:
+    """Sizes are numbers to the slope, and whole ones to whoever is to train them."""
+    rows: list[Row] = [{"batch_size": 8, "test_accuracy": 0.9}]
+    with pytest.raises(MissingCells, match="batch_size=16, norm=batch, every seed"):
+        judged("slope", rows, measure=SCORE, treatment=BATCH, factor="batch_size", values=[8, 16])
+
+
 def test_slope_may_be_less_another_slope() -> None:
     """A slope of 10 points an octave less one of 4."""
     rows: list[Row] = [

@@ -85,3 +85,12 @@ def test_stairs_and_threads_are_drawn() -> None:
     threads = Series("b", nth_style(1), empty, empty, empty, empty, threads=((X, X), (X, 2 * X)))
     assert "var(--blue)" in draw(panel(stairs, stepped=True), "a")
     assert draw(panel(threads), "a").count("var(--vermillion)") == 2
+
+
+def test_zero_and_decades_stand_apart() -> None:
+    """Weight decays of 0, 0.0001, 0.001 and 0.01 have room for their numbers."""
+    decays = np.array([0, 1e-4, 1e-3, 1e-2])
+    own = Series("batch", norm_style("batch"), decays, decays, decays, decays, dots=(decays, decays))
+    drawn = draw(Panel("", (own,), "optimizer.weight_decay", "test_accuracy", log=False), "a")
+    places = [float(at) for at in re.findall(r'text-anchor: middle; fill: var\(--muted\)" x="([\d.]+)"', drawn)]
+    assert len(places) == 4 and np.diff(places).min() > 40

@@ -75,4 +75,10 @@ class MissingCells(StudyError):
 
 def in_words(values: "dict[str, Any]") -> str:
     """Return config values as text, such as ``lr=0.5, seed=3``."""
-    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in values.items())
+    return ", ".join(f"{key}={_in_words(value)}" for key, value in values.items())
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
