@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.record.columns import cell_text
+
 LONGEST = 80
 """Characters of a name that are shown; the page has the whole of it in a tooltip."""
 
@@ -61,7 +63,7 @@ def is_missing(value: Any) -> bool:
 def setting(values: Mapping[str, Any]) -> str:
     """Return config values in words, those that are empty left out."""
     return ", ".join(
-        f"{key}={number(value) if isinstance(value, float) else clean(value)}"
+        f"{key}={number(value) if isinstance(value, float) else clean(cell_text(value))}"
         for key, value in values.items()
         if not is_missing(value)
     )

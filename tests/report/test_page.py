@@ -110,6 +110,13 @@ def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Cl
     assert all(run_id in section(text, "faster_convergence") for run_id in design.runs)
 
 
+def test_settings_stand_as_they_are_typed(tmp_path: Path) -> None:
+    """A switch as in YAML, a whole size without a point."""
+    text = page([tmp_path], judged_study(tmp_path, ["affine_helps", "larger_batch_faster"]))
+    assert "norm.affine=true" in text and "batch_size=512" in text
+    assert not re.search(r"=(True|False|None)\b|batch_size=\d+\.", text)
+
+
 def test_claims_that_contradict_each_other_stand_side_by_side(judged: tuple[Path, dict[str, Claim], str]) -> None:
     """Each with its scope."""
     _, claims, text = judged

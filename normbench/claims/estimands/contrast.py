@@ -1,5 +1,6 @@
 """What an estimand returns: a number a seed, and what the judge must know beside it."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -79,6 +80,6 @@ def in_words(values: "dict[str, Any]") -> str:
 
 
 def _in_words(value: Any) -> str:
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
