@@ -178,7 +178,8 @@ def claims_verdict(
     _require_claims(ids, known)
     folder = _claims_folder(study, results_dir, catalogue)
     if not folder.is_dir():
-        raise StudyError(f"no study {str(folder)!r}; `normbench claims run --all` makes it, --study names another.")
+        every = f"normbench claims run --all{f' --catalogue {catalogue}' if catalogue else ''}"
+        raise StudyError(f"no study {str(folder)!r}; `{every}` makes it, --study names another.")
     if note := refresh(folder):
         click.echo(note, err=True)
     tables = Tables.of(folder)

@@ -129,6 +129,10 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     assert "data.root" in result.err
     verdicts = pd.read_csv("results/claims_cifar10/verdicts.csv")
     assert set(verdicts["verdict"]) == {"not_run"}
+    # What a verdict says to do leads to the same answer.
+    for reason in verdicts["reason"]:
+        words = reason.split("`")[1].split()
+        assert "data.root" in normbench(*words[1:]).err
 
 
 def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
@@ -158,6 +162,10 @@ BAD_INPUT = {
     "both": (["run", "higher_lr", "--all"], "give names or --all, not both."),
     "a design is fixed": (["run", "higher_lr", "lr=0.1"], "lr=0.1: a claim's design is fixed"),
     "no study": (["verdict"], "`normbench claims run --all` makes it"),
+    "no study of photographs": (
+        ["verdict", "--catalogue", "cifar10"],
+        "`normbench claims run --all --catalogue cifar10` makes it",
+    ),
     "unknown catalogue": (["list", "--catalogue", "cifar"], "unknown catalogue 'cifar'; did you mean 'cifar10'?"),
     "no minutes": (["run", "--all", "--budget", "0"], "--budget"),
     "no claims command": (["judge"], "judge"),

@@ -77,11 +77,11 @@ def kept(study: Path, claim: Claim) -> Design | Checked | None:
         else:
             found = Checked(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path} is damaged ({error}); `normbench claims run {claim.id}` writes it anew.") from error
+        raise StudyError(f"{path} is damaged ({error}); `{claim.command}` writes it anew.") from error
     if found.spec_sha256 != claim.spec_sha256:
         raise StudyError(
             f"{path}: its design is of another version of the claim ({found.spec_sha256[:12]}, now "
-            f"{claim.spec_sha256[:12]}); `normbench claims run {claim.id}` trains what the new one lacks."
+            f"{claim.spec_sha256[:12]}); `{claim.command}` trains what the new one lacks."
         )
     return found
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,16 @@ def load_claims(folder: Path) -> dict[str, Claim]:
     """Return every claim of a folder by id, in the order of the ids.
 
     Args:
-        folder: Holds a `<id>.yaml` a claim.
+        folder: Holds a `<id>.yaml` a claim; one inside a folder `claim` is a catalogue of its own name.
 
     Raises:
         ConfigError: There is none, or a file is wrong; the message is one line that names the file and the field.
     """
-    claims = {path.stem: load_claim(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+    catalogue = folder.name if folder.parent.name == "claim" else ""
+    claims = {
+        path.stem: replace(load_claim(path), catalogue=catalogue)
+        for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
+    }
     if not claims:
         raise ConfigError(f"no claims in {folder}, expected a <id>.yaml each.")
     for claim in claims.values():

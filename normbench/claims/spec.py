@@ -100,6 +100,7 @@ class Claim:
         unit: What the effect is measured in.
         exploratory: Further contrasts of the same runs.
         check: Name of the check of a property or fact.
+        catalogue: The family that it is judged in; empty for the main one.
     """
 
     id: str
@@ -118,6 +119,12 @@ class Claim:
     unit: str = ""
     exploratory: tuple[Exploratory, ...] = ()
     check: str = ""
+    catalogue: str = ""
+
+    @property
+    def command(self) -> str:
+        """Return the command that trains what the claim lacks, and judges it."""
+        return f"normbench claims run {f'--catalogue {self.catalogue} ' if self.catalogue else ''}{self.id}"
 
     @property
     def spec_sha256(self) -> str:

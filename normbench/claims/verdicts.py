@@ -130,7 +130,7 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
     """
     assert claim.estimand is not None and claim.margin is not None
     nothing = Evidence(claim.id, _form(claim), claim.margin, unit=claim.unit)
-    command = f"`normbench claims run {claim.id}` trains what is missing"
+    command = f"`{claim.command}` trains what is missing"
     if not isinstance(design, Design):
         return nothing, f"it was never run; {command}"
     if design.quick:
@@ -234,7 +234,7 @@ def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
             raise
         return Verdict(claim.id, "not_run", "not run", reason=str(error))
     if not isinstance(found, Checked):
-        reason = f"it was never checked; `normbench claims run {claim.id}` does"
+        reason = f"it was never checked; `{claim.command}` does"
         return Verdict(claim.id, "not_run", "not run", reason=reason)
     assert found.verdict in ("supported", "refuted", "inconclusive")
     return Verdict(claim.id, found.verdict, found.outcome, reason=found.evidence)  # type: ignore[arg-type]  # see above

@@ -134,7 +134,7 @@ def _view(study: Contents, row: Row, by_id: dict[str, Row], scale: Scale) -> Cla
         "picture": _in_margins(row, scale),
         "contrasts": tuple(one for one in study.contrasts if one["claim"] == name),
         "collapse": _collapse(row),
-        "command": f"normbench claims run {name} --study {study.folder.name}",
+        "command": f"{claim.command if claim else f'normbench claims run {name}'} --study {study.folder.name}",
     }
     if claim is None:
         return ClaimView(
