@@ -229,6 +229,7 @@ def claims_run(
             if claim.design:
                 click.echo(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", nl=False)
         return 0
+    request.check()
     if quick:
         lines, problems = claiming.try_claims(request)
         click.echo("two seeds, which decide nothing; the typical effect on them:")

@@ -125,8 +125,12 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     assert "small_batch_hurts_cifar10" in listed.out
     assert "scale_invariance" not in listed.out
     result = normbench("claims", "run", "--all", "--catalogue", "cifar10")
-    assert result.code == 1
-    assert "data.root" in result.err
+    assert result.code == 2
+    assert "better_final_accuracy_cifar10 cannot be run: " in result.err and "data.root" in result.err
+    assert not Path("results").exists()
+    # A study with another claim in it.
+    normbench("claims", "run", "scale_invariance", "--study", "claims_cifar10")
+    assert normbench("claims", "verdict", "--catalogue", "cifar10").code == 0
     verdicts = pd.read_csv("results/claims_cifar10/verdicts.csv")
     assert set(verdicts["verdict"]) == {"not_run"}
     # What a verdict says to do leads to the same answer.

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from normbench.claims.signed_rank import hodges_lehmann
 from normbench.claims.spec import Claim, Over
 from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows, judge_study, write_verdicts
 from normbench.commands.terminal import SweepView, say
+from normbench.config.compose import Compositions
 from normbench.config.sweep import Sweep, expand
 from normbench.engine.interrupt import OutOfTime
-from normbench.errors import NormbenchError, StudyError
+from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.properties import CHECKS
 from normbench.record.store import Study
 
@@ -40,6 +41,7 @@ class Request:
         study: Where runs and verdicts go.
         config_dir: A user's own conf folder.
         settings: Overrides of `engine`, `log`, `data.root` and `data.download`.
+        composed: What Hydra has made of the designs' groups so far: claims share them.
     """
 
     claims: Mapping[str, Claim]
@@ -47,6 +49,7 @@ class Request:
     study: Path
     config_dir: Path | None
     settings: tuple[str, ...] = ()
+    composed: Compositions = field(default_factory=dict)
 
     def sweep(self, claim: Claim, seeds: Iterable[int], over: Over | None) -> Sweep:
         """Return every run of a claim's design.
@@ -58,7 +61,12 @@ class Request:
         given = {text.lstrip("+~").partition("=")[0] for text in self.settings}
         place = (f"study='{self.study.name}'", f"results_dir='{self.study.parent}'")
         sweeps = [
-            expand((*overrides, *self.settings, *place), multirun=True, config_dir=self.config_dir)
+            expand(
+                (*overrides, *self.settings, *place),
+                multirun=True,
+                config_dir=self.config_dir,
+                composed=self.composed,
+            )
             for overrides in claim.sweeps(seeds, over)
         ]
         return Sweep(
@@ -78,6 +86,22 @@ class Request:
         """
         return open_session(sum(claim.sweeps(seeds, over), ()), sweep=self.sweep(claim, seeds, over))
 
+    def check(self) -> None:
+        """Plan a seed of each chosen design, so that what is wrong is found before anything starts.
+
+        Raises:
+            ConfigError: If normbench does not have what a design asks for.
+            StudyError: If the records of the study are damaged.
+        """
+        for claim in (self.claims[name] for name in self.chosen):
+            try:
+                if claim.design:
+                    self.session(claim, FIRST_SEEDS[:1], claim.over)
+            except StudyError:
+                raise
+            except NormbenchError as error:
+                raise ConfigError(f"{claim.id} cannot be run: {error}") from error
+
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
     """Train what the chosen claims lack, in two looks, and judge.
@@ -87,7 +111,7 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
         minutes: Time after which nothing new is begun; None takes what it takes.
 
     Returns:
-        The verdicts of the whole catalogue, and why claims could not be run.
+        The verdicts of the whole catalogue, and which runs failed.
 
     Raises:
         NormbenchError: If the records are damaged or cannot be written.
@@ -126,7 +150,7 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     """Train the chosen claims on two seeds that no verdict uses.
 
     Returns:
-        A line a claim with its effect on those seeds, which decides nothing; and why claims could not be run.
+        A line a claim with its effect on those seeds, which decides nothing; and which runs failed.
     """
     Study(request.study).create()
     lines: list[str] = []
@@ -136,8 +160,6 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
             continue
         assert claim.estimand is not None
         design = _train(request, claim, TRIAL_SEEDS, claim.over, problems)
-        if design is None:
-            continue
         try:
             contrast = contrast_of(claim.estimand, design, Tables.of(request.study))
         except StudyError as error:
@@ -157,7 +179,8 @@ def _train_look(request: Request, claim: Claim, count: int, problems: list[str],
     assert claim.estimand is not None
     grid, seen = _so_far(claim, request.study)
     seeds = range(max(count, seen))
-    while (design := _train(request, claim, seeds, grid, problems, until)) is not None:
+    while True:
+        design = _train(request, claim, seeds, grid, problems, until)
         keep(request.study, claim.id, design)
         try:
             edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
@@ -193,15 +216,9 @@ def _train(
     grid: Over | None,
     problems: list[str],
     until: float = math.inf,
-) -> Design | None:
-    """Train what a design lacks; None where normbench does not have what it asks for."""
-    try:
-        session = request.session(claim, seeds, grid)
-    except StudyError:
-        raise
-    except NormbenchError as error:
-        problems.append(f"{claim.id} cannot be run: {error}")
-        return None
+) -> Design:
+    """Train what a design lacks."""
+    session = request.session(claim, seeds, grid)
     problems += carry_out(session, claim, until)
     ends = (grid.lowest, grid.highest) if grid else ()
     return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)

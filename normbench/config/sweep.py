@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.config.build import COMPONENTS, SETTINGS, Built, build_run, build_settings
-from normbench.config.compose import Composer, Composition, resolve, to_yaml
+from normbench.config.compose import Composer, Composition, Compositions, resolve, to_yaml
 from normbench.config.overrides import Setting, axis, parse
 from normbench.config.rules import RULES
 from normbench.errors import ConfigError
@@ -36,13 +36,20 @@ class Sweep:
     config: str
 
 
-def expand(overrides: Iterable[str], *, multirun: bool = False, config_dir: Path | None = None) -> Sweep:
+def expand(
+    overrides: Iterable[str],
+    *,
+    multirun: bool = False,
+    config_dir: Path | None = None,
+    composed: Compositions | None = None,
+) -> Sweep:
     """Compose and expand the overrides of one command.
 
     Args:
         overrides: In Hydra's grammar, such as ``norm=batch,none`` or ``+experiment=quickstart``.
         multirun: Whether values of a sweep are allowed on the command line (`-m`).
         config_dir: A user's own conf folder, searched first.
+        composed: What was composed of these folders before; it is used, and added to.
 
     Returns:
         The runs and all that belongs to them.
@@ -51,7 +58,7 @@ def expand(overrides: Iterable[str], *, multirun: bool = False, config_dir: Path
         ConfigError: If anything is unknown, of a wrong type or out of bounds.
     """
     settings = parse(overrides)
-    with Composer(config_dir) as composer:
+    with Composer(config_dir, composed) as composer:
         cases = list(_cases(composer, settings))
         _check_known(cases, settings, composer.groups)
         multirun = multirun or _is_sweep(cases, settings)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
-from normbench.config.compose import Composer, resolve
+from normbench.config.compose import Composer, Compositions, resolve
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError
 from normbench.norms import REGISTRY
@@ -53,6 +55,23 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """A misspelt --config-dir is an error, and names the whole path."""
     with pytest.raises(ConfigError, match=f"^--config-dir: no folder at {tmp_path}/nope\\.$"):
         Composer(tmp_path / "nope")
+
+
+def test_what_was_composed_before_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs are the same, and Hydra is asked once for each choice of groups."""
+    asked: list[list[str]] = []
+
+    def counted(name: str, overrides: list[str], return_hydra_config: bool) -> DictConfig:
+        asked.append(overrides)
+        return compose(name, overrides=overrides, return_hydra_config=return_hydra_config)
+
+    monkeypatch.setattr("normbench.config.compose.compose", counted)
+    composed: Compositions = {}
+    axes = ["norm=batch,group", "lr=0.1,0.2"]
+    sweeps = [expand([*axes, f"seed={seed}"], multirun=True, composed=composed) for seed in (0, 1, 0)]
+    assert sorted(asked) == [[], ["norm=batch"], ["norm=group"]]
+    assert sweeps[0] == sweeps[2] != sweeps[1]
+    assert sweeps[1] == expand([*axes, "seed=1"], multirun=True)
 
 
 BROKEN = {
