@@ -30,6 +30,7 @@ class Evidence:
         collapsed: Whether any of a seed's runs collapsed, shape (seeds,); None where the claim knows no collapse.
         at_edge: Whether an optimum or a limit lies at the edge of the grid after its extension.
         unit: What the values count, such as ``"octaves"``.
+        remark: What else is to be said beside the verdict.
     """
 
     claim: str
@@ -40,6 +41,7 @@ class Evidence:
     collapsed: NDArray[np.bool_] | None = None
     at_edge: bool = False
     unit: str = ""
+    remark: str = ""
 
     def __post_init__(self) -> None:
         assert self.margin > 0 or (self.form == "greater" and self.margin == 0)
@@ -244,11 +246,12 @@ def _reason(claim: Evidence, outcome: str, effects: _Effects, shown: int, needed
     n, seeds = claim.n_judged, claim.samples.shape[-1]
     place = f" at {claim.levels[shown]}" if claim.levels else ""
     span = f"[{effects.low[shown]:+.3g}, {effects.high[shown]:+.3g}]"
-    text = f"typical effect{place} {effects.typical[shown]:+.3g}{_unit(claim)}, 95 % {span}, {n} seeds: "
+    text = f"typical effect{place} {effects.typical[shown]:+.3g}{_unit(claim)}, unadjusted 95 % {span}, {n} seeds: "
     text += _MEANING[claim.form, outcome].format(margin=f"{claim.margin:.3g}", first=LOOKS[0].seeds)
     if outcome in ("undecided", "too few seeds"):
         text += f"; about {needed} seeds of this spread would decide" if needed else "; no number of seeds can be named"
-    return text + (f" ({seeds - n} further seeds do not count at this look)" if seeds > n else "")
+    text += f" ({seeds - n} further seeds do not count at this look)" if seeds > n else ""
+    return f"{text}; {claim.remark}" if claim.remark else text
 
 
 def _unit(claim: Evidence) -> str:
@@ -256,7 +259,7 @@ def _unit(claim: Evidence) -> str:
 
 
 _UNSETTLED = {
-    "undecided": "not told apart from the margin of {margin}",
+    "undecided": "not told apart from the margin of {margin} once adjusted for looks and claims",
     "too few seeds": "the first look needs {first}",
     "grid edge": "an optimum or a limit lies at the grid's edge after its extension, so that nothing is decided",
 }

@@ -12,6 +12,12 @@ from normbench.claims.verdicts import Judged
 
 _NARROW = 40
 
+_WAYS = {
+    "estimated from runs": ("experiment",),
+    "computed or looked up": ("property", "fact"),
+    "in the literature alone": ("literature",),
+}
+
 
 def verdict_table(judged: Sequence[Judged], width: int) -> str:
     """Return a line or two a claim: verdict, effect with its interval, and what the literature says.
@@ -31,6 +37,7 @@ def verdict_table(judged: Sequence[Judged], width: int) -> str:
         lines += [" " * (sum(widths) + 6) + text for text in more]
         if row is rows[0]:
             lines.append("─" * min(width, sum(widths) + 6 + room))
+    lines += textwrap.wrap("In brackets 95 % intervals, not adjusted for the number of claims; verdicts are.", width)
     return "\n".join(lines) + "\n"
 
 
@@ -87,9 +94,13 @@ def rates_table(rates: Sequence[Rate]) -> str:
 
 
 def tally(judged: Sequence[Judged]) -> str:
-    """Return how many claims have which verdict."""
-    counts = Counter(one.verdict.verdict for one in judged)
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    """Return how many claims have which verdict, a line for each way to come to one."""
+    lines: list[str] = []
+    for how, kinds in _WAYS.items():
+        counts = Counter(one.verdict.verdict.replace("_", " ") for one in judged if one.claim.kind in kinds)
+        if counts:
+            lines.append(f"{how}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+    return "\n".join(lines)
 
 
 def _cells(judged: Judged) -> tuple[str, str, str, str]:

@@ -11,7 +11,7 @@ FORMS = ("greater", "equivalent")
 KINDS = ("experiment", "property", "fact", "literature")
 LITERATURE_VERDICTS = ("supported", "refuted", "mixed", "open")
 
-_JUDGED = ("kind", "design", "over", "estimand", "form", "margin", "unit", "scope", "check")
+_JUDGED = ("kind", "statement", "design", "over", "estimand", "form", "margin", "unit", "scope", "check")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Claim:
 
     @property
     def spec_sha256(self) -> str:
-        """Return the SHA-256 of the judged part: all but texts, literature, exploratory rows and cross-references."""
+        """Return the SHA-256 of the judged part: all but caveat, literature, exploratory rows and cross-references."""
         judged = {name: value for name, value in asdict(self).items() if name in _JUDGED}
         text = json.dumps({"id": self.id, **judged}, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

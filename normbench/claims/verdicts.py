@@ -152,6 +152,11 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
         collapsed=contrast.collapsed.to_numpy(dtype=np.bool_),
         at_edge=any(edge.trains or _can_grow(claim, design) for edge in contrast.open_edges),
         unit=claim.unit,
+        remark="; ".join(
+            f"{edge.arm} trains nowhere near the {edge.end} end of its longest grid, which {edge.seeds} seeds choose"
+            for edge in contrast.open_edges
+            if not edge.trains
+        ),
     )
     return evidence, ""
 
