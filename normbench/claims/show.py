@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from normbench.claims.calibration import Rate
-from normbench.claims.spec import Claim
+from normbench.claims.spec import VERDICTS, Claim
 from normbench.claims.verdicts import Judged
 
 _NARROW = 40
@@ -97,9 +97,10 @@ def tally(judged: Sequence[Judged]) -> str:
     """Return how many claims have which verdict, a line for each way to come to one."""
     lines: list[str] = []
     for how, kinds in _WAYS.items():
-        counts = Counter(one.verdict.verdict.replace("_", " ") for one in judged if one.claim.kind in kinds)
-        if counts:
-            lines.append(f"{how}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+        counts: Counter[str] = Counter(one.verdict.verdict for one in judged if one.claim.kind in kinds)
+        said = [f"{counts[name]} {name.replace('_', ' ')}" for name in VERDICTS if counts[name]]
+        if said:
+            lines.append(f"{how}: {', '.join(said)}")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 FORMS = ("greater", "equivalent")
 KINDS = ("experiment", "property", "fact", "literature")
+VERDICTS = ("supported", "refuted", "inconclusive", "not_run")  # in the order in which they are shown
 LITERATURE_VERDICTS = ("supported", "refuted", "mixed", "open")
 
 _JUDGED = ("kind", "statement", "design", "over", "estimand", "form", "margin", "unit", "scope", "check")

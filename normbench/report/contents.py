@@ -8,14 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from normbench.claims.spec import KINDS, Claim
+from normbench.claims.spec import KINDS, VERDICTS, Claim
 from normbench.claims.verdicts import COLUMNS, CONTRAST_COLUMNS, Tables
 from normbench.errors import StudyError
 
 Row = Mapping[str, Any]
-
-VERDICTS = ("supported", "refuted", "inconclusive", "not_run")
-"""In the order in which they are shown."""
 
 _NUMBERS = (
     "effect", "ci_low", "ci_high", "p", "p_adjusted", "margin", "collapse_low", "collapse_high", "n_seeds",

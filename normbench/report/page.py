@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from normbench.claims.spec import Claim
+from normbench.claims.spec import VERDICTS, Claim
 from normbench.report.claim_view import ClaimView, claim_views, margin_scale
-from normbench.report.contents import VERDICTS, Contents, read_study
+from normbench.report.contents import Contents, read_study
 from normbench.report.draw import draw
 from normbench.report.legend import swatch
 from normbench.report.palette import theme_css

@@ -244,7 +244,17 @@ def test_other_verdicts_exclude_nothing(center: float) -> None:
 def test_a_reason_has_effect_interval_and_n() -> None:
     """One line holds the effect, its interval, the number of seeds and the margin."""
     (found,) = judge_family([Evidence("it", "greater", 1.0, seeds(2.5), unit="octaves")])
-    assert found.reason == "typical effect +2.5 octaves, 95 % [+2.1, +2.9], 16 seeds: above the margin of 1"
+    assert found.reason == (
+        "typical effect +2.5 octaves, unadjusted 95 % [+2.1, +2.9], 16 seeds: above the margin of 1"
+    )
+
+
+def test_a_remark_stands_beside_the_reason() -> None:
+    """It decides nothing."""
+    own = Evidence("it", "greater", 1.0, seeds(2.5))
+    plain, remarked = judge_family([own, replace(own, remark="but")])
+    assert remarked.reason == f"{plain.reason}; but"
+    assert remarked.p_adjusted == plain.p_adjusted
 
 
 def test_seeds_needed_grow_with_the_square() -> None:

@@ -188,7 +188,6 @@ def test_equivalence_needs_a_margin(tmp_path: Path) -> None:
 
 
 TEXTS = {
-    "statement": "Other.",
     "caveat": "Other.",
     "literature_verdict": "open",
     "literature": [],
@@ -196,6 +195,7 @@ TEXTS = {
     "exploratory": [{"label": "x", "unit": "y", "estimand": EXPERIMENT["estimand"]}],
 }
 JUDGED = {
+    "statement": "Other.",
     "design": ["norm=batch"],
     "over": {"key": "lr", "lowest": -3, "highest": 0, "step": 1},
     "estimand": {"name": "difference", "args": {**EXPERIMENT["estimand"]["args"], "control": {"norm": "layer"}}},
@@ -207,7 +207,7 @@ JUDGED = {
 
 @pytest.mark.parametrize("field", [*TEXTS, *JUDGED])
 def test_the_hash_is_of_the_judged_part(tmp_path: Path, field: str) -> None:
-    """A better wording leaves it; a margin, an arm, a grid changes it."""
+    """A better caveat leaves it; a margin, an arm, a grid or other words for what is claimed change it."""
     changed = claim(tmp_path, **{field: {**TEXTS, **JUDGED}[field]})
     assert (changed.spec_sha256 != claim(tmp_path).spec_sha256) == (field in JUDGED)
 
@@ -215,6 +215,7 @@ def test_the_hash_is_of_the_judged_part(tmp_path: Path, field: str) -> None:
 def test_the_hash_is_of_canonical_json(tmp_path: Path) -> None:
     """Sorted keys, no spaces, numbers as floats: anyone can recompute it."""
     judged = {name: EXPERIMENT[name] for name in ("kind", "estimand", "form", "unit", "scope")}
+    judged["statement"] = "Batch norm is better than none."
     judged |= {"id": "mine", "margin": 1.0, "check": "", "design": [text.split() for text in EXPERIMENT["design"]]}
     judged["over"] = {"key": "lr", "lowest": -2.0, "highest": 0.0, "step": 1.0, "extend": 2.0, "span": 16.0}
     text = json.dumps(judged, sort_keys=True, separators=(",", ":"))
