@@ -172,16 +172,20 @@ def claims_verdict(
 ) -> int:
     """Judge from the records alone; all claims, or those named at length."""
     from normbench.analysis.refresh import refresh
+    from normbench.claims.designs import check_catalogue
     from normbench.claims.verdicts import Tables, contrast_rows, judge_study, write_verdicts
 
     known = _catalogue(catalogue, config_dir)
-    _require_claims(ids, known)
+    _require_claims(ids, known, catalogue, config_dir)
     folder = _claims_folder(study, results_dir, catalogue)
     if not folder.is_dir():
         every = f"normbench claims run --all{f' --catalogue {catalogue}' if catalogue else ''}"
         raise StudyError(f"no study {str(folder)!r}; `{every}` makes it, --study names another.")
     if note := refresh(folder):
         click.echo(note, err=True)
+    check_catalogue(folder, known)
+    if not any((folder / "claims").glob("*.json")) and not (folder / "verdicts.csv").is_file():
+        raise StudyError(f"no claim was run in {str(folder)!r}; `normbench claims run --all --study NAME` does.")
     tables = Tables.of(folder)
     judged = judge_study(folder, known, tables)
     contrasts = contrast_rows(folder, known, tables)
@@ -212,7 +216,7 @@ def claims_run(
     settings = tuple(text for text in ids if "=" in text)
     names = [text for text in ids if "=" not in text]
     known = _catalogue(catalogue, config_dir)
-    _require_claims(names, known)
+    _require_claims(names, known, catalogue, config_dir)
     if wrong := [text for text in settings if not text.startswith(_NO_SCIENCE)]:
         raise ConfigError(f"{wrong[0]}: a claim's design is fixed; only engine, log and data.root may be set here.")
     if every == bool(names):
@@ -229,7 +233,7 @@ def claims_run(
             if claim.design:
                 click.echo(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", nl=False)
         return 0
-    request.check()
+    request.begin()
     if quick:
         lines, problems = claiming.try_claims(request)
         click.echo("two seeds, which decide nothing; the typical effect on them:")
@@ -275,21 +279,22 @@ _NO_SCIENCE = ("engine.", "engine=", "log.", "data.root=", "data.download=")
 
 def _catalogue(name: str, config_dir: Path | None) -> Any:
     """Return the claims of the shipped conf folder and of the user's own, which win."""
-    from normbench.claims.loading import load_claims
+    from normbench.claims.loading import find_catalogues, load_claims
     from normbench.config.shipped import shipped_conf
 
-    roots = [shipped_conf() / "claim", *([config_dir / "claim"] if config_dir is not None else [])]
-    folders = [root / name for root in roots if (root / name).is_dir()]
-    if not folders:
-        names = sorted({folder.name for root in roots for folder in root.glob("*/")})
-        raise ConfigError(f"unknown catalogue {name!r}{nearest(name, names)}")
-    return {claim.id: claim for folder in folders for claim in load_claims(folder).values()}
+    catalogues = find_catalogues(shipped_conf(), config_dir)
+    if name not in catalogues:
+        raise ConfigError(f"unknown catalogue {name!r}{nearest(name, filter(None, catalogues))}")
+    return load_claims(*catalogues[name])
 
 
-def _require_claims(ids: Any, catalogue: Any) -> None:
+def _require_claims(ids: Any, known: Any, catalogue: str, config_dir: Path | None) -> None:
+    from normbench.claims.loading import find_catalogues, unknown_claim
+    from normbench.config.shipped import shipped_conf
+
     for name in ids:
-        if name not in catalogue:
-            raise ConfigError(f"unknown claim {name!r}{nearest(name, catalogue)}")
+        if name not in known:
+            raise unknown_claim(name, catalogue, find_catalogues(shipped_conf(), config_dir))
 
 
 def _claims_folder(study: str | None, results_dir: Path, catalogue: str) -> Path:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 
+_LONG = 12
+"""Names beyond which a list is no line or two."""
+
 
 class NormbenchError(ValueError):
     """Root of the tree: a message of one or two lines that says what is wrong, the value got and what to do."""
@@ -29,12 +32,13 @@ class StudyError(NormbenchError):
     """A study cannot be found, read or written."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the tail of an "unknown name" message: the nearest known name and the list of all.
+def nearest(name: str, known: Iterable[str], command: str = "") -> str:
+    """Return the tail of an "unknown name" message: the nearest known name, and the list of all unless it is long.
 
     Args:
         name: The name that was given.
         known: The names that exist.
+        command: What shows them; named instead of a long list where no name is near.
 
     Returns:
         Text such as ``"; did you mean 'batch'? Known: batch, group, none"``.
@@ -42,6 +46,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else "."
+    if len(names) > _LONG and (close or command):
+        return hint if close else f"; see `{command}`."
     return f"{hint} Known: {', '.join(names)}"
 
 

@@ -1,6 +1,7 @@
 """`normbench claims` as a user meets it: tiny claims of one's own, trained, judged and shown."""
 
 import json
+import lzma
 from pathlib import Path
 
 import pandas as pd
@@ -132,15 +133,62 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     assert result.code == 2
     assert "better_final_accuracy_cifar10 cannot be run: " in result.err and "data.root" in result.err
     assert not Path("results").exists()
-    # A study with another claim in it.
-    normbench("claims", "run", "scale_invariance", "--study", "claims_cifar10")
+    # What a verdict says to do leads to the same answer.
+    Path("results/claims_cifar10").mkdir(parents=True)
+    Path("results/claims_cifar10/verdicts.csv").write_text("claim\n")
     assert normbench("claims", "verdict", "--catalogue", "cifar10").code == 0
     verdicts = pd.read_csv("results/claims_cifar10/verdicts.csv")
     assert set(verdicts["verdict"]) == {"not_run"}
-    # What a verdict says to do leads to the same answer.
     for reason in verdicts["reason"]:
         words = reason.split("`")[1].split()
-        assert "data.root" in normbench(*words[1:]).err
+        assert "data.root=FOLDER" in words
+        assert "data.root is no folder" in normbench(*words[1:]).err
+
+
+def test_verdicts_of_another_catalogue_are_not_overwritten(normbench: Command, conf: str) -> None:
+    """Whoever forgets --config-dir or --catalogue is told, and nothing is lost."""
+    normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    before = (STUDY / "verdicts.csv").read_bytes()
+    for command in (["verdict"], ["run", "scale_invariance"]):
+        result = normbench("claims", *command)
+        assert result.code == 2
+        assert "mine.json: this catalogue has no such claim" in result.err
+        assert (STUDY / "verdicts.csv").read_bytes() == before
+
+
+def test_a_study_without_claims_gets_no_verdicts(normbench: Command) -> None:
+    """Its report shows its cells, and goes on doing so."""
+    normbench("train", "steps=1", "study=claims")
+    result = normbench("claims", "verdict")
+    assert result.code == 2
+    assert "no claim was run in 'results/claims'" in result.err
+    assert not (STUDY / "verdicts.csv").exists()
+
+
+def test_compressed_tables_are_not_trained_into(normbench: Command, conf: str) -> None:
+    """New tables beside them would hide them."""
+    normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    packed = lzma.compress((STUDY / "runs.csv").read_bytes())
+    for path in STUDY.iterdir():
+        if path.is_file() and path.name != "verdicts.csv":
+            path.unlink()
+    (STUDY / "runs.csv.xz").write_bytes(packed)
+    for command in (["claims", "run", "mine", "--config-dir", conf], ["train", "steps=1", "study=claims"]):
+        result = normbench(*command)
+        assert result.code == 2
+        assert "holds compressed tables" in result.err
+    assert not (STUDY / "runs.csv").exists()
+    run_id = pd.read_csv(STUDY / "runs.csv.xz", dtype="str")["run_id"][0]
+    assert "holds no plan" in normbench("rerun", run_id).err
+
+
+def test_a_design_that_cannot_answer_says_so(normbench: Command, conf: str) -> None:
+    """Training it once more would not help."""
+    path = Path(conf) / "claim" / "mine.yaml"
+    path.write_text(path.read_text().replace("control: {norm: none}", "control: {norm: group}"))
+    result = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    assert result.code == 1
+    assert "norm=group, every seed; its design asks for no such runs" in " ".join(result.err.split())
 
 
 def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
@@ -197,3 +245,61 @@ def test_cfg_prints_the_designs_and_starts_nothing(normbench: Command, conf: str
     assert "# mine" in result.out
     assert "width: 8" in result.out
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["claims", "list"], ["claims", "verdict"], ["claims", "run", "mine"], ["report"], ["list", "claims"]],
+    ids=" ".join,
+)
+def test_a_config_dir_that_is_missing_is_refused(normbench: Command, command: list[str]) -> None:
+    """Shipped claims alone would pass for one's own; training says the same."""
+    result = normbench(*command, "--config-dir", "nowhere")
+    assert (result.code, result.err) == (2, f"normbench: --config-dir: no folder at {Path('nowhere').absolute()}.\n")
+    assert result.err == normbench("train", "--config-dir", "nowhere").err
+
+
+def test_a_copy_of_a_shipped_claim_is_used(normbench: Command, conf: str) -> None:
+    """One that contradicts another too, or is put into another catalogue: it is listed, judged and on the page."""
+    name = "bn_causes_gradient_issues"
+    for source, words in ((f"{name}.yaml", "My own words."), ("cifar10/higher_lr_cifar10.yaml", "On photographs.")):
+        first, _, rest = (shipped_conf() / "claim" / source).read_text().partition("statement: >\n  ")
+        (Path(conf) / "claim" / Path(source).name).write_text(f"{first}statement: >\n  {words} {rest}")
+    assert "My own words." in normbench("claims", "list", "--config-dir", conf).out
+    STUDY.mkdir(parents=True)
+    ran = normbench("claims", "run", "detection_gn", "--config-dir", conf)
+    assert ran.code == 0, ran.err
+    judged = normbench("claims", "verdict", name, "--config-dir", conf)
+    assert (judged.code, judged.err) == (0, "")
+    assert "My own words." in judged.out and "vanishing_exploding" in judged.out
+    assert normbench("report", "--config-dir", conf).code == 0
+    page = (STUDY / "report.html").read_text()
+    assert "My own words." in page and "On photographs." in page
+
+
+ELSEWHERE = {
+    "in another catalogue": (
+        ["higher_lr_cifar10"],
+        "unknown claim 'higher_lr_cifar10'; it is in the catalogue cifar10: --catalogue cifar10.",
+    ),
+    "in the user's own": (["deep"], "unknown claim 'deep'; it is in the catalogue photos: --catalogue photos."),
+    "in the main one": (
+        ["higher_lr", "--catalogue", "cifar10"],
+        "unknown claim 'higher_lr'; it is in the main catalogue: leave --catalogue out.",
+    ),
+    "near": (["higher_lrr"], "unknown claim 'higher_lrr'; did you mean 'higher_lr'?"),
+    "nowhere": (["zzz"], "unknown claim 'zzz'; see `normbench claims list`."),
+    "nowhere in a short catalogue": (["zzz", "--catalogue", "photos"], "unknown claim 'zzz'. Known: deep"),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "verdict"])
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_an_unknown_claim_is_answered_in_a_line(normbench: Command, conf: str, command: str, case: str) -> None:
+    """By the catalogue that has it, by the nearest name, or by the command that shows all."""
+    photos = Path(conf) / "claim" / "photos"
+    photos.mkdir()
+    (photos / "deep.yaml").write_text(CLAIM % (TINY, "tuned_score", "accuracy points"))
+    args, expected = ELSEWHERE[case]
+    result = normbench("claims", command, *args, "--config-dir", conf)
+    assert (result.code, result.err) == (2, f"normbench: {expected}\n")

@@ -4,19 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from normbench.errors import StudyError, nearest
+from normbench.record.columns import PACKED
 
-MARKERS = ("runs.csv", "runs.csv.gz", "plan.jsonl")
+MARKERS = ("runs.csv", *(f"runs.csv{ending}" for ending in PACKED), "plan.jsonl")
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """Return where a table of a study lies: as `name`, or compressed beside it where a study is kept small.
+    """Return where a table of a study lies: as `name`, or compressed.
 
     Args:
         folder: The study's.
         name: Such as ``runs.csv``.
     """
-    packed = folder / f"{name}.gz"
-    return packed if packed.is_file() and not (folder / name).is_file() else folder / name
+    plain = folder / name
+    packed = (folder / f"{name}{ending}" for ending in PACKED)
+    return plain if plain.is_file() else next((path for path in packed if path.is_file()), plain)
+
+
+def is_packed(folder: Path) -> bool:
+    """Return whether the tables of a study are compressed, and so without the plan that they came from."""
+    return table_path(folder, "runs.csv").suffix in PACKED
 
 
 def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study
-from normbench.record.tables import merge
+from normbench.record.tables import PROVENANCE, line, merge
 
 _TABLES = ("runs.csv", "curves.csv", "summary.csv", "provenance.csv")
 
@@ -52,8 +52,21 @@ def refresh(folder: Path) -> str:
             return f"a command is at work on {folder}: the tables follow when it ends."
         write_tables(study)
     except StudyError as error:
-        return f"the tables of {folder} lack some runs: {error}"
+        return "" if _hold_every_record(study) else f"the tables of {folder} could not be brought up to date: {error}"
     return ""
+
+
+def _hold_every_record(study: Study) -> bool:
+    """Return whether provenance.csv, the last table that `merge` writes, is what the shards make of it."""
+    path = study.folder / "provenance.csv"
+    if not all((study.folder / name).is_file() for name in _TABLES):
+        return False
+    try:
+        records = sorted(study.results().values(), key=lambda record: record.run_id)
+    except StudyError:
+        return False  # `refresh` tells which shard is damaged.
+    expected = "".join([f"{line(PROVENANCE)}\n", *(f"{record.provenance}\n" for record in records)])
+    return path.read_bytes() == expected.encode("utf-8", "backslashreplace")
 
 
 def _stamp(study: Study) -> Path:

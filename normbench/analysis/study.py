@@ -3,12 +3,14 @@
 import csv
 import gzip
 import io
+import lzma
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 
@@ -16,7 +18,7 @@ from normbench.analysis.cells import NUMBER
 from normbench.analysis.folders import find_studies as find_studies
 from normbench.analysis.folders import table_path
 from normbench.errors import StudyError
-from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text
+from normbench.record.columns import CURVES, FIXED, METRICS, STATUSES, cell_text
 from normbench.record.store import Study
 
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
@@ -37,7 +39,7 @@ def load_runs(*folders: Path) -> pd.DataFrame:
     are such, and else text as it was written.
 
     Args:
-        *folders: The studies, each with a `runs.csv`, or a compressed `runs.csv.gz`. A column that only some have is
+        *folders: The studies, each with a `runs.csv`, plain or compressed. A column that only some have is
             missing for the others.
 
     Raises:
@@ -53,7 +55,10 @@ def load_curves(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is missing, truncated or damaged; the message names the file and the line.
     """
-    return _read_table(table_path(folder, "curves.csv"), CURVES, others="float64")
+    path = table_path(folder, "curves.csv")
+    curves = _read_table(path, CURVES, others="float64")
+    _reject_impossible_accuracies(path, curves)
+    return curves
 
 
 def load_verdicts(folder: Path) -> pd.DataFrame:
@@ -126,19 +131,30 @@ def _read_if_there(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
 def _read_runs(path: Path) -> pd.DataFrame:
     runs = _read_table(path, {name: column.dtype for name, column in FIXED.items()}, others="str")
     run_id, status, classes = runs["run_id"], runs["status"], runs["num_classes"]
-    _reject(path, run_id, run_id.isna(), "a run needs a name")
-    _reject(path, run_id, run_id.duplicated(), "an earlier line has it too")
-    _reject(path, status, ~status.isin(STATUSES), f"allowed: {', '.join(STATUSES)}")
-    _reject(path, classes, classes.isna() & (status == "diverged"), "a diverged run counts as chance, one in that many")
+    _reject(path, runs, "run_id", run_id.isna(), "a run needs a name")
+    _reject(path, runs, "run_id", run_id.duplicated(), "an earlier line has it too")
+    _reject(path, runs, "status", ~status.isin(STATUSES), f"allowed: {', '.join(STATUSES)}")
+    chance = "a diverged run counts as chance, one in that many"
+    _reject(path, runs, "num_classes", classes.isna() & (status == "diverged"), chance)
+    _reject(path, runs, "num_classes", (classes < 1).fillna(False), "data have one class or more")
+    _reject_impossible_accuracies(path, runs)
+    for name in (name for name in METRICS if name.endswith("loss")):
+        infinite = runs[name].isin([math.inf, -math.inf]) & (status == "finished")
+        _reject(path, runs, name, infinite, "a run with a loss that is not finite has diverged")
     return runs
 
 
-def _reject(path: Path, column: "pd.Series[Any]", wrong: "pd.Series[bool]", reason: str) -> None:
+def _reject_impossible_accuracies(path: Path, table: pd.DataFrame) -> None:
+    for name in (name for name in METRICS if "accuracy" in name and name in table):
+        _reject(path, table, name, (table[name] < 0) | (table[name] > 1), "an accuracy lies between 0 and 1")
+
+
+def _reject(path: Path, table: pd.DataFrame, name: str, wrong: "pd.Series[bool]", reason: str) -> None:
     if wrong.any():
-        position = int(wrong.argmax())
-        line, _ = next(islice(_records(_read_text(path)), position, None))
-        value = "empty" if pd.isna(column.iloc[position]) else f"'{column.iloc[position]}'"
-        raise StudyError(f"{path}, line {line}: {column.name} is {value}; {reason}")
+        line, record = next(islice(_records(path, _read_text(path)), int(wrong.argmax()), None))
+        cell = record[list(table.columns).index(name)]
+        value = f"'{cell}'" if cell else "empty"
+        raise StudyError(f"{path}, line {line}: {name} is {value}; {reason}")
 
 
 def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFrame:
@@ -154,56 +170,68 @@ def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFr
         table = pd.read_csv(io.StringIO(text), dtype=all_dtypes, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser
         raise _fault(path, text, all_dtypes) or StudyError(f"{path}: {error}") from error
-    if not _is_rectangular(text, len(header)):
+    if not _is_rectangular(path, text, len(header)):
         raise _fault(path, text, all_dtypes) or StudyError(f"{path}: its lines differ in their number of fields")
     return table
 
 
 def _read_text(path: Path) -> str:
     try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+        with _opened(path) as file:
             text = file.read()
     except FileNotFoundError as error:
         raise StudyError(f"{path} is missing: no run of this study has ended yet, or the file was moved") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is unreadable: {error}") from error
     if not text.endswith("\n"):
         raise StudyError(f"{path}, line {text.count(chr(10)) + 1}: the file ends in the middle of a line")
     return text
 
 
-def _is_rectangular(text: str, fields: int) -> bool:
+def _opened(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", newline="", encoding="utf-8-sig")
+    return path.open(newline="", encoding="utf-8-sig")
+
+
+def _is_rectangular(path: Path, text: str, fields: int) -> bool:
     """Return whether every line has as many fields, given that pandas has read it.
 
     pandas refuses a long line, but takes a long first one for an index, and fills a short one without a word.
     """
-    if any(len(record) != fields for _, record in islice(_records(text), 1)):
+    if any(len(record) != fields for _, record in islice(_records(path, text), 1)):
         return False
     outside = text.split('"')[::2]
     return sum(part.count(",") for part in outside) == (fields - 1) * sum(part.count("\n") for part in outside)
 
 
-def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row below the header, with the line it ends on."""
+def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row below the header, with the line it ends on.
+
+    Raises:
+        StudyError: A quote is out of place, also where pandas takes it as it is.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    next(reader)
-    for record in reader:
-        yield reader.line_num, record
+    line = 1
+    try:
+        next(reader)
+        for record in reader:
+            line = reader.line_num
+            yield line, record
+    except csv.Error as error:
+        raise StudyError(f"{path}, below line {line}: {error}") from error
 
 
 def _fault(path: Path, text: str, dtypes: Mapping[str, str]) -> StudyError | None:
     """Return what is wrong with the first bad line, read slowly."""
-    line = 1
-    try:
-        for line, record in _records(text):
-            if len(record) != len(dtypes):
-                return StudyError(f"{path}, line {line}: {len(record)} fields where the header has {len(dtypes)}")
-            for (name, dtype), cell in zip(dtypes.items(), record, strict=True):
-                if not _is_cell(cell, dtype):
-                    return StudyError(f"{path}, line {line}: {name} is '{cell}', not {WANTED[dtype]}")
-    except csv.Error as error:
-        return StudyError(f"{path}, below line {line}: {error}")
+    for line, record in _records(path, text):
+        if len(record) != len(dtypes):
+            return StudyError(f"{path}, line {line}: {len(record)} fields where the header has {len(dtypes)}")
+        for (name, dtype), cell in zip(dtypes.items(), record, strict=True):
+            if not _is_cell(cell, dtype):
+                return StudyError(f"{path}, line {line}: {name} is '{cell}', not {WANTED[dtype]}")
     return None
 
 
@@ -211,10 +239,10 @@ def _is_cell(cell: str, dtype: str) -> bool:
     if dtype == "str" or (cell == "" and dtype != "int64"):
         return True
     try:
-        float(cell) if dtype == "float64" else int(cell)
+        number = float(cell) if dtype == "float64" else int(cell)
     except ValueError:
         return False
-    return True
+    return not math.isnan(number) and "_" not in cell  # Python reads nan and 1_000, pandas does not
 
 
 def _inferred(text: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -1,6 +1,5 @@
 """One row a cell: how many runs, and the mean, spread and interval of every metric."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from normbench.analysis.cells import Ints, cells
 from normbench.analysis.chance import finished_values, imputed_values
 from normbench.analysis.intervals import Floats, moments, t_interval
 from normbench.record.columns import METRICS, STATUSES
+from normbench.record.files import write_whole
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
@@ -62,13 +62,12 @@ def count_status(runs: pd.DataFrame, numbers: Ints, count: int, status: str) -> 
 
 
 def write_summary(runs: pd.DataFrame, path: Path) -> None:
-    """Write `summarize(runs)` as CSV, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(csv_text(summarize(runs)), encoding="utf-8", newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    """Write `summarize(runs)` as CSV, whole or not at all.
+
+    Raises:
+        StudyError: If it cannot be written.
+    """
+    write_whole(path, [csv_text(summarize(runs))])
 
 
 def csv_text(frame: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """What is kept of a claim in a study, beside its runs: which runs are its own, or what its check found."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,20 @@ def kept(study: Path, claim: Claim) -> Design | Checked | None:
             f"{claim.spec_sha256[:12]}); `{claim.command}` trains what the new one lacks."
         )
     return found
+
+
+def check_catalogue(study: Path, claims: Collection[str]) -> None:
+    """See that a catalogue has every claim that was run in a study, whose verdicts would be lost otherwise.
+
+    Raises:
+        StudyError: If one is unknown.
+    """
+    for path in sorted((study / "claims").glob("*.json")):
+        if path.stem not in claims:
+            raise StudyError(
+                f"{path}: this catalogue has no such claim, whose verdict would be lost; give its --catalogue or "
+                "--config-dir, or delete the file."
+            )
 
 
 def _path(study: Path, claim: str) -> Path:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,30 +28,62 @@ _OPTIONAL: Mapping[str, tuple[str, ...]] = {
 _ID = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def load_claims(folder: Path) -> dict[str, Claim]:
-    """Return every claim of a folder by id, in the order of the ids.
+def load_claims(*folders: Path) -> dict[str, Claim]:
+    """Return every claim of a catalogue by id, in the order of the ids.
 
     Args:
-        folder: Holds a `<id>.yaml` a claim; one inside a folder `claim` is a catalogue of its own name.
+        folders: Each holds a `<id>.yaml` a claim, and a later one wins; one inside a folder `claim` is a catalogue of
+            its own name.
 
     Raises:
         ConfigError: There is none, or a file is wrong; the message is one line that names the file and the field.
     """
-    catalogue = folder.name if folder.parent.name == "claim" else ""
-    claims = {
-        path.stem: replace(load_claim(path), catalogue=catalogue)
-        for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
-    }
-    if not claims:
-        raise ConfigError(f"no claims in {folder}, expected a <id>.yaml each.")
-    for claim in claims.values():
-        for other in claim.contradicts:
-            if other == claim.id or other not in claims or claim.id not in claims[other].contradicts:
-                path = folder / f"{claim.id}.yaml"
-                raise ConfigError(
-                    f"{path}: contradicts: got '{other}', expected another claim that lists this one too."
-                )
-    return claims
+    paths = _files(folders)
+    if not paths:
+        raise ConfigError(f"no claims in {', '.join(map(str, folders))}, expected a <id>.yaml each.")
+    claims = {name: replace(load_claim(path), catalogue=_catalogue(path)) for name, path in sorted(paths.items())}
+    return _contradicting(claims, paths)
+
+
+def find_catalogues(shipped: Path, config_dir: Path | None) -> dict[str, list[Path]]:
+    """Return the folders of each catalogue by its name, empty for the main one, the user's own last.
+
+    Args:
+        shipped: The conf folder that normbench ships.
+        config_dir: A user's own conf folder.
+
+    Raises:
+        ConfigError: `config_dir` is no folder.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
+    confs = [shipped, *([] if config_dir is None else [config_dir])]
+    roots = [conf / "claim" for conf in confs if (conf / "claim").is_dir()]
+    catalogues = {"": roots}
+    for root in roots:
+        for folder in sorted(root.glob("*/")):
+            catalogues.setdefault(folder.name, []).append(folder)
+    return catalogues
+
+
+def unknown_claim(name: str, catalogue: str, catalogues: Mapping[str, Sequence[Path]]) -> ConfigError:
+    """Return the error that says which catalogue has a claim, else which claim is near.
+
+    Args:
+        name: The id that was given.
+        catalogue: Where it is not; empty for the main one.
+        catalogues: The folders of each.
+    """
+    ids = {own: _files(folders).keys() for own, folders in catalogues.items()}
+    holders = [own for own, names in ids.items() if name in names]
+    if "" in holders:
+        tail = "; it is in the main catalogue: leave --catalogue out."
+    elif holders:
+        tail = f"; it is in the catalogue {holders[0]}: --catalogue {holders[0]}."
+    else:
+        command = f"normbench claims list{f' --catalogue {catalogue}' if catalogue else ''}"
+        tail = nearest(name, ids[catalogue], command)
+    return ConfigError(f"unknown claim {name!r}{tail}")
 
 
 def load_claim(path: Path) -> Claim:
@@ -64,6 +96,33 @@ def load_claim(path: Path) -> Claim:
         return _claim(path.stem, yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _files(folders: Iterable[Path]) -> dict[str, Path]:
+    return {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+
+
+def _catalogue(path: Path) -> str:
+    return path.parent.name if path.parent.parent.name == "claim" else ""
+
+
+def _contradicting(claims: Mapping[str, Claim], paths: Mapping[str, Path]) -> dict[str, Claim]:
+    """Return the claims, each with all that it contradicts.
+
+    Both list each other where they lie in one folder; of two folders one may be shipped, so that either's word counts.
+    """
+    against = {name: list(claim.contradicts) for name, claim in claims.items()}
+    for name, claim in claims.items():
+        for other in claim.contradicts:
+            mutual = other in claims and name in claims[other].contradicts
+            apart = other in claims and paths[other].parent != paths[name].parent
+            if other == name or not (mutual or apart):
+                raise ConfigError(
+                    f"{paths[name]}: contradicts: got '{other}', expected another claim that lists this one too."
+                )
+            if name not in against[other]:
+                against[other].append(name)
+    return {name: replace(claim, contradicts=tuple(against[name])) for name, claim in claims.items()}
 
 
 class _Loader(yaml.SafeLoader):

@@ -125,7 +125,9 @@ class Claim:
     @property
     def command(self) -> str:
         """Return the command that trains what the claim lacks, and judges it."""
-        return f"normbench claims run {f'--catalogue {self.catalogue} ' if self.catalogue else ''}{self.id}"
+        catalogue = f"--catalogue {self.catalogue} " if self.catalogue else ""
+        place = " data.root=FOLDER" if any("data=image_folder" in sweep for sweep in self.design) else ""
+        return f"normbench claims run {catalogue}{self.id}{place}"
 
     @property
     def spec_sha256(self) -> str:

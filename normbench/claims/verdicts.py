@@ -132,13 +132,14 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
     nothing = Evidence(claim.id, _form(claim), claim.margin, unit=claim.unit)
     command = f"`{claim.command}` trains what is missing"
     if not isinstance(design, Design):
-        return nothing, f"it was never run; {command}"
+        return nothing, f"it was not run, or not to its end; {command}"
     if design.quick:
         return nothing, f"a quick run decides nothing; {command}"
     try:
         contrast = contrast_of(claim.estimand, design, tables)
     except MissingCells as error:
-        return nothing, f"{error}; {command}"
+        whole = set(design.runs) <= set(tables.runs["run_id"][tables.runs["status"] != "failed"])
+        return nothing, f"{error}; its design asks for no such runs" if whole else f"{error}; {command}"
     except StudyError as error:
         return nothing, f"its runs do not answer: {error}"
     values = contrast.values.to_numpy(dtype=np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
-from normbench.claims.designs import Checked, Design, keep, kept
+from normbench.claims.designs import Checked, Design, check_catalogue, keep, kept
 from normbench.claims.family import LOOKS
 from normbench.claims.judge import second_look
 from normbench.claims.signed_rank import hodges_lehmann
@@ -86,13 +86,15 @@ class Request:
         """
         return open_session(sum(claim.sweeps(seeds, over), ()), sweep=self.sweep(claim, seeds, over))
 
-    def check(self) -> None:
-        """Plan a seed of each chosen design, so that what is wrong is found before anything starts.
+    def begin(self) -> None:
+        """Plan a seed of each chosen design, so that what is wrong is found before anything starts; make the study.
 
         Raises:
             ConfigError: If normbench does not have what a design asks for.
-            StudyError: If the records of the study are damaged.
+            StudyError: If the study's records are damaged, compressed, or of claims that the catalogue lacks, or its
+                folder cannot be written to.
         """
+        check_catalogue(self.study, self.claims)
         for claim in (self.claims[name] for name in self.chosen):
             try:
                 if claim.design:
@@ -101,6 +103,7 @@ class Request:
                 raise
             except NormbenchError as error:
                 raise ConfigError(f"{claim.id} cannot be run: {error}") from error
+        Study(self.study).create()
 
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
@@ -117,7 +120,6 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
         NormbenchError: If the records are damaged or cannot be written.
     """
     problems: list[str] = []
-    Study(request.study).create()
     chosen = [request.claims[name] for name in request.chosen]
     for claim in chosen:
         if claim.check:
@@ -134,12 +136,17 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
             experiments = [claim for claim in experiments if claim.id in undecided]
     except OutOfTime:
         say(f"the {minutes:g} minutes are over; the same command goes on from here.")
-    return judge(request.study, request.claims), problems
+        return judge(request.study, request.claims), problems
+    judged = judge(request.study, request.claims)
+    silent = [one for one in judged if one.claim.design and one.claim.id in request.chosen]
+    problems += [f"{one.claim.id}: {one.verdict.reason}" for one in silent if one.verdict.verdict == "not_run"]
+    return judged, problems
 
 
 def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
     """Judge a catalogue by the records of a study, and write verdicts.csv and contrasts.csv."""
-    refresh(study)
+    if note := refresh(study):
+        say(note)
     tables = Tables.of(study)
     judged = judge_study(study, claims, tables, strict=False)
     write_verdicts(study, judged, contrast_rows(study, claims, tables))
@@ -152,7 +159,6 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     Returns:
         A line a claim with its effect on those seeds, which decides nothing; and which runs failed.
     """
-    Study(request.study).create()
     lines: list[str] = []
     problems: list[str] = []
     for claim in (request.claims[name] for name in request.chosen):

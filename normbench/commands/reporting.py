@@ -1,11 +1,14 @@
 """The command `report`."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from normbench.commands import cursor
+
+if TYPE_CHECKING:
+    from normbench.claims.spec import Claim
 
 
 @click.command(epilog="Example: normbench report quickstart")
@@ -23,25 +26,28 @@ def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, con
     """
     from normbench.analysis.folders import find_studies
     from normbench.analysis.refresh import refresh
-    from normbench.claims.loading import load_claims
     from normbench.record.files import write_whole
     from normbench.report.page import page
 
+    catalogue = _claims(config_dir)
     folders = find_studies(studies, results_dir)
     for note in filter(None, map(refresh, folders)):
         click.echo(note, err=True)
-    catalogue = {claim.id: claim for folder in _catalogues(config_dir) for claim in load_claims(folder).values()}
     path = output or (folders[0] if len(folders) == 1 else results_dir) / "report.html"
     write_whole(path, [page(folders, catalogue)])
     click.echo(path)
     return 0
 
 
-def _catalogues(config_dir: Path | None) -> Iterator[Path]:
-    """Yield every folder of claims, the user's own last, since they win."""
+def _claims(config_dir: Path | None) -> "dict[str, Claim]":
+    """Return the claims of all catalogues by id; of several with one id the user's own."""
+    from normbench.claims.loading import find_catalogues, load_claims
     from normbench.config.shipped import shipped_conf
 
-    for conf in (shipped_conf(), config_dir):
-        if conf is not None and (conf / "claim").is_dir():
-            folders = (conf / "claim", *sorted((conf / "claim").glob("*/")))
-            yield from (folder for folder in folders if any(folder.glob("*.yaml")))
+    catalogues = find_catalogues(shipped_conf(), config_dir).values()
+    filled = [folders for folders in catalogues if any(path for folder in folders for path in folder.glob("*.yaml"))]
+    claims = [claim for folders in filled for claim in load_claims(*folders).values()]
+    if config_dir is not None:
+        own = config_dir / "claim"
+        claims.sort(key=lambda claim: (own / claim.catalogue / f"{claim.id}.yaml").is_file())
+    return {claim.id: claim for claim in claims}

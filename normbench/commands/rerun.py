@@ -103,8 +103,10 @@ def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
         if found:
             more = ", ..." if len(found) > 5 else ""
             raise StudyError(f"{len(found)} runs in {where} begin with {prefix!r}: {', '.join(found[:5])}{more}")
+        if not ids:
+            raise StudyError(f"no run {prefix!r} in {where}, which holds no plan to train a run from")
         close = difflib.get_close_matches(prefix, ids, n=3, cutoff=0.0)
-        raise StudyError(f"no run {prefix!r} in {where}; nearest: {', '.join(close) or 'there is none at all'}")
+        raise StudyError(f"no run {prefix!r} in {where}; nearest: {', '.join(close)}")
     holders = {own.folder: own for own, _, known in planned if known == found[0]}
     for own in holders.values():
         kept = own.records().get(found[0])

@@ -3,6 +3,9 @@
 import json
 from typing import Literal, NamedTuple
 
+PACKED = (".xz", ".gz")
+"""Endings of tables that are compressed, as they are where a study is kept small."""
+
 Role = Literal["key", "config", "size", "metric", "outcome"]
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,7 +46,9 @@ def _replacing(path: Path, mode: str, **how: str) -> Iterator[IO[Any]]:
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}. What was finished before is kept.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        # What went wrong before is what the user must hear of; a read-only file system refuses even this.
+        with suppress(OSError):
+            draft.unlink()
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
@@ -66,15 +68,23 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        if path.exists():
+        # As above; a line or a block that is not whole is left out by those who read it.
+        with suppress(OSError):
             os.truncate(path, before)
         raise StudyError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what writers that were killed left half written; nobody else may be writing to the folder."""
+    """Remove what writers that were killed left half written; nobody else may be writing to the folder.
+
+    Raises:
+        StudyError: If it cannot be removed.
+    """
     for draft in folder.glob(".*.tmp"):
-        draft.unlink(missing_ok=True)
+        try:
+            draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise StudyError(f"cannot remove {draft}: {error.strerror}.") from error
 
 
 def make_folder(path: Path) -> None:

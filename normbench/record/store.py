@@ -10,6 +10,7 @@ from sys import intern
 from typing import Any
 
 from normbench.errors import StudyError
+from normbench.record.columns import PACKED
 from normbench.record.files import append_lines, make_folder, remove_drafts, write_whole
 from normbench.record.lock import FolderLock, Say
 
@@ -72,8 +73,10 @@ class Study:
         """Make the folder.
 
         Raises:
-            StudyError: If it cannot be made or written to.
+            StudyError: If it cannot be made or written to, or holds compressed tables, which new ones would hide.
         """
+        if any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED):
+            raise StudyError(f"{self.folder} holds compressed tables, to be read only: train into another study.")
         make_folder(self.folder)
         make_folder(self._shards)
 

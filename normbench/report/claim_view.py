@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from normbench.analysis.folders import is_packed
 from normbench.analysis.intervals import Floats, clopper_pearson, t_interval
 from normbench.claims.designs import Design, kept
 from normbench.claims.estimands import DECIMALS
@@ -134,7 +135,7 @@ def _view(study: Contents, row: Row, by_id: dict[str, Row], scale: Scale) -> Cla
         "picture": _in_margins(row, scale),
         "contrasts": tuple(one for one in study.contrasts if one["claim"] == name),
         "collapse": _collapse(row),
-        "command": f"{claim.command if claim else f'normbench claims run {name}'} --study {study.folder.name}",
+        "command": (claim.command if claim else f"normbench claims run {name}") + _place(study),
     }
     if claim is None:
         return ClaimView(
@@ -266,6 +267,11 @@ def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _place(study: Contents) -> str:
+    """Return where a command trains: into the study, if it takes any more runs."""
+    return "" if is_packed(study.folder) else f" --study {study.folder.name}"
 
 
 def _collapse(row: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from normbench.analysis.study import load_provenance
 from normbench.claims.spec import KINDS, VERDICTS, Claim
 from normbench.claims.verdicts import COLUMNS, CONTRAST_COLUMNS, Tables
 from normbench.errors import StudyError
@@ -59,7 +60,7 @@ def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
         _rows(folder / "verdicts.csv", COLUMNS[:15]),
         _rows(folder / "contrasts.csv", CONTRAST_COLUMNS),
         claims,
-        _provenance(folder / "provenance.csv"),
+        _provenance(folder),
         _command(folder / "plan.jsonl"),
     )
 
@@ -88,12 +89,10 @@ def _reject_unknown(path: Path, table: pd.DataFrame) -> None:
             raise StudyError(f"{path}: {name} is '{table[name][~right].iloc[0]}'; allowed: {', '.join(known)}")
 
 
-def _provenance(path: Path) -> dict[str, tuple[str, ...]]:
+def _provenance(folder: Path) -> dict[str, tuple[str, ...]]:
     wanted = ("git_commit", "git_dirty", "normbench", "torch", "device_name", "platform")
-    if not path.exists():
-        return {}
-    table = pd.read_csv(path, dtype="str", keep_default_na=False, usecols=lambda name: name in wanted)
-    return {name: tuple(sorted(set(table[name]) - {""})) for name in wanted if name in table.columns}
+    table = load_provenance(folder)
+    return {name: tuple(sorted(table[name].dropna().unique())) for name in wanted if name in table.columns}
 
 
 def _command(path: Path) -> tuple[str, ...]:

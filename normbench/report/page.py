@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from normbench.analysis.folders import is_packed
 from normbench.claims.spec import VERDICTS, Claim
 from normbench.report.claim_view import ClaimView, claim_views, margin_scale
 from normbench.report.contents import Contents, read_study
@@ -48,6 +49,7 @@ class StudyView:
         tally: How many estimated claims have which verdict.
         sweep: What an ordinary study shows; None for a judged one.
         command: Repeats its last sweep.
+        packed: Whether its tables are compressed, so that nothing can be trained into it.
         failed: run_id and error of the failed runs that are named.
         n_failed: How many failed.
     """
@@ -61,6 +63,7 @@ class StudyView:
     tally: tuple[tuple[str, int], ...]
     sweep: SweepView | None
     command: str
+    packed: bool
     failed: tuple[tuple[str, str], ...]
     n_failed: int
 
@@ -127,6 +130,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
         sweep_view(anchor, runs, study.tables.curves) if len(runs) and not views else None,
         " ".join(study.command),
+        is_packed(study.folder),
         tuple(zip(failed["run_id"].head(50), failed["error"].fillna("").head(50), strict=True)) if len(failed) else (),
         len(failed),
     )

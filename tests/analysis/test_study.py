@@ -1,5 +1,6 @@
 import gzip
 import json
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def test_other_config_is_kept_faithfully(tmp_path: Path, values: list[Any], dtyp
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.floats(allow_nan=False), st.text(st.characters(exclude_categories=["C"])))))
+@given(
+    st.lists(
+        st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.text(st.characters(exclude_categories=["C"])))
+    )
+)
 def test_what_is_written_is_what_is_read(tmp_path: Path, rows: list[tuple[float, str]]) -> None:
     """Floats come back to the last bit, and any text with them."""
     runs = load_runs(write_study(tmp_path / "s", *({"val_loss": loss, "error": error} for loss, error in rows)))
@@ -122,6 +127,38 @@ def set_cell(line: int, name: str, value: str) -> Callable[[list[str]], list[str
         pytest.param(set_cell(3, "lr", "fast"), "3: lr is 'fast', not a number", id="number"),
         pytest.param(set_cell(3, "steps", "1.5"), "3: steps is '1.5', not a whole number", id="whole number"),
         pytest.param(set_cell(3, "seed", ""), "3: seed is '', not a whole number", id="no seed"),
+        pytest.param(
+            set_cell(3, "test_accuracy", "inf"),
+            "3: test_accuracy is 'inf'; an accuracy lies between 0 and 1",
+            id="test_accuracy inf",
+        ),
+        pytest.param(
+            set_cell(3, "test_accuracy_precise", "7"),
+            "3: test_accuracy_precise is '7'; an accuracy lies between 0 and 1",
+            id="test_accuracy_precise 7",
+        ),
+        pytest.param(
+            set_cell(3, "test_accuracy_batch", "-5"),
+            "3: test_accuracy_batch is '-5'; an accuracy lies between 0 and 1",
+            id="test_accuracy_batch -5",
+        ),
+        pytest.param(
+            set_cell(3, "train_accuracy", "-inf"),
+            "3: train_accuracy is '-inf'; an accuracy lies between 0 and 1",
+            id="train_accuracy -inf",
+        ),
+        pytest.param(
+            set_cell(3, "val_accuracy", "1e400"),
+            "3: val_accuracy is '1e400'; an accuracy lies between 0 and 1",
+            id="val_accuracy 1e400",
+        ),
+        pytest.param(set_cell(3, "test_accuracy", "nan"), "3: test_accuracy is 'nan', not a number", id="nan"),
+        pytest.param(set_cell(3, "val_loss", "1_000"), "3: val_loss is '1_000', not a number", id="underscore"),
+        pytest.param(
+            set_cell(3, "val_loss", "inf"), "3: val_loss is 'inf'; a run with a loss that", id="infinite loss"
+        ),
+        pytest.param(set_cell(3, "num_classes", "0"), "3: num_classes is '0'; data have one class", id="no classes"),
+        pytest.param(lambda lines: [lines[0], f'"a"{lines[1]}', *lines[2:]], "below line 1: ',' expected", id="quoted"),
         pytest.param(set_cell(2, "num_classes", ""), "2: num_classes is empty; a diverged run", id="no chance"),
     ],
 )
@@ -179,6 +216,35 @@ def test_damaged_curves_are_refused(tmp_path: Path, lines: list[str], fields: in
         load_curves(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "cell", "reason"),
+    [
+        pytest.param("train_accuracy", "7", "; an accuracy lies between 0 and 1", id="above one"),
+        pytest.param("val_accuracy", "-0.5", "; an accuracy lies between 0 and 1", id="below zero"),
+        pytest.param("val_loss", "nan", ", not a number", id="nan"),
+    ],
+)
+def test_impossible_curves_are_refused(tmp_path: Path, name: str, cell: str, reason: str) -> None:
+    """With file, line, column and what stands there."""
+    row = dict.fromkeys(CURVES, "1") | {name: cell}
+    lines = [",".join(CURVES), ",".join("1" for _ in CURVES), ",".join(row.values()), ""]
+    (tmp_path / "curves.csv").write_text("\n".join(lines))
+    with pytest.raises(StudyError, match=rf"curves\.csv, line 3: {name} is '{cell}'{reason}"):
+        load_curves(tmp_path)
+
+
+def test_infinite_probes_and_losses_of_curves_are_kept(tmp_path: Path) -> None:
+    """The rate of a weight of zero is infinite, and the curve of a run that diverges may be."""
+    (tmp_path / "curves.csv").write_text("\n".join([",".join([*CURVES, "probe.rate"]), "a,1,40,0.1,inf,0,2,1,inf", ""]))
+    assert load_curves(tmp_path)[["train_loss", "probe.rate"]].to_numpy().tolist() == [[np.inf, np.inf]]
+
+
+def test_a_run_that_has_not_finished_may_lack_its_numbers(tmp_path: Path) -> None:
+    """Empty metrics, and no classes where the model was never built."""
+    runs = load_runs(write_study(tmp_path / "s", {"status": "failed", "num_classes": None}, {"status": "diverged"}))
+    assert runs["test_accuracy"].isna().all()
+
+
 def plan(folder: Path, **configs: dict[str, Any]) -> None:
     """Write a plan of one block with these configs by run_id."""
     entries: list[dict[str, Any]] = [{"block": 1, "lines": len(configs)}]
@@ -216,14 +282,18 @@ def test_a_table_that_a_study_may_lack(tmp_path: Path, load: Callable[[Path], pd
         load(tmp_path)
 
 
-def test_a_compressed_table_is_read_as_the_plain_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "compress"), [(".gz", gzip.compress), (".xz", lzma.compress)])
+def test_a_compressed_table_is_read_as_the_plain_one(
+    tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
     """What is kept small has the same rows; one cut short is an error that names it."""
     plain = write_study(tmp_path / "a", {"lr": 0.5}, {"lr": 0.25})
     packed = tmp_path / "b"
     packed.mkdir()
-    data = gzip.compress((plain / "runs.csv").read_bytes())
-    (packed / "runs.csv.gz").write_bytes(data)
+    data = compress((plain / "runs.csv").read_bytes())
+    table = packed / f"runs.csv{ending}"
+    table.write_bytes(data)
     pd.testing.assert_frame_equal(load_runs(packed), load_runs(plain))
-    (packed / "runs.csv.gz").write_bytes(data[:-20])
-    with pytest.raises(StudyError, match=r"runs\.csv\.gz is unreadable"):
+    table.write_bytes(data[:-20])
+    with pytest.raises(StudyError, match=rf"{table.name} is unreadable"):
         load_runs(packed)

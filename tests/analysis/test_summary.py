@@ -1,3 +1,4 @@
+import errno
 import statistics
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from normbench.analysis.summary import csv_text, summarize, write_summary
+from normbench.errors import StudyError
 from normbench.record.columns import METRICS
 
 from .tables import runs_table
@@ -106,10 +108,10 @@ def test_summary_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     before = path.read_text()
 
     def fail(self: Path, target: Path) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StudyError, match="disk full"):
         write_summary(runs_table({}, {"norm": "none"}), path)
     assert (path.read_text(), [file.name for file in tmp_path.iterdir()]) == (before, ["summary.csv"])
 

@@ -14,7 +14,7 @@ import yaml
 
 from normbench.analysis.study import load_curves, load_runs
 from normbench.claims.estimands import evaluate
-from normbench.claims.loading import load_claim, load_claims
+from normbench.claims.loading import find_catalogues, load_claim, load_claims
 from normbench.claims.spec import Claim, Over, power_of_two
 from normbench.config.rules import RULES
 from normbench.config.shipped import shipped_conf
@@ -275,6 +275,67 @@ def test_claims_contradict_each_other_both_ways(tmp_path: Path, others: list[str
     written(tmp_path, FACT, "silent")
     with pytest.raises(ConfigError, match=re.escape(f"one.yaml: contradicts: got '{others[0]}'")):
         load_claims(tmp_path)
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Return two folders of claims; in the first `old` and `new` contradict each other, and `plain` nothing."""
+    folders = (tmp_path / "shipped", tmp_path / "own")
+    for folder in folders:
+        folder.mkdir()
+    written(folders[0], {**FACT, "contradicts": ["new"]}, "old")
+    written(folders[0], {**FACT, "contradicts": ["old"]}, "new")
+    written(folders[0], FACT, "plain")
+    return folders
+
+
+def test_a_later_folder_wins(two_folders: tuple[Path, Path]) -> None:
+    """All folders make one catalogue, in the order of the ids; what is replaced is not even read."""
+    shipped, own = two_folders
+    (shipped / "plain.yaml").write_text("[")
+    written(own, {**FACT, "statement": "Mine."}, "plain")
+    written(own, FACT, "another")
+    claims = load_claims(shipped, own)
+    assert list(claims) == ["another", "new", "old", "plain"]
+    assert claims["plain"].statement == "Mine."
+
+
+@pytest.mark.parametrize("others", [["old"], []], ids=["the copy says so", "the other says so"])
+def test_a_copy_still_contradicts_what_the_first_did(two_folders: tuple[Path, Path], others: list[str]) -> None:
+    """A claim copied under its own name meets its counterpart in the folder that it was copied from."""
+    written(two_folders[1], {**FACT, "contradicts": others}, "new")
+    claims = load_claims(*two_folders)
+    assert (claims["old"].contradicts, claims["new"].contradicts) == (("new",), ("old",))
+
+
+def test_a_claim_may_contradict_one_of_another_folder(two_folders: tuple[Path, Path]) -> None:
+    """The one that cannot be edited need not list it, and is shown beside it all the same."""
+    written(two_folders[1], {**FACT, "contradicts": ["plain", "old"]}, "mine")
+    claims = load_claims(*two_folders)
+    assert claims["mine"].contradicts == ("plain", "old")
+    assert (claims["plain"].contradicts, claims["old"].contradicts) == (("mine",), ("new", "mine"))
+
+
+@pytest.mark.parametrize("other", ["missing", "mine", "silent"], ids=["no such claim", "itself", "one-sided"])
+def test_a_wrong_contradiction_names_the_file_of_its_folder(two_folders: tuple[Path, Path], other: str) -> None:
+    """Of claims of one folder each must list the other, whatever folders are beside it."""
+    path = written(two_folders[1], {**FACT, "contradicts": [other]}, "mine")
+    written(two_folders[1], FACT, "silent")
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: contradicts: got '{other}'")):
+        load_claims(*two_folders)
+
+
+def test_catalogues_are_the_folders_of_one_name(tmp_path: Path) -> None:
+    """The shipped one comes first; a conf folder without claims adds nothing."""
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    for folder in (shipped / "claim" / "photos", own / "claim" / "photos", own / "claim" / "mine"):
+        folder.mkdir(parents=True)
+    assert find_catalogues(shipped, own) == {
+        "": [shipped / "claim", own / "claim"],
+        "photos": [shipped / "claim" / "photos", own / "claim" / "photos"],
+        "mine": [own / "claim" / "mine"],
+    }
+    assert list(find_catalogues(shipped, tmp_path)) == list(find_catalogues(shipped, None)) == ["", "photos"]
 
 
 CATALOGUE = load_claims(shipped_conf() / "claim")

@@ -210,7 +210,8 @@ def test_judging_needs_no_torch(tmp_path: Path) -> None:
     """`claims verdict` works where torch cannot be imported."""
     study = tmp_path / "results" / "claims"
     write_study(study, 10)
-    (study / "claims" / "better.json").rename(study / "claims" / "unknown.json")
+    (study / "claims" / "better.json").unlink()
+    (study / "verdicts.csv").write_text("claim\n")
     program = (
         "import sys\n"
         "sys.modules.update(dict.fromkeys(['torch', 'torchvision', 'hydra', 'omegaconf']))\n"

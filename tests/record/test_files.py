@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,18 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every change as a read-only file system does: also to remove what is not there."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("normbench.record.files.open", refuse, raising=False)
+    for place, name in ((Path, "open"), (Path, "unlink"), (os, "truncate")):
+        monkeypatch.setattr(place, name, refuse)
 
 
 def test_writes_every_line(tmp_path: Path) -> None:
@@ -62,6 +74,22 @@ def test_an_error_in_the_middle_leaves_the_old_file(tmp_path: Path, error: type[
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize("write", [write_whole, append_lines])
+def test_a_read_only_file_system_is_named(tmp_path: Path, write: Callable[[Path, list[str]], None]) -> None:
+    """That there is no half of it to clean up, and no way to, is no second error."""
+    with pytest.raises(StudyError, match=r"cannot write .*/x: Read-only file system"):
+        write(tmp_path / "x", ["new\n"])
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_file_that_a_read_only_file_system_holds_stays(tmp_path: Path) -> None:
+    """An append that could not begin has nothing to cut back."""
+    (tmp_path / "x").touch()
+    with pytest.raises(StudyError, match="Read-only file system"):
+        append_lines(tmp_path / "x", ["new\n"])
+
+
 def test_cannot_write_where_there_is_no_folder(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(StudyError, match=r"cannot write .*nowhere/x: No such file or directory"):
@@ -93,6 +121,18 @@ def test_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_drafts(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"runs.csv", ".lock"}
+
+
+def test_a_draft_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may forbid it, though its lock could be taken."""
+    (tmp_path / ".runs.csv.12.tmp").touch()
+
+    def unlink(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(StudyError, match=r"cannot remove .*\.runs\.csv\.12\.tmp: Permission denied"):
+        remove_drafts(tmp_path)
 
 
 def test_makes_a_folder_and_its_parents(tmp_path: Path) -> None:

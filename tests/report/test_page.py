@@ -1,5 +1,7 @@
 """The page from the files of a study."""
 
+import gzip
+import lzma
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +110,20 @@ def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Cl
     design = kept(folder, claims["faster_convergence"])
     assert isinstance(design, Design)
     assert all(run_id in section(text, "faster_convergence") for run_id in design.runs)
+
+
+def test_compressed_tables_are_not_said_to_take_more_runs(tmp_path: Path) -> None:
+    """What is trained anew is a study of its own."""
+    folder = tmp_path / "reference"
+    claims = judged_study(folder, ["affine_helps"])
+    plain = page([folder], claims)
+    assert "normbench rerun RUN_ID" in plain and "claims run affine_helps --study reference" in plain
+    for name in ("runs.csv", "curves.csv"):
+        (folder / f"{name}.xz").write_bytes(lzma.compress((folder / name).read_bytes()))
+        (folder / name).unlink()
+    packed = page([folder], claims)
+    assert "a study of its own" in packed and "claims run affine_helps</code>" in packed
+    assert "normbench rerun RUN_ID" not in packed and "--study reference" not in packed
 
 
 def test_settings_stand_as_they_are_typed(tmp_path: Path) -> None:
@@ -220,6 +236,30 @@ def test_a_claim_judged_in_another_version_is_told(tmp_path: Path) -> None:
     claims = judged_study(tmp_path, ["affine_helps"], seeds=2)
     claims["affine_helps"] = replace(claims["affine_helps"], margin=2.0)
     assert "It was judged in another version" in section(page([tmp_path], claims), "affine_helps")
+
+
+PROVENANCE = 'run_id,pack_size,mode,wall_time_s,normbench,device_name\na,1,solo,0.5,9.8.7,"A, ""fast"" CPU"\n'
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_where_the_runs_come_from_is_told(tmp_path: Path, ending: str) -> None:
+    """Also by a study that keeps its tables compressed."""
+    data = PROVENANCE.encode()
+    (sweep(tmp_path, rates_by_norm()) / f"provenance.csv{ending}").write_bytes(gzip.compress(data) if ending else data)
+    text = page([tmp_path], {})
+    assert "9.8.7" in text and "A, &#34;fast&#34; CPU" in text
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [("", "line 1"), (PROVENANCE.replace("solo", '"solo'), "below line 1"), ("run_id\na\n", "line 1: missing columns")],
+    ids=["empty", "quote", "columns"],
+)
+def test_a_damaged_provenance_is_an_error_that_names_the_line(tmp_path: Path, damaged: str, message: str) -> None:
+    """As of any other table."""
+    (sweep(tmp_path, rates_by_norm()) / "provenance.csv").write_text(damaged)
+    with pytest.raises(StudyError, match=rf"provenance\.csv, {message}"):
+        page([tmp_path], {})
 
 
 def test_an_unknown_verdict_is_an_error_that_names_what_is_allowed(tmp_path: Path) -> None:
