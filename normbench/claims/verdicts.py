@@ -154,7 +154,7 @@ def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -
         at_edge=any(edge.trains or _can_grow(claim, design) for edge in contrast.open_edges),
         unit=claim.unit,
         remark="; ".join(
-            f"{edge.arm} trains nowhere near the {edge.end} end of its longest grid, which {edge.seeds} seeds choose"
+            f"{edge.seeds} seeds choose the {edge.end} end of the grid for {edge.arm}, where they do not train"
             for edge in contrast.open_edges
             if not edge.trains
         ),
