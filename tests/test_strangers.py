@@ -94,6 +94,9 @@ def run_id(normbench: Command, tmp_path: Path) -> str:
 @pytest.mark.parametrize("name", READERS)
 def test_to_read_a_study_runs_no_code_of_it(name: str, normbench: Command, tmp_path: Path, run_id: str) -> None:
     """A module on the path that the study names stays unimported, and files that would run when unpickled unread."""
+    if name == "claims verdict":
+        # A study is judged where it was before.
+        (tmp_path / "results" / "strange" / "verdicts.csv").write_text("claim\n")
     assert normbench(*READERS[name]).code == 0
     assert "trap" not in sys.modules
     assert not (tmp_path / "sprung").exists()
