@@ -75,7 +75,8 @@ class Study:
         Raises:
             StudyError: If it cannot be made or written to, or holds compressed tables, which new ones would hide.
         """
-        if any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED):
+        packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
+        if packed and not (self.folder / "runs.csv").is_file():
             raise StudyError(f"{self.folder} holds compressed tables, to be read only: train into another study.")
         make_folder(self.folder)
         make_folder(self._shards)
