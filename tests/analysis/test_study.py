@@ -108,6 +108,16 @@ def set_cell(line: int, name: str, value: str) -> Callable[[list[str]], list[str
     return change
 
 
+IMPOSSIBLE = {
+    "test_accuracy": "inf",
+    "test_accuracy_precise": "7",
+    "test_accuracy_batch": "-5",
+    "train_accuracy": "-inf",
+    "val_accuracy": "1e400",
+}
+"""Accuracies that no run has."""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -127,30 +137,13 @@ def set_cell(line: int, name: str, value: str) -> Callable[[list[str]], list[str
         pytest.param(set_cell(3, "lr", "fast"), "3: lr is 'fast', not a number", id="number"),
         pytest.param(set_cell(3, "steps", "1.5"), "3: steps is '1.5', not a whole number", id="whole number"),
         pytest.param(set_cell(3, "seed", ""), "3: seed is '', not a whole number", id="no seed"),
-        pytest.param(
-            set_cell(3, "test_accuracy", "inf"),
-            "3: test_accuracy is 'inf'; an accuracy lies between 0 and 1",
-            id="test_accuracy inf",
-        ),
-        pytest.param(
-            set_cell(3, "test_accuracy_precise", "7"),
-            "3: test_accuracy_precise is '7'; an accuracy lies between 0 and 1",
-            id="test_accuracy_precise 7",
-        ),
-        pytest.param(
-            set_cell(3, "test_accuracy_batch", "-5"),
-            "3: test_accuracy_batch is '-5'; an accuracy lies between 0 and 1",
-            id="test_accuracy_batch -5",
-        ),
-        pytest.param(
-            set_cell(3, "train_accuracy", "-inf"),
-            "3: train_accuracy is '-inf'; an accuracy lies between 0 and 1",
-            id="train_accuracy -inf",
-        ),
-        pytest.param(
-            set_cell(3, "val_accuracy", "1e400"),
-            "3: val_accuracy is '1e400'; an accuracy lies between 0 and 1",
-            id="val_accuracy 1e400",
+        *(
+            pytest.param(
+                set_cell(3, name, value),
+                f"3: {name} is '{value}'; an accuracy lies between 0 and 1",
+                id=f"{name} {value}",
+            )
+            for name, value in IMPOSSIBLE.items()
         ),
         pytest.param(set_cell(3, "test_accuracy", "nan"), "3: test_accuracy is 'nan', not a number", id="nan"),
         pytest.param(set_cell(3, "val_loss", "1_000"), "3: val_loss is '1_000', not a number", id="underscore"),
