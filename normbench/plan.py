@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.spec import Checked, Component, Run, Value
+from normbench.spec import CLASSIFICATION, Checked, Component, Run, Value
 
 SCHEMA = 1
 """Number of the canonical form that a run_id is made of."""
 
-_LATER_KEYS: Mapping[str, Value] = {"model.bias_init": 0.0, "data.test_shift": "none"}
+_LATER_KEYS: Mapping[str, Value] = {
+    "model.bias_init": 0.0,
+    "data.test_shift": "none",
+    "task": CLASSIFICATION.as_dict(),
+    "target": None,
+}
 """Dotted keys that came after schema 1, with their defaults: they enter an id only where they are off them."""
 
 NOT_SCIENCE = {"data": ("root", "download")}

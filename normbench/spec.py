@@ -48,6 +48,10 @@ class Component:
         return value
 
 
+CLASSIFICATION = Component("classification", {})
+"""The task of runs that name none, as those of early studies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One training: everything that decides its result, and nothing else.
@@ -60,6 +64,8 @@ class Run:
         steps: Budget in optimizer steps; None where `epochs` is given.
         eval_every: Steps between evaluations; None evaluates after each epoch.
         target_accuracy: Validation accuracy in [0, 1] that `steps_to_target` waits for.
+        task: What the net is asked.
+        target: Value of the task's first validation metric that `steps_to_target` waits for, where it is no accuracy.
         probes: Diagnostics taken at each evaluation; they change nothing, and are no part of the run's identity.
     """
 
@@ -77,6 +83,8 @@ class Run:
     eval_every: int | None
     target_accuracy: float | None
     probes: tuple[str, ...] = ()
+    task: Component = CLASSIFICATION
+    target: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Run":

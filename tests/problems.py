@@ -85,7 +85,9 @@ def problem(name: str, **changes: Any) -> Run:
 
 def dataset_of(run: Run) -> Dataset:
     """Return the data set of a run; loaded once a process."""
-    return load(run.data.name, run.data.args)
+    data = load(run.data.name, run.data.args)
+    assert isinstance(data, Dataset)
+    return data
 
 
 @lru_cache

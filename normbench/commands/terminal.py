@@ -22,6 +22,9 @@ _LIVE_SECONDS = 0.2
 
 _WIDEST_BAR = 20
 
+_SHORT = {"accuracy": "acc", "balanced_accuracy": "bal acc"}
+"""Metrics whose name is too long for the head of a column."""
+
 _FEWEST_RUNS, _FIRST_SHARE = 5, 0.02
 """Runs, and share of all, from which the pace so far tells what is left."""
 
@@ -40,8 +43,14 @@ class RunView:
         self._seen = 0
         total = sum(param.numel() for param in setup.params.values())
         device = next(iter(setup.params.values())).device
-        say(f"{total:,} parameters, {len(setup.parts.train):,} training images, {budget.total:,} steps on {device}")
-        say(f"{'step':>8}{'epoch':>8}{'lr':>11}{'train loss':>12}{'train acc':>11}{'val loss':>10}{'val acc':>9}")
+        say(f"{total:,} parameters, {len(setup.parts.train):,} training samples, {budget.total:,} steps on {device}")
+        self._metric = setup.task.metrics[0]
+        train, val = (f"{part} {_SHORT.get(self._metric, self._metric)}" for part in ("train", "val"))
+        self._wide = max(11, len(train) + 2), max(9, len(val) + 2)
+        say(
+            f"{'step':>8}{'epoch':>8}{'lr':>11}{'train loss':>12}{train:>{self._wide[0]}}"
+            f"{'val loss':>10}{val:>{self._wide[1]}}"
+        )
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """Print the evaluation, or skip it where there are too many."""
@@ -50,8 +59,9 @@ class RunView:
         if self._seen % self._every and point.step != self._last:
             return
         say(
-            f"{point.step:>8}{point.epoch:>8.4g}{point.lr:>11.4g}{point.train.loss:>12.4f}{point.train.accuracy:>11.3f}"
-            f"{point.val.loss:>10.4f}{point.val.accuracy:>9.3f}"
+            f"{point.step:>8}{point.epoch:>8.4g}{point.lr:>11.4g}{point.train.loss:>12.4f}"
+            f"{point.train.metrics[self._metric]:>{self._wide[0]}.3f}"
+            f"{point.val.loss:>10.4f}{point.val.metrics[self._metric]:>{self._wide[1]}.3f}"
         )
 
     def ended(self, outcome: Outcome) -> None:

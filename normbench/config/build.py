@@ -11,7 +11,7 @@ from normbench.spec import Component, Engine, Log, Run, Settings, Value
 Built = tuple[object, Component]
 """The dict that a component was built from, and the component."""
 
-COMPONENTS = ("model", "norm", "data", "optimizer", "schedule")
+COMPONENTS = ("task", "model", "norm", "data", "optimizer", "schedule")
 SETTINGS = ("study", "results_dir", "engine", "log")
 
 OWN_DATA_DEFAULTS: Mapping[str, Value] = {
@@ -25,7 +25,7 @@ OWN_DATA_DEFAULTS: Mapping[str, Value] = {
 }
 """Keys that a user's own data set takes beside its own arguments."""
 
-_NUMBERS = ("batch_size", "norm_batch_size", "lr", "seed", "epochs", "steps", "eval_every", "target_accuracy")
+_NUMBERS = ("batch_size", "norm_batch_size", "lr", "seed", "epochs", "steps", "eval_every", "target_accuracy", "target")
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
 

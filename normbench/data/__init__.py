@@ -9,14 +9,28 @@ from dataclasses import replace
 from typing import Any
 
 from normbench.data import digits, image_folder, synthetic, torchvision_sets
-from normbench.data.augmentation import augment
 from normbench.data.dataset import Dataset, content_hash
+from normbench.data.examples import Batch, Examples
+from normbench.data.fields import Fields
 from normbench.data.partition import Split, limit, resize, split
 from normbench.errors import DataError, nearest
 
-__all__ = ["REGISTRY", "RUN_KEYS", "Dataset", "Split", "augment", "content_hash", "limit", "load", "resize", "split"]
+__all__ = [
+    "REGISTRY",
+    "RUN_KEYS",
+    "Batch",
+    "Dataset",
+    "Examples",
+    "Fields",
+    "Split",
+    "content_hash",
+    "limit",
+    "load",
+    "resize",
+    "split",
+]
 
-REGISTRY: dict[str, Callable[..., Dataset]] = {
+REGISTRY: dict[str, Callable[..., Examples]] = {
     "cifar10": torchvision_sets.cifar10,
     "cifar100": torchvision_sets.cifar100,
     "digits": digits.digits,
@@ -31,7 +45,7 @@ REGISTRY: dict[str, Callable[..., Dataset]] = {
 RUN_KEYS = ("val_fraction", "test_fraction", "label_noise", "augment", "test_shift")
 
 
-def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | None = None) -> Dataset:
+def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | None = None) -> Examples:
     """Load a data set; equal arguments load once a process.
 
     Args:
@@ -58,12 +72,12 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Dataset] | No
 
 
 @functools.lru_cache(maxsize=8)
-def _shifted(dataset: Dataset, test_shift: str) -> Dataset:
-    return replace(dataset, test_shift=test_shift)
+def _shifted(dataset: Examples, test_shift: str) -> Examples:
+    return replace(dataset, test_shift=test_shift)  # type: ignore[type-var]  # data sets are dataclasses
 
 
 @functools.lru_cache(maxsize=8)
-def _load_once(function: Callable[..., Dataset], name: str, canonical: str, _directory: str) -> Dataset:
+def _load_once(function: Callable[..., Examples], name: str, canonical: str, _directory: str) -> Examples:
     args = json.loads(canonical)
     signature = inspect.signature(function)
     shared = {key: args.pop(key, None) for key in ("limit", "size") if key not in signature.parameters}
@@ -72,10 +86,13 @@ def _load_once(function: Callable[..., Dataset], name: str, canonical: str, _dir
     except TypeError as error:
         raise DataError(f"data set '{name}': {error}") from error
     dataset = function(**args)
-    if not isinstance(dataset, Dataset):
-        raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected a normbench.data.Dataset.")
+    if not isinstance(dataset, Examples):
+        wanted = "a normbench.data.Dataset of images, or normbench.data.Fields"
+        raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected {wanted}.")
     if shared.get("limit") is not None:
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:
+        if not isinstance(dataset, Dataset):
+            raise DataError(f"data.size: data set '{name}' holds no images, got {shared['size']}, expected null")
         dataset = resize(dataset, shared["size"])
     return dataset

@@ -3,11 +3,14 @@
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from normbench.data import shift
+from normbench.data.augmentation import Draws, apply, draw
+from normbench.data.examples import Batch, Examples
 from normbench.errors import DataError
 
 # Standardised once and kept up to this size as float32; a larger set stays as it is and each batch is standardised.
@@ -17,7 +20,7 @@ CHUNK_VALUES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Examples):
     """Labelled images, the last `num_test` of which are the set's own test part.
 
     Attributes:
@@ -59,9 +62,12 @@ class Dataset:
             )
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    def label(self) -> str:  # type: ignore[override]  # always the same
+        """Field that holds the classes."""
+        return "labels"
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -70,9 +76,9 @@ class Dataset:
         return channels, height, width
 
     @property
-    def num_pool(self) -> int:
-        """Number of images outside the set's own test part."""
-        return len(self.images) - self.num_test
+    def strata(self) -> Tensor:
+        """(N,) int64: the labels."""
+        return self.labels
 
     @property
     def mean(self) -> Tensor:
@@ -118,7 +124,32 @@ class Dataset:
             return images + self._noise_of(index.reshape(-1)).view_as(images)
         return images
 
-    def to(self, device: torch.device | str) -> "Dataset":
+    def fetch(self, index: Tensor) -> dict[str, Tensor]:
+        """Return ``images``, those of `batch`."""
+        return {"images": self.batch(index)}
+
+    def fetch_test(self, index: Tensor) -> dict[str, Tensor]:
+        """Return ``images``, those of `test_batch`."""
+        return {"images": self.test_batch(index)}
+
+    def blank(self, count: int) -> dict[str, Tensor]:
+        """Return black images of the first class."""
+        return {"images": torch.zeros(count, *self.input_shape), "labels": torch.zeros(count, dtype=torch.int64)}
+
+    def select(self, rows: Tensor, num_test: int) -> Self:
+        """Return a set of some images."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], num_test=num_test)
+
+    def draw(self, kind: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Draw crops and flips; see `augmentation.draw`."""
+        draws = draw(count, self.input_shape[1], kind, generator)
+        return () if kind == "none" else draws
+
+    def augmented(self, batch: Batch, draws: tuple[Tensor, ...]) -> Batch:
+        """Return a batch with its images cropped and flipped."""
+        return {**batch, "images": apply(batch["images"], Draws(*draws))} if draws else batch
+
+    def to(self, device: torch.device | str) -> Self:
         """Return the data set with its tensors on `device`; itself where they are there already."""
         images, labels = self.images.to(device), self.labels.to(device)
         if images is self.images and labels is self.labels:

@@ -1,109 +1,134 @@
-"""Which images a run trains on, chooses on and is judged by: stratified parts drawn from the run's seed."""
+"""Which samples a run trains on, chooses on and is judged by: stratified parts drawn from the run's seed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from normbench.data.dataset import Dataset, chunk_length
+from normbench.data.examples import Batch, Examples
 from normbench.errors import DataError
 from normbench.randomness import generator
+
+_Set = TypeVar("_Set", bound=Examples)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Disjoint parts of a data set, as rows of its images in ascending order.
+    """Disjoint parts of a data set, as numbers of its samples in ascending order.
 
     Attributes:
         train: (n_train,) int64.
         val: (n_val,) int64.
         test: (n_test,) int64.
-        labels: (N,) int64 labels of all images, with label noise on `train` only.
+        fields: Fields that the run has of its own, (N, ...): the classes, with label noise on `train` only.
     """
 
     train: Tensor
     val: Tensor
     test: Tensor
-    labels: Tensor
+    fields: Mapping[str, Tensor]
 
     def to(self, device: torch.device | str) -> "Split":
         """Return the split with its tensors on `device`."""
-        return Split(self.train.to(device), self.val.to(device), self.test.to(device), self.labels.to(device))
+        fields = {name: values.to(device) for name, values in self.fields.items()}
+        return Split(self.train.to(device), self.val.to(device), self.test.to(device), fields)
+
+    def batch(self, data: Examples, index: Tensor, *, test: bool = False) -> Batch:
+        """Return all fields of samples.
+
+        Args:
+            data: What was split.
+            index: Numbers of samples, (B,); where splits of R runs are stacked, (R, B).
+            test: Whether as the test sees them.
+
+        Returns:
+            For each field (*index.shape, ...).
+        """
+        fields = data.fetch_test(index) if test else data.fetch(index)
+        for name, values in self.fields.items():
+            fields[name] = values.gather(-1, index)
+        return fields
 
 
 def split(
-    dataset: Dataset, *, seed: int, val_fraction: float, test_fraction: float = 0.0, label_noise: float = 0.0
+    dataset: Examples, *, seed: int, val_fraction: float, test_fraction: float = 0.0, label_noise: float = 0.0
 ) -> Split:
     """Draw training, validation and test parts, each with the classes in proportion as far as counts allow.
 
-    A part has exactly ``round(n * fraction)`` images, where n counts the images outside the set's own test part. The
+    A part has exactly ``round(n * fraction)`` samples, where n counts the samples outside the set's own test part. The
     test part does not depend on `val_fraction`, and more label noise keeps the wrong labels that less noise has.
 
     Args:
         dataset: What to split.
         seed: Seed of the run; the streams "split" and "label_noise" are drawn from.
-        val_fraction: Share of the n images for validation.
-        test_fraction: Share of the n images for the test; unused where the set has its own test part.
-        label_noise: Share of the training images whose label becomes a uniformly random other class.
+        val_fraction: Share of the n samples for validation.
+        test_fraction: Share of the n samples for the test; unused where the set has its own test part.
+        label_noise: Share of the training samples whose label becomes a uniformly random other class.
 
     Returns:
         The parts and the labels, on the CPU.
 
     Raises:
-        DataError: A fraction lies outside [0, 1], a part would be empty, or a class is missing from training.
+        DataError: A fraction lies outside [0, 1], a part would be empty, a class is missing from training, or samples
+            without classes are to get label noise.
     """
     shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "label_noise": label_noise}
     for key, fraction in shares.items():
         if not 0 <= fraction <= 1:
             raise DataError(f"data.{key} must lie in [0, 1], got {fraction}")
-    labels = dataset.labels.cpu()
+    if label_noise and dataset.label is None:
+        raise DataError(f"data.label_noise: data set '{dataset.name}' has no classes, got {label_noise}, expected 0")
+    labels, kinds = dataset.strata.cpu(), max(dataset.num_classes, 1)
     size = dataset.num_pool
     num_test = 0 if dataset.num_test else round(size * test_fraction)
     num_val = round(size * val_fraction)
     if num_test + num_val >= size:
         raise DataError(
-            f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of its {size} images "
+            f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of its {size} samples "
             "for training; lower data.val_fraction or data.test_fraction"
         )
     order = torch.randperm(size, generator=generator(seed, "split"))
-    test, rest = _take(order, labels, num_test, dataset.num_classes)
-    val, train = _take(rest, labels, num_val, dataset.num_classes)
+    test, rest = _take(order, labels, num_test, kinds)
+    val, train = _take(rest, labels, num_val, kinds)
     if dataset.num_test:
         test = torch.arange(size, len(labels))
     _check(dataset, labels, train, val, test)
     train = train.sort().values
-    noisy = _with_noise(labels, train, label_noise, dataset.num_classes, seed)
-    return Split(train, val.sort().values, test.sort().values, noisy)
+    fields = {}
+    if dataset.label is not None:
+        fields[dataset.label] = _with_noise(labels, train, label_noise, dataset.num_classes, seed)
+    return Split(train, val.sort().values, test.sort().values, fields)
 
 
-def limit(dataset: Dataset, n: int) -> Dataset:
-    """Keep at most `n` images, and at most `n` of the set's own test part: stratified, and the same for every seed.
+def limit(dataset: _Set, n: int) -> _Set:
+    """Keep at most `n` samples, and at most `n` of the set's own test part: stratified, and the same for every seed.
 
     Args:
         dataset: What to cut down.
-        n: Most images of either part.
+        n: Most samples of either part.
 
     Returns:
-        The smaller data set, images in their old order; `dataset` itself where it is small enough.
+        The smaller data set, samples in their old order; `dataset` itself where it is small enough.
 
     Raises:
         DataError: `n` is below 1.
     """
     if n < 1:
-        raise DataError(f"data.limit must be at least 1, or null for all images; got {n}")
+        raise DataError(f"data.limit must be at least 1, or null for all samples; got {n}")
     size, num_test = dataset.num_pool, dataset.num_test
     if max(size, num_test) <= n:
         return dataset
-    labels = dataset.labels.cpu()
+    strata, kinds = dataset.strata.cpu(), max(dataset.num_classes, 1)
     kept = []
     for start, count, part in ((0, size, "pool"), (size, num_test, "test")):
         order = start + torch.randperm(count, generator=generator(0, "limit", part))
-        # The images to drop are taken, not those to keep: `_take` leaves each class one image where it can.
-        _, rest = _take(order, labels, max(0, count - n), dataset.num_classes)
+        # The samples to drop are taken, not those to keep: `_take` leaves each class one image where it can.
+        _, rest = _take(order, strata, max(0, count - n), kinds)
         kept.append(rest.sort().values)
-    index = torch.cat(kept)
-    rows = index.to(dataset.images.device)
-    return replace(dataset, images=dataset.images[rows], labels=dataset.labels[rows], num_test=len(kept[1]))
+    return dataset.select(torch.cat(kept), len(kept[1]))
 
 
 def resize(dataset: Dataset, size: int) -> Dataset:
@@ -157,17 +182,17 @@ def _quotas(class_counts: Tensor, total: int) -> list[int]:
     return quotas
 
 
-def _check(dataset: Dataset, labels: Tensor, train: Tensor, val: Tensor, test: Tensor) -> None:
+def _check(dataset: Examples, labels: Tensor, train: Tensor, val: Tensor, test: Tensor) -> None:
     for key, part in (("val_fraction", val), ("test_fraction", test)):
         if not len(part):
             raise DataError(
-                f"data set '{dataset.name}': data.{key} leaves no image of {dataset.num_pool}; raise it, or data.limit"
+                f"data set '{dataset.name}': data.{key} leaves no sample of {dataset.num_pool}; raise it, or data.limit"
             )
     missing = sorted(set(range(dataset.num_classes)) - set(labels[train].tolist()))
     if missing:
         names = ", ".join(f"'{dataset.class_names[index]}'" for index in missing[:5])
         raise DataError(
-            f"data set '{dataset.name}': {len(missing)} of {dataset.num_classes} classes have no training image "
+            f"data set '{dataset.name}': {len(missing)} of {dataset.num_classes} classes have no training sample "
             f"({names}{', ...' if len(missing) > 5 else ''}); raise data.limit or lower data.val_fraction"
         )
 

@@ -208,16 +208,16 @@ def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Figure:
             rate = next(iter(setup.params.values())).new_tensor(1e-4)
 
             def step() -> None:
-                take_step(setup, setup.dataset.batch(index), setup.parts.labels[index], rate)
+                take_step(setup, setup.parts.batch(setup.dataset, index), rate)
 
             evaluator, model, parts = setup.evaluator, setup.model, setup.parts
         else:
             pack = StackedPack.of([setup] * max(kind.size, 2))
-            eager = make_step(pack.stack.skeleton, pack.optimizer.update)
+            eager = make_step(setup.task, pack.stack.skeleton, pack.optimizer.update)
             rows = pack.parts.train[:, : run.batch_size]
 
             def step() -> None:
-                pack.take_step(eager, 1, setup.dataset.batch(rows), pack.parts.labels.gather(1, rows))
+                pack.take_step(eager, 1, pack.parts.batch(setup.dataset, rows))
 
             evaluator, model, parts = pack.evaluator, pack.stack, pack.parts
         _timed(step, device)

@@ -180,7 +180,7 @@ def _start_method(device: torch.device, threads: int) -> str:
 def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
     """Load and ask once what every forked worker would load and ask again."""
     for data in {id(run.data): run.data for item in work for run in item.runs.values()}.values():
-        load_data(data).batch(torch.zeros(1, dtype=torch.int64))
+        load_data(data).fetch(torch.zeros(1, dtype=torch.int64))
     for answer in (versions, commit, machine):
         answer()
     device_name(device)

@@ -23,7 +23,7 @@ HISTOGRAMS = 10
 """Most times that a run's histograms are taken: at every epoch they tripled the cost of a step."""
 
 EXAMPLES = 256
-"""Validation images that the histograms are taken on, always the same ones."""
+"""Validation samples that the histograms are taken on, always the same ones."""
 
 
 def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool) -> list[Observer]:
@@ -64,7 +64,8 @@ class TensorBoardObserver:
     def started(self, setup: Setup) -> None:
         """Choose the examples and how often histograms are taken."""
         self._setup = setup
-        self._examples = setup.dataset.batch(setup.parts.val[:EXAMPLES])
+        examples = setup.parts.batch(setup.dataset, setup.parts.val[:EXAMPLES])
+        self._examples = setup.task.inputs_of(examples)
         self._every = -(-setup.budget.evaluations // HISTOGRAMS)
 
     def _log(self, evaluations: int, step: int) -> "RunLog":
@@ -82,8 +83,8 @@ class TensorBoardObserver:
         log = self._log(before, point.step)
         write = log.scalar
         for part, score in (("train", point.train), ("val", point.val)):
-            write(f"loss/{part}", score.loss, point.step)
-            write(f"accuracy/{part}", score.accuracy, point.step)
+            for name, value in score.as_dict().items():
+                write(f"{name}/{part}", value, point.step)
         write("lr", point.lr, point.step)
         for name, value in point.probes.items():
             write(name.replace(".", "/"), value, point.step)
@@ -96,14 +97,14 @@ class TensorBoardObserver:
 
     def ended(self, outcome: Outcome) -> None:
         """Write the hyper-parameters with the final metrics, and close the log."""
-        metrics = {"test_accuracy": float("nan"), "val_accuracy": float("nan")}
+        names = self._setup.task.metrics
+        metrics = {f"{part}_{name}": float("nan") for name in names for part in ("test", "val")}
         if outcome.status == "finished":
-            metrics = {
-                "test_accuracy": outcome.test["running"].accuracy,
-                "test_accuracy_precise": outcome.test["precise"].accuracy,
-                "test_accuracy_batch": outcome.test["batch"].accuracy,
-                "val_accuracy": outcome.curve[-1].val.accuracy,
-            }
+            for name in names:
+                for statistics, score in outcome.test.items():
+                    suffix = "" if statistics == "running" else f"_{statistics}"
+                    metrics[f"test_{name}{suffix}"] = score.metrics[name]
+                metrics[f"val_{name}"] = outcome.curve[-1].val.metrics[name]
         log = self._log(len(outcome.curve), self._setup.budget.total + 1)
         log.hparams(_flat(self._run), metrics)
         log.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from normbench.data import Dataset, load
+from normbench.data import Examples, load
 from normbench.engine.device import find_compiler, find_device, threads_restored
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
 from normbench.packing import Machine, make_packs
@@ -88,7 +88,7 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
     return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
 
 
-def load_data(data: Component) -> Dataset:
+def load_data(data: Component) -> Examples:
     """Return the data set that a component names; loaded once a process.
 
     Raises:
@@ -234,5 +234,5 @@ def _check(run: Run) -> Checked:
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
     check_probes(run.probes)
-    checked = dry_run(run, dataset.input_shape, dataset.num_classes)
+    checked = dry_run(run, dataset)
     return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))

@@ -25,8 +25,9 @@ def record(run_id: str, outcome: Outcome, provenance: str) -> Record:
     if outcome.status == "finished":
         last = outcome.curve[-1]
         values |= _scores(train=last.train, val=last.val, test=outcome.test["running"])
-        values["test_accuracy_precise"] = number(outcome.test["precise"].accuracy)
-        values["test_accuracy_batch"] = number(outcome.test["batch"].accuracy)
+        for statistics in ("precise", "batch"):
+            for name, value in outcome.test[statistics].metrics.items():
+                values[f"test_{name}_{statistics}"] = number(value)
     probes = sorted({name for point in outcome.curve for name in point.probes})
     rows = [
         [
@@ -78,7 +79,5 @@ def number(value: float) -> float:
 
 def _scores(**scores: Score) -> dict[str, object]:
     return {
-        f"{part}_{name}": number(getattr(score, name))
-        for part, score in scores.items()
-        for name in ("loss", "accuracy")
+        f"{part}_{name}": number(value) for part, score in scores.items() for name, value in score.as_dict().items()
     }

@@ -11,29 +11,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from normbench import models, norms
+from normbench import models, norms, tasks
+from normbench.data import Batch, Examples
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described, nearest, own_place
+from normbench.metrics import METRICS
 from normbench.models.initialization import initialize
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator, stream_seed
 from normbench.spec import Checked, Component, Run
+from normbench.tasks import Task
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 _Found = tuple[float, int, float]
 """Multiply-adds of a sample, trainable numbers of the model, and numbers that its layers put out for a sample."""
 
 
-def build(run: Run, input_shape: Shape, num_classes: int) -> nn.Module:
+def build(run: Run, input_shape: Shape, num_outputs: int) -> nn.Module:
     """Return the model of a run with the initial weights of its seed, on the CPU.
 
     Args:
         run: What to build.
-        input_shape: Channels, height and width of an image.
-        num_classes: Number of classes.
+        input_shape: Shape of one sample: channels, height and width of an image.
+        num_outputs: Numbers that the model puts out for a sample, `Task.num_outputs`.
 
     Returns:
-        A module that maps (B, C, H, W) to logits (B, num_classes).
+        A module that maps the inputs of the task (B, ...) to its outputs.
 
     Raises:
         ImpossibleRunError: If the parts cannot go together.
@@ -42,7 +45,7 @@ def build(run: Run, input_shape: Shape, num_classes: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         # What shipped models draw here is overwritten below; a user's own model may keep it.
         torch.manual_seed(stream_seed(run.seed, "model"))
-        model = _construct(run.model, norm_factory(run), input_shape, num_classes)
+        model = _construct(run.model, norm_factory(run), input_shape, num_outputs)
     initialize(model, lambda name: generator(run.seed, "init", name))
     return model
 
@@ -72,13 +75,34 @@ def _check_arguments(factory: NormFactory, component: Component) -> None:
         raise ConfigError(f"norm={component.name}: {component.target}(num_features, ...) {error}.") from error
 
 
-def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
+def task_of(run: Run, data: Examples) -> Task:
+    """Return the task of a run for its data.
+
+    Raises:
+        ImpossibleRunError: If the data do not fit the task.
+        ConfigError: If its name is unknown, or a user's own is no task.
+    """
+    make = _find(run.task, tasks.REGISTRY, "task")
+    try:
+        task = make(data, **run.task.args)
+    except TypeError as error:
+        place = own_place(error)
+        raise ConfigError(f"task={run.task.name}: {error}{f' ({place})' if place else ''}") from error
+    if not isinstance(task, Task):
+        raise ConfigError(f"task={run.task.name}: got {type(task).__name__}, expected a normbench.tasks.Task.")
+    if unknown := [name for name in task.metrics if name not in METRICS]:
+        raise ConfigError(f"task={run.task.name}: unknown metric {unknown[0]!r}{nearest(unknown[0], METRICS)}")
+    if not task.metrics:
+        raise ConfigError(f"task={run.task.name}: it has no metrics, expected at least one of {', '.join(METRICS)}.")
+    return task
+
+
+def dry_run(run: Run, data: Examples) -> Checked:
     """Build a run's model and pass a few samples through, to see whether its parts go together.
 
     Args:
         run: The run to try.
-        input_shape: Channels, height and width of an image.
-        num_classes: Number of classes.
+        data: Its data set.
 
     Returns:
         The run without settings that do nothing for it, and what its forward pass costs.
@@ -95,11 +119,9 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
     elif size is not None and run.batch_size % size:
         raise ImpossibleRunError(f"norm_batch_size={size} does not divide batch_size={run.batch_size}.")
     samples = min(run.norm_batch_size or run.batch_size, 2)
-    parts = json.dumps([run.model.as_dict(), run.norm.as_dict()], sort_keys=True)
     try:
-        per_sample, num_params, outputs = _try(
-            _Probe(parts, replace(run, norm_batch_size=None)), samples, input_shape, num_classes
-        )
+        task = task_of(run, data)
+        per_sample, num_params, outputs = _try(_Trial(replace(run, norm_batch_size=None), task, data.blank(samples)))
     except NormbenchError:
         raise
     except Exception as error:
@@ -118,44 +140,49 @@ def dry_run(run: Run, input_shape: Shape, num_classes: int) -> Checked:
 
 
 def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
-    return ("model", run.model), ("norm", run.norm)
+    return ("task", run.task), ("model", run.model), ("norm", run.norm)
 
 
-class _Probe:
-    """A run that equals every other with the same model and norm, so that each pair is tried once."""
+class _Trial:
+    """A run and a blank batch; equal where task, model, norm and the shapes are, so that each is tried once."""
 
-    def __init__(self, parts: str, run: Run) -> None:
-        self.parts = parts
+    def __init__(self, run: Run, task: Task, batch: Batch) -> None:
         self.run = run
+        self.task = task
+        self.batch = batch
+        shapes = {name: [str(field.dtype), *field.shape] for name, field in batch.items()}
+        parts = {group: part.as_dict() for group, part in _parts(run)}
+        self.parts = json.dumps([parts, task.num_outputs, shapes], sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Probe) and self.parts == other.parts
+        return isinstance(other, _Trial) and self.parts == other.parts
 
     def __hash__(self) -> int:
         return hash(self.parts)
 
 
 @lru_cache(maxsize=4096)
-def _tried(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> _Found | ImpossibleRunError:
+def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
     try:
-        model = build(probe.run, input_shape, num_classes)
+        model = build(trial.run, trial.task.data.input_shape, trial.task.num_outputs)
         num_params = sum(param.numel() for param in model.parameters() if param.requires_grad)
-        multiply_adds, outputs = _forward_cost(model, torch.zeros(samples, *input_shape), num_classes)
+        samples = len(next(iter(trial.batch.values())))
+        multiply_adds, outputs = _forward_cost(model, trial.task, trial.batch)
         return multiply_adds / samples, num_params, outputs / samples
     except ImpossibleRunError as error:
         return error
 
 
-def _try(probe: _Probe, samples: int, input_shape: Shape, num_classes: int) -> _Found:
-    result = _tried(probe, samples, input_shape, num_classes)
+def _try(trial: _Trial) -> _Found:
+    result = _tried(trial)
     if isinstance(result, ImpossibleRunError):
         raise result
     return result
 
 
 @torch.no_grad()
-def _forward_cost(model: nn.Module, images: torch.Tensor, num_classes: int) -> tuple[float, int]:
-    """Return multiply-adds of the linear and convolutional layers, and numbers put out by all layers, for `images`."""
+def _forward_cost(model: nn.Module, task: Task, batch: Batch) -> tuple[float, int]:
+    """Return multiply-adds of the linear and convolutional layers, and numbers put out by all layers, for a batch."""
     total, outputs = 0.0, 0
 
     def count(module: nn.Module, args: Any, output: Any) -> None:
@@ -167,20 +194,19 @@ def _forward_cost(model: nn.Module, images: torch.Tensor, num_classes: int) -> t
 
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d) or not any(m.children())]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    logits = model(images)
+    answer = task.call(model, batch)
     for hook in hooks:
         hook.remove()
-    if logits.shape != (len(images), num_classes):
-        raise ConfigError(
-            f"the model returned shape {tuple(logits.shape)}, expected logits {(len(images), num_classes)}."
-        )
+    wanted = task.blank_outputs(len(next(iter(batch.values())))).shape
+    if answer.shape != wanted:
+        raise ConfigError(f"the model returned shape {tuple(answer.shape)}, expected outputs {tuple(wanted)}.")
     return total, outputs
 
 
-def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_classes: int) -> nn.Module:
+def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_outputs: int) -> nn.Module:
     model = _find(component, models.REGISTRY, "model")
     try:
-        module = model(input_shape, num_classes, norm, **component.args)
+        module = model(input_shape, num_outputs, norm, **component.args)
     except TypeError as error:
         place = own_place(error)
         raise ConfigError(f"model={component.name}: {error}{f' ({place})' if place else ''}") from error

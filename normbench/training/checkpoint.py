@@ -33,20 +33,20 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        step: Optimizer steps taken.
         window: What was seen since the last evaluation.
+        step: Optimizer steps taken.
         curve: The evaluations so far.
     """
 
+    window: Window
     step: int = 0
-    window: Window = field(default_factory=Window)
     curve: list[Evaluation] = field(default_factory=list)
 
 
 def resume(setup: Setup, checkpoint: Checkpoint | None, probes: Probes | None = None) -> Progress:
     """Bring a run that is ready to train to where its checkpoint left it; to its start where there is none."""
     state = None if checkpoint is None else checkpoint.load()
-    return Progress() if state is None else restore(setup, state, probes)
+    return Progress(Window(setup.task)) if state is None else restore(setup, state, probes)
 
 
 def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> State:
@@ -102,7 +102,7 @@ def restore(setup: Setup, state: State, probes: Probes | None = None) -> Progres
     if state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
     curve = [Evaluation(**{**at, "train": Score(**at["train"]), "val": Score(**at["val"])}) for at in state["curve"]]
-    return Progress(state["step"], Window.restored(state["window"], device), curve)
+    return Progress(Window.restored(setup.task, state["window"], device), state["step"], curve)
 
 
 def _tensors(setup: Setup) -> dict[str, Tensor]:

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from normbench.data import Batch
 from normbench.data.decoding import cache_folder
 
 Step = Callable[..., None]
-"""Takes a nest of tensors that it changes, then learning rates, images, labels and the optimizer's scalars by name."""
+"""Takes a nest of tensors that it changes, then learning rates, a batch and the optimizer's scalars by name."""
 
 _PACKAGE = Path(__file__).parents[1]
-_TRACED = ("norms", "models", "training")
+_TRACED = ("norms", "models", "tasks", "training")
 """Folders of normbench whose code a compiled step was made from."""
 
 _OPTIONS = {"config_patches": {"size_asserts": False, "alignment_asserts": False}}
@@ -83,24 +84,24 @@ class CompiledStep:
         """Why the step is eager; empty where it is compiled."""
         return self._artifact.failure if self._artifact is not None else ""
 
-    def __call__(self, state: Any, lr: Tensor, images: Tensor, labels: Tensor, scalars: Mapping[str, Tensor]) -> None:
+    def __call__(self, state: Any, lr: Tensor, batch: Batch, scalars: Mapping[str, Tensor]) -> None:
         """Take the step; `state` holds the same tensors every time."""
         # The compiled code reads memory by the strides that it was made for.
-        assert images.is_contiguous() and labels.is_contiguous()
-        moving = (lr, images, labels, *scalars.values())
+        assert all(field.is_contiguous() for field in batch.values())
+        moving = (lr, *batch.values(), *scalars.values())
         if self._artifact is None:
             fixed = pytree.tree_leaves(state)
             name = self._name([*fixed, *moving])
             path = cache_folder() / "steps" / f"{name}.step" if self._keep else None
             made = _MADE.get(name) or (path and _load(path))
             if not made:
-                made = _compile(self._eager, (state, lr, images, labels, scalars), path)
+                made = _compile(self._eager, (state, lr, batch, scalars), path)
                 self._use(_MADE.setdefault(name, made), fixed)
                 return
             self._use(_MADE.setdefault(name, made), fixed)
         assert self._artifact is not None
         if self._artifact.call is None:
-            self._eager(state, lr, images, labels, scalars)
+            self._eager(state, lr, batch, scalars)
             return
         args = self._args
         for place, leaf in self._moving:
@@ -225,6 +226,6 @@ def _sources() -> str:
     """Return a hash of the code that steps are made from."""
     digest = hashlib.sha256()
     for folder in _TRACED:
-        for path in sorted((_PACKAGE / folder).glob("*.py")):
+        for path in sorted((_PACKAGE / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -5,19 +5,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normbench.data import Dataset, Split
+from normbench.data import Batch, Examples, Split
 from normbench.norms.statistics import BatchStatistics, has_batch_statistics, own_batch, pooling
 from normbench.randomness import generator
+from normbench.tasks import Task
 from normbench.training.outcome import Score
+from normbench.training.window import add_sums
 
 POOLING_CHUNK = 1024
 """Samples of a chunk over which precise statistics are pooled."""
 
-Fetch = Callable[[Tensor], Tensor]
-"""Returns the images of some rows of the data set: as they are, or as the test has them."""
+Fetch = Callable[[Tensor], Batch]
+"""Returns samples of the data set: as they are, or as the test has them."""
+
+Sums = dict[str, Tensor]
+"""What the task measured, summed over samples: () and more, with a first dimension R where stacked."""
 
 _CHUNK_VALUES = 1024 * 3 * 64 * 64
 """Input values evaluated at once: bounds memory, and is the same everywhere, as it enters the bits."""
@@ -27,52 +31,54 @@ _CHUNK_VALUES = 1024 * 3 * 64 * 64
 class Evaluator:
     """Scores the model of one run on the parts of its data, or those of R runs stacked.
 
-    Stacked, every index has a first dimension R, the model maps (R, B, C, H, W) to (R, B, K), and there are R scores.
+    Stacked, every index has a first dimension R, the model has a first dimension R in inputs and outputs, and there are R scores.
 
     Attributes:
-        dataset: The images, on the device of the model.
-        parts: The split, on the same device; (R, n) each, labels (R, N), where stacked.
+        task: What the net is asked.
+        dataset: The samples, on the device of the model.
+        parts: The split, on the same device; (R, n) each, its fields (R, N), where stacked.
         seeds: Seed of each run: fixes which samples share a chunk.
         norm_batch_size: Samples that the norms' statistics see in training.
     """
 
-    dataset: Dataset
+    task: Task
+    dataset: Examples
     parts: Split
     seeds: tuple[int, ...]
     norm_batch_size: int
 
     def evaluate(self, model: nn.Module, index: Tensor) -> list[Score]:
-        """Return the scores on images as they are, as one would deploy the model; it is in training mode afterwards.
+        """Return the scores on samples as they are, as one would deploy the model; it is in training mode afterwards.
 
         Norms that keep no running statistics use those of chunks of the training norm batch.
 
         Args:
-            model: Maps images (B, C, H, W) to logits (B, K).
-            index: Which images, (n,).
+            model: The model.
+            index: Which samples, (n,).
 
         Returns:
-            Mean cross-entropy in nats and accuracy, for each run.
+            A score for each run.
         """
-        return self._deployed(model, index, self.dataset.batch)
+        return self._scored(self._deployed(model, index, self._fetch))
 
     def test_scores(self, model: nn.Module) -> list[dict[str, Score]]:
         """Return the scores on the test part by the statistics that the norms use; buffers stay unchanged.
 
-        The images are those of `Dataset.test_batch`; running and precise statistics come from images as they are.
+        The samples are those of `Examples.fetch_test`; running and precise statistics come from samples as they are.
 
         Returns:
             For each run scores by `running`, `precise` (Wu & Johnson 2021) and `batch`; all the same for norms without
             statistics.
         """
-        test, fetch = self.parts.test, self.dataset.test_batch
-        running = self._deployed(model, test, fetch)
+        test, fetch = self.parts.test, self._fetch_test
+        running = self._scored(self._deployed(model, test, fetch))
         if not _keeps_statistics(model):
             return [{"running": score, "precise": score, "batch": score} for score in running]
         model.eval()
-        batch = self._by_own_batches(model, test, fetch)
+        batch = self._scored(self._by_own_batches(model, test, fetch))
         with _kept_buffers(model):
             self.pool_statistics(model)
-            precise = self._score(model, torch.split(test, chunk_size(self.dataset), dim=-1), fetch)
+            precise = self._scored(self._sums(model, torch.split(test, chunk_size(self.dataset), dim=-1), fetch))
         model.train()
         return [
             {"running": one, "precise": two, "batch": three}
@@ -85,52 +91,65 @@ class Evaluator:
         order = self._shuffled(self.parts.train, "pooling")
         with pooling(model):
             for chunk in chunks(order, POOLING_CHUNK):
-                model(self.dataset.batch(chunk))
+                self.task.call(model, self.dataset.fetch(chunk))
 
-    def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> list[Score]:
+    def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
         model.eval()
         if has_batch_statistics(model) and not _keeps_statistics(model):
             result = self._by_own_batches(model, index, fetch)
         else:
-            result = self._score(model, torch.split(index, chunk_size(self.dataset), dim=-1), fetch)
+            result = self._sums(model, torch.split(index, chunk_size(self.dataset), dim=-1), fetch)
         model.train()
         return result
 
-    def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> list[Score]:
+    def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
         """Score chunks of the norm batch by their own statistics, many chunks in one pass as ghost batches."""
         size = self.norm_batch_size
         *whole, last = chunks(self._shuffled(index, "batch"), size)
         with own_batch(model, None):
-            scores = self._score(model, [last], fetch)
+            sums = self._sums(model, [last], fetch)
         if not whole:
-            return scores
+            return sums
         together = max(1, chunk_size(self.dataset) // size) * size
         with own_batch(model, size):
-            most = self._score(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch)
-        share = last.shape[-1] / index.shape[-1]
-        return [
-            Score(
-                loss=share * one.loss + (1 - share) * other.loss,
-                accuracy=share * one.accuracy + (1 - share) * other.accuracy,
-            )
-            for one, other in zip(scores, most, strict=True)
-        ]
+            most = self._sums(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch)
+        return {name: sums[name] + more for name, more in most.items()}
 
     @torch.no_grad()
-    def _score(self, model: nn.Module, parts: Sequence[Tensor], fetch: Fetch) -> list[Score]:
-        lead = parts[0].shape[:-1]
-        loss = torch.zeros(lead, dtype=torch.float64)
-        correct = torch.zeros(lead, dtype=torch.int64)
+    def _sums(self, model: nn.Module, parts: Sequence[Tensor], fetch: Fetch) -> Sums:
+        stacked = parts[0].dim() > 1
+        losses, measure = self.task.losses, self.task.measure
+        if stacked:
+            losses, measure = torch.vmap(losses), torch.vmap(measure)
+        sums: Sums = {}
         for index in parts:
-            logits = model(fetch(index))
-            wanted = self.parts.labels.gather(-1, index)
-            losses = F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
+            batch = fetch(index)
+            outputs = self.task.call(model, batch)
+            targets = self.task.targets_of(batch)
             # Summed in float64: large but finite losses must not overflow.
-            loss += losses.cpu().double().sum(dim=-1)
-            correct += (logits.argmax(dim=-1) == wanted).sum(dim=-1).cpu()
-        count = sum(index.shape[-1] for index in parts)
-        pairs = zip(loss.reshape(-1).tolist(), correct.reshape(-1).tolist(), strict=True)
-        return [Score(loss=total / count, accuracy=right / count) for total, right in pairs]
+            found = {"loss": losses(outputs, targets).cpu().double(), **measure(outputs, targets)}
+            samples = int(stacked)
+            add_sums(sums, {name: rows.sum(dim=samples) for name, rows in found.items()}, index.shape[-1])
+        return sums
+
+    def _scored(self, sums: Sums) -> list[Score]:
+        """Return the score of each run from its sums."""
+        count = sums["count"]
+        runs = len(sums["loss"]) if sums["loss"].dim() else None
+        own = (
+            [{**sums}]
+            if runs is None
+            else [
+                {name: value if name == "count" else value[run] for name, value in sums.items()} for run in range(runs)
+            ]
+        )
+        return [Score(float(one["loss"] / count), self.task.scores(one)) for one in own]
+
+    def _fetch(self, index: Tensor) -> Batch:
+        return self.parts.batch(self.dataset, index)
+
+    def _fetch_test(self, index: Tensor) -> Batch:
+        return self.parts.batch(self.dataset, index, test=True)
 
     def _shuffled(self, index: Tensor, name: str) -> Tensor:
         orders = [torch.randperm(index.shape[-1], generator=generator(seed, "evaluation", name)) for seed in self.seeds]
@@ -146,10 +165,9 @@ def chunks(index: Tensor, size: int) -> list[Tensor]:
     return list(torch.split(index, [*sizes, count - sum(sizes)], dim=-1))
 
 
-def chunk_size(dataset: Dataset) -> int:
+def chunk_size(dataset: Examples) -> int:
     """Return how many samples are evaluated at once."""
-    channels, height, width = dataset.input_shape
-    return max(1, min(1024, _CHUNK_VALUES // (channels * height * width)))
+    return max(1, min(1024, _CHUNK_VALUES // dataset.values))
 
 
 def _keeps_statistics(model: nn.Module) -> bool:

@@ -9,10 +9,19 @@ Status = Literal["finished", "diverged", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean cross-entropy in nats and accuracy in [0, 1] over one part of the data."""
+    """How good a net is on one part of the data.
+
+    Attributes:
+        loss: Mean loss over samples, in the unit of the task.
+        metrics: The task's metrics by name.
+    """
 
     loss: float
-    accuracy: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the loss and the metrics by name."""
+        return {"loss": self.loss, **self.metrics}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +52,11 @@ class Outcome:
     Attributes:
         status: `finished`, `diverged` (a loss that is not finite) or `failed` (an exception).
         num_params: Trainable numbers in the model; None where it could not be built.
-        num_classes: Classes of the data: chance accuracy is one over it.
+        num_classes: Classes of the data; None where there are none.
+        chance: What no skill gets, by metric; empty where `num_classes` says it.
         curve: The evaluations in order.
         test: Scores on the test part by the statistics used: `running`, `precise`, `batch`; empty unless finished.
-        steps_to_target: First evaluated step whose validation accuracy reached the target.
+        steps_to_target: First evaluated step at which the validation metric reached the target.
         diverged_at_step: Step whose loss was not finite.
         error: One line, where the run failed.
         norm_layers: What the norms of the model are, such as ``GroupNorm(num_groups=32) x3``.
@@ -56,6 +66,7 @@ class Outcome:
     status: Status
     num_params: int | None = None
     num_classes: int | None = None
+    chance: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[Evaluation, ...] = ()
     test: dict[str, Score] = field(default_factory=dict)
     steps_to_target: int | None = None

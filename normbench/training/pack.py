@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from normbench.data import Dataset
+from normbench.data import Examples
 from normbench.spec import Run
 from normbench.training.checkpoint import Checkpoint
 from normbench.training.outcome import Outcome
@@ -14,7 +14,7 @@ from normbench.training.stacked import train_stacked
 
 def train_pack(
     runs: Sequence[Run],
-    dataset: Dataset,
+    dataset: Examples,
     *,
     mode: str,
     fill: int = 0,

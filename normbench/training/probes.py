@@ -1,5 +1,7 @@
 """Diagnostics that change nothing: a run trained with them is bit for bit the run without."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -8,14 +10,14 @@ from normbench.norms.statistics import own_batch
 
 
 @torch.no_grad()
-def activations(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def activations(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return what goes into and comes out of each norm layer, as training would see it (Ioffe & Szegedy 2015, fig. 1).
 
-    Batch statistics are those of `images`; no buffer is touched and nothing is drawn.
+    Batch statistics are those of `inputs`; no buffer is touched and nothing is drawn.
 
     Args:
         model: The model, left in the mode it was in.
-        images: Fixed examples, (B, C, H, W).
+        inputs: What the model is called with, (B, ...) each: fixed examples.
 
     Returns:
         Input and output by the name of the layer, both on the CPU.
@@ -32,7 +34,7 @@ def activations(model: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Ten
     was_training = model.training
     try:
         with own_batch(model.eval(), None):
-            model(images)
+            model(*inputs)
     finally:
         model.train(was_training)
         for hook in hooks:

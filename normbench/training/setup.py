@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from normbench.data import Dataset, Split, split
+from normbench.data import Examples, Split, split
+from normbench.metrics import METRICS
 from normbench.norms.factory import describe_norms, norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
+from normbench.tasks import Task
 from normbench.training.budget import Budget, budget
-from normbench.training.build import build
+from normbench.training.build import build, task_of
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
@@ -24,6 +26,7 @@ class Setup:
 
     Attributes:
         run: What is trained.
+        task: What the net is asked.
         dataset: Its data set, on the device.
         parts: The seed's split of it, on the device.
         budget: Steps and evaluations.
@@ -37,7 +40,8 @@ class Setup:
     """
 
     run: Run
-    dataset: Dataset
+    task: Task
+    dataset: Examples
     parts: Split
     budget: Budget
     model: nn.Module
@@ -59,16 +63,17 @@ class Setup:
         return Outcome(
             status="finished" if diverged_at_step is None else "diverged",
             num_params=sum(param.numel() for param in self.params.values()),
-            num_classes=self.dataset.num_classes,
+            num_classes=self.dataset.num_classes or None,
+            chance=self.task.chance,
             curve=tuple(curve),
             test=test if test and diverged_at_step is None else {},
-            steps_to_target=_steps_to_target(curve, self.run.target_accuracy),
+            steps_to_target=_steps_to_target(curve, self.run, self.task),
             diverged_at_step=diverged_at_step,
             norm_layers=describe_norms(self.model),
         )
 
 
-def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
+def prepare(run: Run, dataset: Examples, device: torch.device) -> Setup:
     """Split the data, build the model and its optimizer.
 
     Args:
@@ -86,10 +91,12 @@ def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
     dataset = dataset.to(device)
     parts = split_of(run, dataset).to(device)
     plan = budget(run, len(parts.train))
-    model = build(run, dataset.input_shape, dataset.num_classes).to(device).train()
+    task = task_of(run, dataset)
+    model = build(run, dataset.input_shape, task.num_outputs).to(device).train()
     params: dict[str, Tensor] = {name: param for name, param in model.named_parameters() if param.requires_grad}
     return Setup(
         run=run,
+        task=task,
         dataset=dataset,
         parts=parts,
         budget=plan,
@@ -97,13 +104,13 @@ def prepare(run: Run, dataset: Dataset, device: torch.device) -> Setup:
         params=params,
         optimizer=Optimizer([run.optimizer], params, undecayed=undecayed(model, run)),
         rates=[run.lr * factor for factor in factors(run.schedule, plan.total)],
-        evaluator=Evaluator(dataset, parts, (run.seed,), run.norm_batch_size or run.batch_size),
+        evaluator=Evaluator(task, dataset, parts, (run.seed,), run.norm_batch_size or run.batch_size),
         masks=generator(run.seed, "dropout"),
         crops=generator(run.seed, "augment"),
     )
 
 
-def split_of(run: Run, dataset: Dataset) -> Split:
+def split_of(run: Run, dataset: Examples) -> Split:
     """Return the training, validation and test part that a run's seed draws, on the CPU.
 
     Raises:
@@ -126,7 +133,10 @@ def undecayed(model: nn.Module, run: Run) -> set[str]:
     return {f"{layer}.{name}" for layer, norm in norm_layers(model).items() for name, _ in norm.named_parameters()}
 
 
-def _steps_to_target(curve: Sequence[Evaluation], target: float | None) -> int | None:
+def _steps_to_target(curve: Sequence[Evaluation], run: Run, task: Task) -> int | None:
+    target = run.target if run.target_accuracy is None else run.target_accuracy
     if target is None:
         return None
-    return next((point.step for point in curve if point.val.accuracy >= target), None)
+    metric = task.metrics[0]
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    return next((point.step for point in curve if sign * point.val.metrics[metric] >= sign * target), None)

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from normbench.data import Dataset, augment
+from normbench.data import Batch, Examples
 from normbench.models.dropout import draw_masks
 from normbench.randomness import stream_seed
 from normbench.spec import Run
@@ -34,7 +33,7 @@ class Observer(Protocol):
 
 def train(
     run: Run,
-    dataset: Dataset,
+    dataset: Examples,
     *,
     device: torch.device,
     observers: Sequence[Observer] = (),
@@ -71,21 +70,19 @@ def train(
 def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint | None) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
     rates = next(iter(setup.params.values())).new_tensor(setup.rates)
-    augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
     probes = probes_of(setup)
     begun = resume(setup, checkpoint, probes)
     window, curve = begun.window, begun.curve
     for step, index in enumerate(batches(setup.parts.train, run, setup.budget, taken=begun.step), begun.step + 1):
-        images = augment(setup.dataset.batch(index), augmentation, setup.crops)
-        labels = setup.parts.labels[index]
+        batch = augmented(setup, setup.parts.batch(setup.dataset, index))
         if dropout:
             draw_masks(model, run.batch_size, setup.masks)
         evaluates = setup.budget.evaluates(step)
         if probes and evaluates:
             probes.before_step(setup.params)
-        loss, logits, grads = take_step(setup, images, labels, rates[step - 1])
-        window.add(loss, logits, labels)
+        loss, outputs, grads = take_step(setup, batch, rates[step - 1])
+        window.add(loss, outputs, batch)
         if (evaluates or window.full) and (bad_step := window.look()) is not None:
             return setup.outcome(curve, diverged_at_step=bad_step)
         if evaluates:
@@ -99,28 +96,34 @@ def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint |
             for observer in observers:
                 observer.evaluated(curve[-1], grads)
         if checkpoint and checkpoint.due(step):
-            checkpoint.save(capture(setup, Progress(step, window, curve), probes))
+            checkpoint.save(capture(setup, Progress(window, step, curve), probes))
     (test,) = evaluator.test_scores(model)
     if not all(math.isfinite(score.loss) for score in test.values()):
         return setup.outcome(curve, diverged_at_step=setup.budget.total)
     return setup.outcome(curve, test=test)
 
 
-def take_step(setup: Setup, images: Tensor, labels: Tensor, lr: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def augmented(setup: Setup, batch: Batch) -> Batch:
+    """Return a batch of a run changed as its data config asks, drawn from its generator of augmentations."""
+    draws = setup.dataset.draw(setup.run.data.text("augment"), setup.run.batch_size, setup.crops)
+    device = next(iter(setup.params.values())).device
+    return setup.dataset.augmented(batch, tuple(draw.to(device) for draw in draws))
+
+
+def take_step(setup: Setup, batch: Batch, lr: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Take one optimizer step.
 
     Args:
         setup: The run; its parameters and buffers change in place.
-        images: (B, C, H, W).
-        labels: (B,).
+        batch: Fields (B, ...).
         lr: Learning rate, ().
 
     Returns:
-        Loss (), logits (B, K) and gradients by name, all from before the step.
+        Loss (), outputs (B, ...) and gradients by name, all from before the step.
     """
-    logits = setup.model(images)
-    loss = F.cross_entropy(logits, labels)
+    outputs = setup.task.call(setup.model, batch)
+    loss = setup.task.loss(outputs, batch)
     grads = torch.autograd.grad(loss, list(setup.params.values()), materialize_grads=True)
     named = dict(zip(setup.params, grads, strict=True))
     setup.optimizer.step(named, lr)
-    return loss, logits, named
+    return loss, outputs, named

@@ -21,7 +21,7 @@ class Stack(nn.Module):
         skeleton: A model of the same structure whose own state does not matter.
 
     Shape:
-        (R, B, C, H, W) to (R, B, K).
+        Each input (R, B, ...) to outputs (R, B, ...).
     """
 
     def __init__(self, models: Sequence[nn.Module], skeleton: nn.Module) -> None:
@@ -42,14 +42,14 @@ class Stack(nn.Module):
         """R, the number of models."""
         return len(next(iter(self.stacked_params.values())))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Apply each model to its own images."""
-        logits: Tensor = torch.vmap(self._call_one)(self.stacked_params, self.stacked_buffers, images)
-        return logits
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Apply each model to its own inputs."""
+        outputs: Tensor = torch.vmap(self._call_one)(self.stacked_params, self.stacked_buffers, inputs)
+        return outputs
 
-    def _call_one(self, params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.skeleton, (params, buffers), (images,))
-        return logits
+    def _call_one(self, params: dict[str, Tensor], buffers: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+        outputs: Tensor = functional_call(self.skeleton, (params, buffers), inputs)
+        return outputs
 
     def train(self, mode: bool = True) -> "Stack":
         """Put the skeleton in training or evaluation mode."""

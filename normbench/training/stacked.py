@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from normbench.data import Dataset, Split
-from normbench.data.augmentation import Draws, apply, draw
+from normbench.data import Batch, Examples, Split
 from normbench.models.dropout import Dropout, draw_masks
 from normbench.spec import Run
+from normbench.tasks import Task
 from normbench.training.budget import epoch_order
 from normbench.training.compiled import CompiledStep, Step
 from normbench.training.evaluate import Evaluator
@@ -54,10 +53,10 @@ def structure(run: Run) -> str:
     return json.dumps(common.as_dict(), sort_keys=True)
 
 
-def graph_of(run: Run) -> str:
+def graph_of(run: Run, task: Task) -> str:
     """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
     parts = json.loads(structure(run))
-    return json.dumps([parts[name] for name in ("model", "norm", "optimizer", "norm_batch_size")])
+    return json.dumps([task.key, *(parts[name] for name in ("task", "model", "norm", "optimizer", "norm_batch_size"))])
 
 
 class Tally(NamedTuple):
@@ -65,29 +64,34 @@ class Tally(NamedTuple):
 
     Attributes:
         loss: Sum of the losses, (R,) float64.
-        correct: Right answers, (R,) int64.
+        sums: What the task measures, summed over samples, (R, ...) float64.
         bad_step: First step whose loss was not finite, 0 for none, (R,) int64; never reset.
         step: Steps taken, () int64; never reset.
     """
 
     loss: Tensor
-    correct: Tensor
+    sums: dict[str, Tensor]
     bad_step: Tensor
     step: Tensor
 
     @classmethod
-    def zeros(cls, runs: int, device: torch.device) -> "Tally":
-        """Return an empty tally for `runs` runs."""
+    def zeros(cls, task: Task, runs: int, device: torch.device) -> "Tally":
+        """Return an empty tally for `runs` runs of a task."""
         counts = torch.zeros(runs, dtype=torch.int64, device=device)
         loss = torch.zeros(runs, dtype=torch.float64, device=device)
-        return cls(loss, counts, counts.clone(), torch.zeros((), dtype=torch.int64, device=device))
+        sums = {name: loss.new_zeros(runs, *shape) for name, shape in task.sums.items()}
+        return cls(loss, sums, counts, torch.zeros((), dtype=torch.int64, device=device))
 
-    def take(self, steps: int, samples: int) -> list[Score]:
-        """Return each run's mean over the steps, and begin anew."""
-        pairs = zip(self.loss.tolist(), self.correct.tolist(), strict=True)
-        scores = [Score(loss=loss / steps, accuracy=correct / samples) for loss, correct in pairs]
-        self.loss.zero_()
-        self.correct.zero_()
+    def take(self, task: Task, steps: int, samples: int) -> list[Score]:
+        """Return each run's mean loss over the steps and its metrics over their samples, and begin anew."""
+        sums = {name: values.cpu() for name, values in self.sums.items()}
+        count = torch.tensor(samples, dtype=torch.float64)
+        scores = [
+            Score(loss / steps, task.scores({**{name: values[run] for name, values in sums.items()}, "count": count}))
+            for run, loss in enumerate(self.loss.tolist())
+        ]
+        for total in (self.loss, *self.sums.values()):
+            total.zero_()
         return scores
 
 
@@ -109,7 +113,7 @@ class State(NamedTuple):
     tally: Tally
 
 
-def why_alone(run: Run, dataset: Dataset) -> str:
+def why_alone(run: Run, dataset: Examples) -> str:
     """Try a step of two copies of a run; return why they cannot be trained together, empty if they can.
 
     A user's own layer may decide by its data, or keep state that stacking cannot see.
@@ -117,9 +121,11 @@ def why_alone(run: Run, dataset: Dataset) -> str:
     cpu = torch.device("cpu")
     try:
         setups = [prepare(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
+        if setups[0].task.alone:
+            return setups[0].task.alone
         if not run_multiple(setups[0].model):
             return "cannot be stacked: with odd widths its rounding would depend on its neighbours"
-        if run.model.target or run.norm.target:
+        if run.task.target or run.model.target or run.norm.target:
             _train(Pack.of(setups), compiled=False)
     except Exception as error:
         return f"cannot be stacked ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
@@ -127,7 +133,7 @@ def why_alone(run: Run, dataset: Dataset) -> str:
 
 
 def train_stacked(
-    runs: Sequence[Run], dataset: Dataset, *, device: torch.device, compiled: bool, fill: int = 0
+    runs: Sequence[Run], dataset: Examples, *, device: torch.device, compiled: bool, fill: int = 0
 ) -> list[Outcome]:
     """Train runs of one structure together; each comes out as it would in any other pack of this mode.
 
@@ -183,8 +189,7 @@ class Pack:
         dropouts = _give_masks(setups)
         stack = Stack([setup.model for setup in setups], first.model)
         _share_masks(dropouts, setups, stack)
-        names = ("train", "val", "test", "labels")
-        parts = Split(*(torch.stack([getattr(setup.parts, name) for setup in setups]) for name in names))
+        parts = _stacked_parts([setup.parts for setup in setups])
         seeds = tuple(setup.run.seed for setup in setups)
         like = next(iter(stack.stacked_params.values()))
         optimizer = Optimizer(
@@ -193,12 +198,12 @@ class Pack:
             undecayed=undecayed(first.model, first.run),
             stacked=True,
         )
-        tally = Tally.zeros(len(setups), like.device)
+        tally = Tally.zeros(first.task, len(setups), like.device)
         return cls(
             setups=setups,
             stack=stack,
             parts=parts,
-            evaluator=Evaluator(first.dataset, parts, seeds, first.evaluator.norm_batch_size),
+            evaluator=Evaluator(first.task, first.dataset, parts, seeds, first.evaluator.norm_batch_size),
             optimizer=optimizer,
             rates=like.new_tensor([setup.rates for setup in setups]).T.contiguous().unbind(),
             tally=tally,
@@ -206,28 +211,28 @@ class Pack:
             dropouts=dropouts,
         )
 
-    def take_step(self, step: Step, number: int, images: Tensor, labels: Tensor) -> None:
-        """Take step `number` (from 1) of all runs on images (R, B, C, H, W) and labels (R, B)."""
+    def take_step(self, step: Step, number: int, batch: Batch) -> None:
+        """Take step `number` (from 1) of all runs on a batch with fields (R, B, ...)."""
         for setup in self.setups if self.dropouts else ():
             draw_masks(setup.model, setup.run.batch_size, setup.masks)
-        step(self.state, self.rates[number - 1], images, labels, self.optimizer.scalars())
+        step(self.state, self.rates[number - 1], batch, self.optimizer.scalars())
 
 
 def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
-    setups, budget = pack.setups, pack.setups[0].budget
-    step: Step | CompiledStep = make_step(pack.stack.skeleton, pack.optimizer.update)
+    setups, budget, task = pack.setups, pack.setups[0].budget, pack.setups[0].task
+    step: Step | CompiledStep = make_step(task, pack.stack.skeleton, pack.optimizer.update)
     if compiled:
-        first = setups[0].run
-        step = CompiledStep(step, graph_of(first), keep=_is_own_code(pack.stack.skeleton))
+        keep = _is_own_code(task, pack.stack.skeleton)
+        step = CompiledStep(step, graph_of(setups[0].run, task), keep=keep)
     probes = probes_of_pack(pack)
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}
     since = 0
-    for number, (images, labels) in enumerate(_batches(pack), start=1):
+    for number, batch in enumerate(_batches(pack), start=1):
         evaluates = budget.evaluates(number)
         if probes and evaluates:
             probes.before_step(pack.state.params)
-        pack.take_step(step, number, images, labels)
+        pack.take_step(step, number, batch)
         since += 1
         if evaluates or number % _LOOK_EVERY == 0:
             diverged |= {
@@ -236,7 +241,7 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
             if len(diverged) == len(setups):
                 break
         if evaluates:
-            train = pack.tally.take(since, since * setups[0].run.batch_size)
+            train = pack.tally.take(task, since, since * setups[0].run.batch_size)
             since = 0
             scalars = probes.look(pack.state.params, pack.state.buffers, pack.rates[number - 1]) if probes else {}
             for run, val in enumerate(pack.evaluator.evaluate(pack.stack, pack.parts.val)):
@@ -259,9 +264,9 @@ def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
     return [replace(outcome, remark=remark) for outcome in outcomes]
 
 
-def _is_own_code(skeleton: nn.Module) -> bool:
-    """Return whether all modules are of normbench or torch, so that versions and sources tell what they do."""
-    packages = {type(module).__module__.partition(".")[0] for module in skeleton.modules()}
+def _is_own_code(task: Task, skeleton: nn.Module) -> bool:
+    """Return whether task and modules are of normbench or torch, so that versions and sources tell what they do."""
+    packages = {type(part).__module__.partition(".")[0] for part in (task, *skeleton.modules())}
     return packages <= {"normbench", "torch", "torchvision"}
 
 
@@ -276,8 +281,8 @@ def probes_of_pack(pack: Pack) -> Probes | None:
         names,
         pack.stack.skeleton,
         pack.state.params,
-        images=first.dataset.batch(held),
-        labels=pack.parts.labels.gather(1, held),
+        task=first.task,
+        batch=pack.parts.batch(first.dataset, held),
         norm_batch_size=pack.evaluator.norm_batch_size,
         stacked=True,
         # Their samples are many times a small batch: maps of all runs at once would fill the memory.
@@ -290,29 +295,32 @@ def own_scalars(run: Run, scalars: Mapping[str, Sequence[float]], place: int) ->
     return {name: values[place] for name, values in scalars.items() if name.split(".")[1] in run.probes}
 
 
-def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
+def make_step(task: Task, skeleton: nn.Module, update: Callable[..., None]) -> Step:
     """Return the step of R runs as a function of tensors alone: it changes them in place and returns nothing.
 
     Args:
+        task: What the nets are asked.
         skeleton: A model of the runs' structure.
         update: `Optimizer.update` of runs of that structure.
     """
 
     def loss_of(
-        params: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, labels: Tensor
+        params: dict[str, Tensor], buffers: dict[str, Tensor], batch: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        logits = functional_call(skeleton, (params, buffers), (images,))
-        return F.cross_entropy(logits, labels), logits
+        outputs = functional_call(skeleton, (params, buffers), task.inputs_of(batch))
+        return task.loss(outputs, batch), outputs
 
     gradients = torch.vmap(grad_and_value(loss_of, has_aux=True))
+    measure = torch.vmap(task.measure)
 
     @torch.no_grad()
-    def take_step(state: State, lr: Tensor, images: Tensor, labels: Tensor, scalars: dict[str, Tensor]) -> None:
-        grads, (losses, logits) = gradients(state.params, state.buffers, images, labels)
+    def take_step(state: State, lr: Tensor, batch: dict[str, Tensor], scalars: dict[str, Tensor]) -> None:
+        grads, (losses, outputs) = gradients(state.params, state.buffers, batch)
         update(state.params, state.optimizer, grads, lr, state.varying, scalars)
         tally = state.tally
         tally.loss.add_(losses.double())
-        tally.correct.add_((logits.argmax(dim=-1) == labels).sum(dim=-1))
+        for name, rows in measure(outputs, task.targets_of(batch)).items():
+            tally.sums[name].add_(rows.sum(dim=1))
         tally.step.add_(1)
         first_bad = (tally.bad_step == 0) & ~torch.isfinite(losses)
         tally.bad_step.copy_(torch.where(first_bad, tally.step, tally.bad_step))
@@ -320,20 +328,22 @@ def make_step(skeleton: nn.Module, update: Callable[..., None]) -> Step:
     return take_step
 
 
-def _batches(pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (R, B, C, H, W) and labels (R, B) of each step, in the order in which each run sees its own."""
+def _batches(pack: Pack) -> Iterator[Batch]:
+    """Yield the batch of each step, its fields (R, B, ...), in the order in which each run sees its own."""
     first, runs = pack.setups[0], len(pack.setups)
     size, dataset = first.run.batch_size, first.dataset
-    channels, height, width = dataset.input_shape
-    together = max(1, _FETCHED_VALUES // (runs * size * channels * height * width))
+    together = max(1, _FETCHED_VALUES // (runs * size * dataset.values))
     augmentation = first.run.data.text("augment")
+    wanted = (*first.task.inputs, *first.task.targets)
     for index in epochs_of_batches(pack):
         for chunk in torch.split(index, together):
-            images = dataset.batch(chunk)
+            fields = dataset.fetch(chunk)
             flat = chunk.transpose(0, 1).reshape(runs, -1)
-            labels = pack.parts.labels.gather(1, flat).view(runs, len(chunk), size).transpose(0, 1).contiguous()
-            for step_images, step_labels in zip(images.unbind(), labels.unbind(), strict=True):
-                yield _augmented(step_images, augmentation, pack.setups), step_labels
+            for name, values in pack.parts.fields.items():
+                own = values.gather(1, flat).view(runs, len(chunk), size)
+                fields[name] = own.transpose(0, 1).contiguous()
+            for step in zip(*(fields[name].unbind() for name in wanted), strict=True):
+                yield _augmented(dict(zip(wanted, step, strict=True)), augmentation, pack.setups)
 
 
 def epochs_of_batches(pack: Pack) -> Iterator[Tensor]:
@@ -348,13 +358,22 @@ def epochs_of_batches(pack: Pack) -> Iterator[Tensor]:
         epoch += 1
 
 
-def _augmented(images: Tensor, kind: str, setups: Sequence[Setup]) -> Tensor:
+def _augmented(batch: Batch, kind: str, setups: Sequence[Setup]) -> Batch:
     if kind == "none":
-        return images
-    batch, height = images.shape[1], images.shape[3]
-    draws = [draw(batch, height, kind, setup.crops) for setup in setups]
-    joined = Draws(*(torch.cat(parts).to(images.device) for parts in zip(*draws, strict=True)))
-    return apply(images.flatten(0, 1), joined).view(images.shape)
+        return batch
+    dataset, shape = setups[0].dataset, next(iter(batch.values())).shape[:2]
+    draws = [dataset.draw(kind, shape[1], setup.crops) for setup in setups]
+    device = next(iter(batch.values())).device
+    joined = tuple(torch.cat(parts).to(device) for parts in zip(*draws, strict=True))
+    changed = dataset.augmented({name: field.flatten(0, 1) for name, field in batch.items()}, joined)
+    return {name: field.view(*shape, *field.shape[1:]) for name, field in changed.items()}
+
+
+def _stacked_parts(parts: Sequence[Split]) -> Split:
+    """Return the splits of R runs as one, (R, n)."""
+    train, val, test = (torch.stack([getattr(part, name) for part in parts]) for name in ("train", "val", "test"))
+    fields = {name: torch.stack([part.fields[name] for part in parts]) for name in parts[0].fields}
+    return Split(train, val, test, fields)
 
 
 def _give_masks(setups: Sequence[Setup]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the optimizer saw since the last evaluation: losses and logits are kept and looked at in bulk."""
+"""What the optimizer saw since the last evaluation: losses and outputs are kept and looked at in bulk."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -6,47 +6,58 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from normbench.data import Batch
+from normbench.tasks import Task
 from normbench.training.outcome import Score
 
 FLUSH_EVERY = 64
 """Steps between looks at the losses: a look costs as much as the small kernels of a step, and a wait on a GPU."""
 
+_MOST_VALUES = 2**26
+"""Numbers of outputs that are kept at most."""
+
 
 @dataclass
 class Window:
-    """Training-mode losses and accuracy of the steps since the last `take`."""
+    """Training-mode loss and metrics of the steps since the last `take`.
 
+    Args:
+        task: What the net is asked.
+    """
+
+    task: Task
     _losses: list[Tensor] = field(default_factory=list)
-    _logits: list[Tensor] = field(default_factory=list)
-    _labels: list[Tensor] = field(default_factory=list)
+    _outputs: list[Tensor] = field(default_factory=list)
+    _targets: dict[str, list[Tensor]] = field(default_factory=dict)
+    _sums: dict[str, Tensor] = field(default_factory=dict)
     _loss: float = 0.0
-    _correct: int = 0
-    _samples: int = 0
     _steps: int = 0
     _first_step: int = 1
 
     def state(self) -> dict[str, Any]:
         """Return all that is kept, not yet added up: sums are rounded by what is added up at once."""
-        return {own.name: getattr(self, own.name) for own in fields(self)}
+        return {own.name: getattr(self, own.name) for own in fields(self) if own.name != "task"}
 
     @classmethod
-    def restored(cls, state: dict[str, Any], device: torch.device) -> Self:
+    def restored(cls, task: Task, state: dict[str, Any], device: torch.device) -> Self:
         """Return a window with what `state` returned, its tensors on a device."""
-        window = cls(**state)
-        for kept in (window._losses, window._logits, window._labels):
+        window = cls(task, **state)
+        for kept in (window._losses, window._outputs, *window._targets.values()):
             kept[:] = [one.to(device) for one in kept]
         return window
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Keep one step's loss (), logits (B, K) and labels (B,)."""
+    def add(self, loss: Tensor, outputs: Tensor, batch: Batch) -> None:
+        """Keep one step's loss (), outputs (B, ...) and targets (B, ...)."""
         self._losses.append(loss.detach())
-        self._logits.append(logits.detach())
-        self._labels.append(labels)
+        self._outputs.append(outputs.detach())
+        for name in self.task.targets:
+            self._targets.setdefault(name, []).append(batch[name])
 
     @property
     def full(self) -> bool:
         """Whether it is time for `look`."""
-        return len(self._losses) >= FLUSH_EVERY
+        kept = len(self._losses)
+        return kept >= FLUSH_EVERY or (kept > 0 and kept * self._outputs[-1].numel() > _MOST_VALUES)
 
     def look(self) -> int | None:
         """Add up what was kept.
@@ -60,19 +71,33 @@ class Window:
         wrong = (~torch.isfinite(losses)).nonzero()
         if len(wrong):
             return self._first_step + int(wrong[0])
-        labels = torch.cat(self._labels)
+        outputs = torch.cat(self._outputs)
+        found = self.task.measure(outputs, {name: torch.cat(kept) for name, kept in self._targets.items()})
+        add_sums(self._sums, {name: rows.sum(0) for name, rows in found.items()}, len(outputs))
         self._loss += float(losses.cpu().double().sum())
-        self._correct += int((torch.cat(self._logits).argmax(dim=1) == labels).sum())
-        self._samples += len(labels)
         self._steps += len(losses)
         self._first_step += len(losses)
         self._losses.clear()
-        self._logits.clear()
-        self._labels.clear()
+        self._outputs.clear()
+        self._targets.clear()
         return None
 
     def take(self) -> Score:
-        """Return the mean over the steps looked at, and begin anew."""
-        score = Score(loss=self._loss / self._steps, accuracy=self._correct / self._samples)
-        self._loss, self._correct, self._samples, self._steps = 0.0, 0, 0, 0
+        """Return the mean loss over the steps looked at and the metrics over their samples, and begin anew."""
+        score = Score(self._loss / self._steps, self.task.scores(self._sums))
+        self._loss, self._steps = 0.0, 0
+        self._sums.clear()
         return score
+
+
+def add_sums(sums: dict[str, Tensor], found: dict[str, Tensor], count: int) -> None:
+    """Add what was found of `count` samples to sums, in float64 on the CPU; both are changed in place.
+
+    Args:
+        sums: By name; filled with ``count`` too.
+        found: By name, summed over the samples.
+        count: The samples.
+    """
+    for name, value in {**found, "count": torch.tensor(count)}.items():
+        more = value.cpu().double()
+        sums[name] = sums[name] + more if name in sums else more

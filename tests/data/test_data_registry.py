@@ -67,6 +67,7 @@ def test_limit_and_size_are_applied() -> None:
     """Every set can be cut down and scaled, and stays the same data by its hash."""
     whole = load("synthetic", SYNTHETIC)
     small = load("synthetic", {**SYNTHETIC, "limit": 10, "size": 4})
+    assert isinstance(small, Dataset)
     assert small.images.shape == (10, 1, 4, 4)
     assert small.content == whole.content
 
@@ -93,6 +94,7 @@ def ramp(length: int, size: int) -> Dataset:
 def test_own_loader() -> None:
     """A user's own function is called with its arguments, with `size` too where it takes one, and limited."""
     data = load("mine", {"length": 8, "size": 3, "limit": 4, "val_fraction": 0.5}, ramp)
+    assert isinstance(data, Dataset)
     assert data.images.shape == (4, 1, 3, 3)
     assert data.name == "ramp"
 

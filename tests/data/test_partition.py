@@ -81,9 +81,9 @@ def test_label_noise_changes_exactly_its_share_of_training_labels(share: float) 
     """Noise replaces the rounded share of the training labels by other classes and touches no other part."""
     data = make([40, 40, 41])
     parts = split(data, seed=0, val_fraction=0.1, test_fraction=0.2, label_noise=share)
-    changed = parts.labels != data.labels
+    changed = parts.fields["labels"] != data.labels
     assert int(changed.sum()) == int(changed[parts.train].sum()) == round(len(parts.train) * share)
-    assert set(parts.labels.tolist()) == {0, 1, 2}
+    assert set(parts.fields["labels"].tolist()) == {0, 1, 2}
 
 
 def test_wrong_labels_are_uniform_over_the_other_classes() -> None:
@@ -91,7 +91,7 @@ def test_wrong_labels_are_uniform_over_the_other_classes() -> None:
     data = make([3000, 3000, 3000, 3000])
     parts = split(data, seed=0, val_fraction=0.01, test_fraction=0.01, label_noise=1.0)
     rows = parts.train[data.labels[parts.train] == 2]
-    counts = torch.bincount(parts.labels[rows], minlength=4)
+    counts = torch.bincount(parts.fields["labels"][rows], minlength=4)
     expected = len(rows) / 3
     assert counts[2] == 0
     assert ((counts[[0, 1, 3]] - expected).abs() < 5 * (expected * 2 / 3) ** 0.5).all()
@@ -101,8 +101,8 @@ def test_more_noise_keeps_the_wrong_labels_of_less() -> None:
     """Along a sweep over label noise the wrong labels are added to, not drawn anew."""
     data = make([40, 40, 41])
     less, more = (split(data, seed=0, val_fraction=0.1, test_fraction=0.2, label_noise=share) for share in (0.2, 0.5))
-    wrong = less.labels != data.labels
-    assert torch.equal(more.labels[wrong], less.labels[wrong])
+    wrong = less.fields["labels"] != data.labels
+    assert torch.equal(more.fields["labels"][wrong], less.fields["labels"][wrong])
 
 
 def test_the_set_is_left_as_it_was() -> None:
@@ -150,8 +150,8 @@ def test_impossible_splits_are_refused(
 def test_split_moves_to_a_device() -> None:
     """All four tensors go along."""
     one = torch.zeros(1, dtype=torch.int64)
-    moved = Split(one, one, one, one).to("meta")
-    assert {tensor.device.type for tensor in (moved.train, moved.val, moved.test, moved.labels)} == {"meta"}
+    moved = Split(one, one, one, {"labels": one}).to("meta")
+    assert {tensor.device.type for tensor in (moved.train, moved.val, moved.test, moved.fields["labels"])} == {"meta"}
 
 
 def test_limit_is_stratified_in_both_parts() -> None:

@@ -93,7 +93,11 @@ def test_any_set_can_be_loaded_with_a_shift(name: str, args: dict[str, Any], loa
     found = {kind: load(name, {**args, "test_shift": kind}, loader) for kind in shift.KINDS}
     assert found["none"] is plain
     assert {kind: made.test_shift for kind, made in found.items()} == {kind: kind for kind in shift.KINDS}
-    assert all(made.images is plain.images and made.content == plain.content for made in found.values())
+    assert isinstance(plain, Dataset)
+    assert all(
+        isinstance(made, Dataset) and made.images is plain.images and made.content == plain.content
+        for made in found.values()
+    )
     assert load(name, {"test_shift": "noise", **args}, loader) is found["noise"]
 
 

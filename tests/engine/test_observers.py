@@ -111,7 +111,7 @@ def reloaded_accuracy(session: Session) -> float:
     weights = torch.load(session.study.folder / "weights" / f"{run_id}.pt", weights_only=True)
     setup.model.load_state_dict(weights)
     (score,) = setup.evaluator.evaluate(setup.model, setup.parts.test)
-    return score.accuracy
+    return score.metrics["accuracy"]
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])

@@ -15,10 +15,14 @@ from normbench.training.outcome import Evaluation, Outcome, Score
 from .sessions import plan, run
 
 CURVE = (
-    Evaluation(3, 0.5, 0.1, train=Score(2.0, 0.1), val=Score(1.9, 0.2)),
-    Evaluation(6, 1.0, 0.05, train=Score(1 / 3, 0.3), val=Score(0.9, 0.4)),
+    Evaluation(3, 0.5, 0.1, train=Score(2.0, {"accuracy": 0.1}), val=Score(1.9, {"accuracy": 0.2})),
+    Evaluation(6, 1.0, 0.05, train=Score(1 / 3, {"accuracy": 0.3}), val=Score(0.9, {"accuracy": 0.4})),
 )
-TEST = {"running": Score(0.8, 0.5), "precise": Score(0.7, 0.6), "batch": Score(0.6, 0.7)}
+TEST = {
+    "running": Score(0.8, {"accuracy": 0.5}),
+    "precise": Score(0.7, {"accuracy": 0.6}),
+    "batch": Score(0.6, {"accuracy": 0.7}),
+}
 
 
 def cells(line: str, columns: tuple[str, ...] | list[str]) -> dict[str, str]:
@@ -28,7 +32,7 @@ def cells(line: str, columns: tuple[str, ...] | list[str]) -> dict[str, str]:
 
 def test_a_finished_run_has_all_its_metrics() -> None:
     """Those of the last evaluation, and of the test by each kind of statistics."""
-    made = record("a", Outcome("finished", 10, 3, CURVE, TEST, steps_to_target=6), "p")
+    made = record("a", Outcome("finished", 10, 3, curve=CURVE, test=TEST, steps_to_target=6), "p")
     assert (made.run_id, made.status, made.provenance) == ("a", "finished", "p")
     assert cells(made.result, RESULT) == {
         "num_params": "10", "num_classes": "3", "train_loss": "0.333333333", "train_accuracy": "0.3", "val_loss": "0.9",
@@ -40,7 +44,7 @@ def test_a_finished_run_has_all_its_metrics() -> None:
 
 def test_a_diverged_run_keeps_its_curve_and_no_metric() -> None:
     """The step and the classes say what it counts as."""
-    made = record("a", Outcome("diverged", 10, 3, CURVE[:1], diverged_at_step=4), "p")
+    made = record("a", Outcome("diverged", 10, 3, curve=CURVE[:1], diverged_at_step=4), "p")
     assert cells(made.result, RESULT) == {"num_params": "10", "num_classes": "3", "diverged_at_step": "4"}
     assert made.curves.count("\n") == 1
 

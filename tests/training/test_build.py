@@ -7,12 +7,14 @@ import torch
 from problems import problem
 from torch import nn
 
+from normbench.data import load
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.norms.factory import norm_layers
 from normbench.spec import Component, Run
 from normbench.training.build import build, dry_run, resolve_target
 
 DIGITS = ((1, 8, 8), 10)
+DATA = load("digits", {})
 
 OWN = """
 import torch
@@ -143,21 +145,21 @@ def test_building_leaves_the_global_state_alone(own: str) -> None:
 )
 def test_multiply_adds_of_a_known_model(name: str, per_sample: int) -> None:
     """The cost is that of the linear and convolutional layers over one batch, counted by hand."""
-    assert dry_run(problem(name), *DIGITS).multiply_adds == per_sample * 16
+    assert dry_run(problem(name), DATA).multiply_adds == per_sample * 16
 
 
 def test_activations_are_what_the_layers_put_out() -> None:
     """Twice the batch is twice the activations; a model without norms puts out less."""
     run = problem("mlp-batch-ghost")
-    one = dry_run(run, *DIGITS).activations
+    one = dry_run(run, DATA).activations
     assert one >= run.batch_size * DIGITS[1]
-    assert dry_run(replace(run, batch_size=2 * run.batch_size), *DIGITS).activations == 2 * one
+    assert dry_run(replace(run, batch_size=2 * run.batch_size), DATA).activations == 2 * one
 
 
 def test_a_run_that_goes_together_is_left_as_it_is() -> None:
     """Nothing is noted and nothing changed where every setting does something."""
     run = problem("mlp-batch-ghost")
-    checked = dry_run(run, *DIGITS)
+    checked = dry_run(run, DATA)
     assert (checked.run, checked.notes) == (run, ())
 
 
@@ -165,7 +167,7 @@ def test_a_run_that_goes_together_is_left_as_it_is() -> None:
 def test_norm_batch_size_is_dropped_where_it_does_nothing(norm: str) -> None:
     """A norm without batch statistics loses the setting, so that equal runs merge, and the user is told."""
     run = problem(f"mlp-{norm}")
-    checked = dry_run(replace(run, norm_batch_size=5), *DIGITS)
+    checked = dry_run(replace(run, norm_batch_size=5), DATA)
     assert checked.run == run
     assert checked.notes == (f"norm_batch_size does nothing for norm={norm}, which has no batch statistics: left out.",)
 
@@ -184,16 +186,16 @@ def test_parts_that_cannot_go_together(arms: tuple[str, str], changes: dict[str,
     norm, rest = arms
     run = replace(problem(rest, **changes), norm=problem(norm).norm)
     with pytest.raises(ImpossibleRunError, match=message):
-        dry_run(run, *DIGITS)
+        dry_run(run, DATA)
     with pytest.raises(ImpossibleRunError, match=message):
-        dry_run(run, *DIGITS)
+        dry_run(run, DATA)
 
 
 def test_groups_that_do_not_divide() -> None:
     """The message of the norm comes through."""
     run = problem("mlp-group")
     with pytest.raises(ImpossibleRunError, match="num_groups=3 does not divide the 16 channels"):
-        dry_run(replace(run, norm=Component("group", {"num_groups": 3})), *DIGITS)
+        dry_run(replace(run, norm=Component("group", {"num_groups": 3})), DATA)
 
 
 @pytest.mark.parametrize("size", [None, 5], ids=["whole batch", "ghosts"])
@@ -201,19 +203,19 @@ def test_an_unknown_norm_is_refused(size: int | None) -> None:
     """The message names the nearest known one."""
     run = replace(problem("mlp-batch", norm_batch_size=size), norm=Component("bacth", {}))
     with pytest.raises(ConfigError, match="unknown norm 'bacth'; did you mean 'batch'"):
-        dry_run(run, *DIGITS)
+        dry_run(run, DATA)
 
 
 def test_an_unknown_model_is_refused() -> None:
     """The message names the nearest known one."""
     with pytest.raises(ConfigError, match="unknown model 'mpl'; did you mean 'mlp'"):
-        dry_run(replace(problem("mlp-batch"), model=Component("mpl", {})), *DIGITS)
+        dry_run(replace(problem("mlp-batch"), model=Component("mpl", {})), DATA)
 
 
 def test_a_wrong_argument_of_a_model_is_named() -> None:
     """An argument that the model does not take is a config error with the model's name."""
     with pytest.raises(ConfigError, match=r"model=mlp: .*'breadth'"):
-        dry_run(replace(problem("mlp-batch"), model=Component("mlp", {"breadth": 3})), *DIGITS)
+        dry_run(replace(problem("mlp-batch"), model=Component("mlp", {"breadth": 3})), DATA)
 
 
 def test_a_users_own_norm_is_built_with_its_arguments(own: str) -> None:
@@ -222,7 +224,7 @@ def test_a_users_own_norm_is_built_with_its_arguments(own: str) -> None:
     layers = norm_layers(build(run, *DIGITS))
     assert [type(layer).__name__ for layer in layers.values()] == ["Shift"] * 2
     assert all(layer.by == 2.0 for layer in layers.values())
-    assert dry_run(run, *DIGITS).run == run
+    assert dry_run(run, DATA).run == run
 
 
 def test_a_users_own_model_keeps_the_weights_that_it_draws(own: str) -> None:
@@ -267,12 +269,12 @@ WRONG_NORMS = {
 def test_a_users_own_norm_that_does_not_work(own: str, target: str, message: str) -> None:
     """Whatever is wrong with it is said in one line with its path."""
     with pytest.raises(ConfigError, match=message):
-        dry_run(with_norm(target.format(own=own), **({"to": 1.0} if target.endswith("Shift") else {})), *DIGITS)
+        dry_run(with_norm(target.format(own=own), **({"to": 1.0} if target.endswith("Shift") else {})), DATA)
 
 
 WRONG_MODELS = {
     "wrong argument": ("Net", {"depth": 3}, "model=mine: .*'depth'"),
-    "wrong shape": ("Regression", {}, r"the model returned shape \(2,\), expected logits \(2, 10\)"),
+    "wrong shape": ("Regression", {}, r"the model returned shape \(2,\), expected outputs \(2, 10\)"),
     "not a module": ("no_module", {}, "model=mine: got function, expected a torch.nn.Module"),
 }
 
@@ -281,7 +283,7 @@ WRONG_MODELS = {
 def test_a_users_own_model_that_does_not_work(own: str, name: str, args: dict[str, float], message: str) -> None:
     """The dry run says what it expected."""
     with pytest.raises(ConfigError, match=message):
-        dry_run(with_model(f"{own}.{name}", **args), *DIGITS)
+        dry_run(with_model(f"{own}.{name}", **args), DATA)
 
 
 def test_a_bug_in_a_shipped_class_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,4 +295,4 @@ def test_a_bug_in_a_shipped_class_keeps_its_traceback(monkeypatch: pytest.Monkey
     run = replace(problem("mlp-none"), model=Component("mlp", {"width": 3}))
     monkeypatch.setattr("normbench.norms.NoNorm.forward", broken)
     with pytest.raises(RuntimeError, match=r"^a bug$"):
-        dry_run(run, *DIGITS)
+        dry_run(run, DATA)

@@ -32,22 +32,22 @@ def with_statistics(request: pytest.FixtureRequest) -> Setup:
 def close(score: Score) -> Any:
     """Return a score that equals another within the rounding of float32 sums."""
     loss: Any = pytest.approx(score.loss, rel=1e-5)
-    accuracy: Any = pytest.approx(score.accuracy)
-    return Score(loss, accuracy)
+    accuracy: Any = pytest.approx(score.metrics["accuracy"])
+    return Score(loss, {"accuracy": accuracy})
 
 
 def looped(model: nn.Module, setup: Setup, parts: list[list[int]], *, shifted: bool = False) -> Score:
     """Score samples one list after the other, each list by one forward, and average over samples."""
-    fetch = setup.dataset.test_batch if shifted else setup.dataset.batch
+    fetch = setup.dataset.fetch_test if shifted else setup.dataset.fetch
     losses, right = [], []
     with torch.no_grad():
         for part in parts:
             index = torch.tensor(part)
-            logits = model(fetch(index))
-            labels = setup.dataset.labels[index]
+            logits = model(fetch(index)["images"])
+            labels = setup.dataset.strata[index]
             losses += F.cross_entropy(logits, labels, reduction="none").tolist()
             right += (logits.argmax(dim=1) == labels).tolist()
-    return Score(sum(losses) / len(losses), sum(right) / len(right))
+    return Score(sum(losses) / len(losses), {"accuracy": sum(right) / len(right)})
 
 
 def in_chunks(index: Tensor, size: int, stream: str) -> list[list[int]]:
@@ -124,7 +124,7 @@ def test_pooled_statistics_of_the_first_norm_are_the_populations() -> None:
     setup, _ = trained(problem("mlp-batch", steps=8))
     setup.evaluator.pool_statistics(setup.model.eval())
     weight = setup.model.get_parameter("layers.0.layer.weight").detach().double()
-    inputs = setup.dataset.batch(setup.parts.train).flatten(1).double() @ weight.T
+    inputs = setup.dataset.fetch(setup.parts.train)["images"].flatten(1).double() @ weight.T
     torch.testing.assert_close(
         setup.model.get_buffer("layers.0.norm.running_mean").double(), inputs.mean(dim=0), rtol=1e-5, atol=1e-6
     )
@@ -170,7 +170,7 @@ def test_buffers_come_back_where_the_evaluation_fails() -> None:
     setup, _ = trained(problem("mlp-batch"))
     state = state_of(setup)
     test = setup.parts.test
-    broken = Evaluator(_FailingAfterPooling(setup), setup.parts, (0,), 16)  # type: ignore[arg-type]  # a stand-in
+    broken = Evaluator(setup.task, _FailingAfterPooling(setup), setup.parts, (0,), 16)  # type: ignore[arg-type]  # a stand-in
     with pytest.raises(ZeroDivisionError):
         broken.test_scores(setup.model)
     torch.testing.assert_close(setup.model.state_dict(), state, rtol=0, atol=0)
@@ -182,17 +182,17 @@ class _FailingAfterPooling:
 
     def __init__(self, setup: Setup) -> None:
         self.dataset = setup.dataset
-        self.input_shape = setup.dataset.input_shape
+        self.values = setup.dataset.values
         self.train = len(setup.parts.train)
         self.pooled = False
 
-    def batch(self, index: Tensor) -> Tensor:
+    def fetch(self, index: Tensor) -> dict[str, Tensor]:
         if self.pooled:
             raise ZeroDivisionError
         self.pooled = len(index) == self.train
-        return self.dataset.batch(index)
+        return self.dataset.fetch(index)
 
-    test_batch = batch
+    fetch_test = fetch
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -228,8 +228,8 @@ def test_label_noise_reaches_training_only() -> None:
     setup, _ = trained(problem("mlp-batch-label_noise"))
     parts = setup.parts
     for part in (parts.val, parts.test):
-        assert torch.equal(parts.labels[part], setup.dataset.labels[part])
-    wrong = parts.labels[parts.train] != setup.dataset.labels[parts.train]
+        assert torch.equal(parts.fields["labels"][part], setup.dataset.strata[part])
+    wrong = parts.fields["labels"][parts.train] != setup.dataset.strata[parts.train]
     assert float(wrong.double().mean()) == pytest.approx(0.3, abs=1e-3)
 
 
@@ -270,7 +270,7 @@ def test_ghost_chunks_equal_single_chunks(monkeypatch: pytest.MonkeyPatch, passe
 def test_a_part_smaller_than_two_norm_batches_is_one_chunk(size: int) -> None:
     """A test part of 359 samples is scored as one batch where no second whole chunk fits."""
     setup, _ = trained(problem("mlp-batch"))
-    evaluator = Evaluator(setup.dataset, setup.parts, (0,), size)
+    evaluator = Evaluator(setup.task, setup.dataset, setup.parts, (0,), size)
     expected = looped(in_whole_batches(setup.model), setup, [setup.parts.test.tolist()])
     assert len(setup.parts.test) == 359
     assert evaluator.test_scores(setup.model)[0]["batch"] == close(expected)
@@ -280,7 +280,7 @@ def test_seeds_share_no_chunks() -> None:
     """Which test samples share a chunk is the seed's choice, so that chunks are an average over seeds too."""
     setup, _ = trained(problem("mlp-batch", steps=8))
     scores = {
-        Evaluator(setup.dataset, setup.parts, (seed,), 16).test_scores(setup.model)[0]["batch"].loss
+        Evaluator(setup.task, setup.dataset, setup.parts, (seed,), 16).test_scores(setup.model)[0]["batch"].loss
         for seed in range(3)
     }
     assert len(scores) == 3
@@ -323,8 +323,8 @@ def test_running_statistics_that_never_update_are_told_from_a_bad_model() -> Non
     run = problem("resnet-batch", steps=None, epochs=2)
     broken = replace(run, norm=replace(run.norm, args={**run.norm.args, "momentum": 0.0}))
     healthy_scores, broken_scores = trained(run)[1].test, trained(broken)[1].test
-    assert healthy_scores["running"].accuracy > 0.8
-    assert broken_scores["running"].accuracy < 0.5
+    assert healthy_scores["running"].metrics["accuracy"] > 0.8
+    assert broken_scores["running"].metrics["accuracy"] < 0.5
     for key in ("precise", "batch"):
-        assert healthy_scores[key].accuracy > 0.8
+        assert healthy_scores[key].metrics["accuracy"] > 0.8
         assert broken_scores[key] == healthy_scores[key]

@@ -90,7 +90,7 @@ def plain_loop(run: Run) -> tuple[list[float], list[float]]:
                 break
             batch = order[start : start + run.batch_size]
             optimizer.zero_grad()
-            loss = F.cross_entropy(model.train()(images[batch]), parts.labels[batch])
+            loss = F.cross_entropy(model.train()(images[batch]), parts.fields["labels"][batch])
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             if args["clip_norm"] is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), run.optimizer.number("clip_norm"))
@@ -98,7 +98,9 @@ def plain_loop(run: Run) -> tuple[list[float], list[float]]:
             schedule.step()
             train_losses.append(loss.item())
             with torch.no_grad():
-                val_losses.append(float(F.cross_entropy(model.eval()(images[parts.val]), parts.labels[parts.val])))
+                val_losses.append(
+                    float(F.cross_entropy(model.eval()(images[parts.val]), parts.fields["labels"][parts.val]))
+                )
     return train_losses, val_losses
 
 
@@ -142,7 +144,7 @@ def test_every_problem_trains_and_is_evaluated(name: str) -> None:
     assert [point.step for point in outcome.curve] == [3]
     assert set(outcome.test) == {"running", "precise", "batch"}
     scores = [*outcome.test.values(), outcome.curve[0].train, outcome.curve[0].val]
-    assert all(math.isfinite(score.loss) and score.loss > 0 and 0 <= score.accuracy <= 1 for score in scores)
+    assert all(math.isfinite(score.loss) and score.loss > 0 and 0 <= score.metrics["accuracy"] <= 1 for score in scores)
     assert outcome.num_params == sum(param.numel() for param in setup.params.values())
     assert outcome.num_classes == setup.dataset.num_classes
     assert not torch.equal(setup.model.get_parameter("head.weight"), start["head.weight"])
@@ -191,11 +193,11 @@ class Prober:
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """Look into the norms."""
-        self.seen += len(activations(self.setup.model, self.setup.dataset.batch(self.setup.parts.val)))
+        self.seen += len(activations(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
 
     def ended(self, outcome: Outcome) -> None:
         """Look once more."""
-        self.seen += len(activations(self.setup.model, self.setup.dataset.batch(self.setup.parts.val)))
+        self.seen += len(activations(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
 
 
 @pytest.mark.parametrize("name", ["mlp-batch-dropout", "resnet-batch-crop_flip", "mlp-batch-ghost", "resnet-instance"])
@@ -252,7 +254,7 @@ def test_curves_have_the_rate_of_their_step() -> None:
 def test_steps_to_target_is_the_first_evaluation_there(target: float) -> None:
     """The first evaluated step at the target or above counts; a target never reached counts as none."""
     outcome = trained(problem("mlp-batch", steps=60, eval_every=5, target_accuracy=target))[1]
-    reached = [point.step for point in outcome.curve if point.val.accuracy >= target]
+    reached = [point.step for point in outcome.curve if point.val.metrics["accuracy"] >= target]
     assert outcome.steps_to_target == (reached[0] if reached else None)
     assert bool(reached) == (target < 1)
 
@@ -261,7 +263,7 @@ def test_a_target_reached_exactly_counts() -> None:
     """The target itself is enough."""
     run = problem("mlp-batch", steps=10, eval_every=5)
     first = trained(run)[1].curve[0]
-    outcome = trained(replace(run, target_accuracy=first.val.accuracy))[1]
+    outcome = trained(replace(run, target_accuracy=first.val.metrics["accuracy"]))[1]
     assert outcome.steps_to_target == 5
 
 

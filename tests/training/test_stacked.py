@@ -72,15 +72,17 @@ def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64:
     dataset = in_float64(dataset_of(runs[0]))
     setups = [prepare(run, dataset, CPU) for run in runs]
     pack = Pack.of([prepare(run, dataset, CPU) for run in runs])
-    step = make_step(pack.stack.skeleton, pack.optimizer.update)
-    for number, (images, labels) in enumerate(stacked._batches(pack), start=1):
+    step = make_step(pack.setups[0].task, pack.stack.skeleton, pack.optimizer.update)
+    for number, batch in enumerate(stacked._batches(pack), start=1):
         set_state(setups, pack)
         before = pack.tally.loss.clone()
-        pack.take_step(step, number, images, labels)
+        pack.take_step(step, number, batch)
         for run, setup in enumerate(setups):
             if pack.dropouts:
                 draw_masks(setup.model, setup.run.batch_size, setup.masks)
-            loss, _, _ = take_step(setup, images[run], labels[run], torch.tensor(setup.rates[number - 1]))
+            loss, _, _ = take_step(
+                setup, {name: field[run] for name, field in batch.items()}, torch.tensor(setup.rates[number - 1])
+            )
             close(pack.tally.loss[run] - before[run], loss.detach(), f"loss of step {number}")
             state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
             for key, tensor in pack.stack.state_of(run).items():
@@ -97,7 +99,7 @@ def assert_same(ours: Outcome, theirs: Outcome, rel: float) -> None:
         assert (one.epoch, one.lr) == (other.epoch, other.lr)
         assert one.train.loss == pytest.approx(other.train.loss, rel=rel)
         assert one.val.loss == pytest.approx(other.val.loss, rel=rel)
-        assert one.train.accuracy == pytest.approx(other.train.accuracy, abs=1e-9)
+        assert one.train.metrics["accuracy"] == pytest.approx(other.train.metrics["accuracy"], abs=1e-9)
     assert {key: score.loss for key, score in ours.test.items()} == pytest.approx(
         {key: score.loss for key, score in theirs.test.items()}, rel=rel
     )

@@ -3,7 +3,11 @@ import math
 import pytest
 import torch
 
+from normbench.data import load
+from normbench.tasks import Classification
 from normbench.training.window import FLUSH_EVERY, Window
+
+TASK = Classification(load("digits", {}))
 
 
 def fill(window: Window, losses: list[float], *, right: int = 1) -> None:
@@ -11,24 +15,24 @@ def fill(window: Window, losses: list[float], *, right: int = 1) -> None:
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     labels = torch.tensor([0, 1 if right == 2 else 0])
     for loss in losses:
-        window.add(torch.tensor(loss), logits, labels)
+        window.add(torch.tensor(loss), logits, {"labels": labels})
 
 
 def test_take_returns_the_means() -> None:
     """Loss is the mean over steps and accuracy over samples, over all looks since the last take."""
-    window = Window()
+    window = Window(TASK)
     fill(window, [1.0, 2.0])
     assert window.look() is None
     fill(window, [6.0], right=2)
     assert window.look() is None
     score = window.take()
     assert score.loss == pytest.approx(3.0)
-    assert score.accuracy == pytest.approx(4 / 6)
+    assert score.metrics["accuracy"] == pytest.approx(4 / 6)
 
 
 def test_take_begins_anew() -> None:
     """What an evaluation has reported is not reported again."""
-    window = Window()
+    window = Window(TASK)
     fill(window, [100.0])
     window.look()
     window.take()
@@ -41,7 +45,7 @@ def test_take_begins_anew() -> None:
 @pytest.mark.parametrize("position", [0, 3, 6], ids=["first", "middle", "last"])
 def test_a_loss_that_is_not_finite_is_found_at_its_step(bad: float, position: int) -> None:
     """The step is counted over the whole run, through looks and takes, wherever it is among those kept."""
-    window = Window()
+    window = Window(TASK)
     fill(window, [1.0] * 5)
     assert window.look() is None
     fill(window, [1.0] * 2)
@@ -55,14 +59,14 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(bad: float, position: in
 
 def test_the_first_bad_step_counts() -> None:
     """A loss that becomes finite again does not hide the one that was not."""
-    window = Window()
+    window = Window(TASK)
     fill(window, [1.0, math.nan, 1.0, math.inf])
     assert window.look() == 2
 
 
 def test_full_after_a_number_of_steps() -> None:
     """It is time to look after `FLUSH_EVERY` steps, and again as many later."""
-    window = Window()
+    window = Window(TASK)
     fill(window, [1.0] * (FLUSH_EVERY - 1))
     assert not window.full
     fill(window, [1.0])
@@ -73,8 +77,8 @@ def test_full_after_a_number_of_steps() -> None:
 
 def test_the_graph_is_not_kept() -> None:
     """Kept losses and logits hold on to no gradient graph, which would hold on to the activations."""
-    window = Window()
+    window = Window(TASK)
     weight = torch.ones(2, requires_grad=True)
     logits = torch.eye(2) * weight
-    window.add(logits.sum(), logits, torch.tensor([0, 1]))
-    assert not any(kept.requires_grad for kept in (*window._losses, *window._logits))
+    window.add(logits.sum(), logits, {"labels": torch.tensor([0, 1])})
+    assert not any(kept.requires_grad for kept in (*window._losses, *window._outputs))

@@ -17,13 +17,13 @@ def activations(view: View, moment: Moment) -> dict[str, Tensor]:
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers` and `images` are read.
+        moment: Of which `params`, `buffers` and `batch` are read.
 
     Returns:
         ``<before or after>.<mean, deviation, p15, p50, p85>.<layer>``, each ().
     """
     with view.watching(view.sites, _around) as seen:
-        view.logits(moment.params, moment.buffers, moment.images)
+        view.outputs(moment.params, moment.buffers, moment.batch)
     return {
         f"{place}.{statistic}.{layer}": value
         for layer, calls in seen.items()

@@ -14,16 +14,16 @@ def dead_units(view: View, moment: Moment) -> dict[str, Tensor]:
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers` and `images` are read.
+        moment: Of which `params`, `buffers` and `batch` are read.
 
     Returns:
         ``share.<activation>`` and, over the units of all of them, ``share``, each (); nothing for a model whose
         activations are not modules.
     """
     with view.watching(view.activations, lambda _, output: (by_unit(output) == 0).all(dim=1)) as seen:
-        view.logits(moment.params, moment.buffers, moment.images)
+        view.outputs(moment.params, moment.buffers, moment.batch)
     if not seen:
         return {}
-    dead = {layer: torch.cat(calls).to(moment.images.dtype) for layer, calls in seen.items()}
+    dead = {layer: torch.cat(calls).to(moment.lr.dtype) for layer, calls in seen.items()}
     shares = {f"share.{layer}": units.mean() for layer, units in dead.items()}
     return {**shares, "share": torch.cat(list(dead.values())).mean()}

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from normbench.data import Batch
+from normbench.tasks import Task
 from normbench.training.probing import REGISTRY, check_probes
 from normbench.training.probing.view import Moment, Named, View
 
@@ -29,8 +31,8 @@ class Probes:
         names: Keys of `REGISTRY`.
         model: The model, or for stacked runs any of their structure; copied.
         params: Trainable parameters as the training begins, by name in the order of the model.
-        images: The fixed samples, (B, C, H, W), or (R, B, C, H, W) where stacked.
-        labels: Their classes, (B,) or (R, B).
+        task: What the net is asked.
+        batch: The fixed samples, each field (B, ...), or (R, B, ...) where stacked.
         norm_batch_size: Samples that statistics are taken over in training; samples that do not fill such a chunk are
             left out, and where B is smaller, all B share statistics.
         stacked: Whether every tensor has the dimension R.
@@ -46,19 +48,19 @@ class Probes:
         model: nn.Module,
         params: Named,
         *,
-        images: Tensor,
-        labels: Tensor,
+        task: Task,
+        batch: Batch,
         norm_batch_size: int,
         stacked: bool = False,
         together: int | None = None,
     ) -> None:
         check_probes(names)
-        samples = labels.shape[-1]
+        samples = next(iter(batch.values())).shape[int(stacked)]
         chunk = norm_batch_size if norm_batch_size <= samples else None
         kept = samples - samples % (chunk or 1)
-        self._images, self._labels = images.narrow(-4, 0, kept), labels.narrow(-1, 0, kept)
+        self._batch = {name: field.narrow(int(stacked), 0, kept) for name, field in batch.items()}
         self._stacked, self._together = stacked, together
-        self.view = View.of(model, self._first(self._images)[:2], norm_batch_size=chunk)
+        self.view = View.of(model, task, self._pair(), norm_batch_size=chunk)
         self._probes = {name: REGISTRY[name] for name in names}
         self._reads = frozenset[str]().union(*(probe.reads for probe in self._probes.values()))
         self._earlier = _copied(params) if "earlier" in self._reads else None
@@ -98,8 +100,8 @@ class Probes:
         """Return the names of the columns by probe; empty for a probe that has nothing to look at in this model."""
         state = {name: self._first(value.detach()) for name, value in params.items()}
         rest = {name: self._first(value) for name, value in buffers.items()}
-        images, labels = self._first(self._images)[:2], self._first(self._labels)[:2]
-        moment = Moment(state, state, state, rest, state, images.new_zeros(()), images, labels)
+        rate = next(iter(state.values())).new_zeros(())
+        moment = Moment(state, state, state, rest, state, rate, self._pair())
         view = replace(self.view, norm_batch_size=None)
         with torch.no_grad():
             return {
@@ -120,24 +122,28 @@ class Probes:
         now = {name: param.detach() for name, param in params.items()}
         wants_step = bool(self._reads & {"before", "grads"})
         assert self._before is not None or not wants_step, "call before_step before the step"
-        rate = torch.as_tensor(lr, dtype=self._images.dtype, device=self._images.device)
+        like = next(iter(now.values()))
+        rate = torch.as_tensor(lr, dtype=like.dtype, device=like.device)
         moment = Moment(
             before=self._before or now,
             params=now,
             earlier=self._earlier or now,
             buffers={name: buffer.detach() for name, buffer in buffers.items()},
             grads={},
-            lr=rate.expand(len(self._labels)) if self._stacked else rate,
-            images=self._images,
-            labels=self._labels,
+            lr=rate.expand(len(like)) if self._stacked else rate,
+            batch=self._batch,
         )
         return moment._replace(grads=self._apply(self._gradients, moment)) if "grads" in self._reads else moment
+
+    def _pair(self) -> dict[str, Tensor]:
+        """Return two samples of one run."""
+        return {name: self._first(field)[:2] for name, field in self._batch.items()}
 
     def _first(self, tensor: Tensor) -> Tensor:
         return tensor[0] if self._stacked else tensor
 
     def _gradients(self, moment: Moment) -> dict[str, Tensor]:
-        return self.view.gradients(moment.before, moment.buffers, moment.images, moment.labels)
+        return self.view.gradients(moment.before, moment.buffers, moment.batch)
 
     def _apply(self, function: Callable[[Moment], dict[str, Tensor]], moment: Moment) -> dict[str, Tensor]:
         if not self._stacked:

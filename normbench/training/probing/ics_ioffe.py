@@ -21,7 +21,7 @@ def ics_ioffe(view: View, moment: Moment) -> dict[str, Tensor]:
 
     Args:
         view: The model.
-        moment: Of which `earlier`, `params`, `buffers` and `images` are read.
+        moment: Of which `earlier`, `params`, `buffers` and `batch` are read.
 
     Returns:
         ``drift.<layer>`` in nats and ``drift``, its mean over layers, each ().
@@ -34,7 +34,7 @@ def ics_ioffe(view: View, moment: Moment) -> dict[str, Tensor]:
 
 def _moments(view: View, params: Named, moment: Moment) -> dict[str, Tensor]:
     with view.watching(view.sites, lambda _, output: torch.stack(unit_moments(output))) as seen:
-        view.logits(params, moment.buffers, moment.images)
+        view.outputs(params, moment.buffers, moment.batch)
     return {layer: torch.cat(calls, dim=1) for layer, calls in seen.items()}
 
 

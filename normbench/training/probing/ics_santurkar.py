@@ -36,7 +36,7 @@ def ics_santurkar(view: View, moment: Moment) -> dict[str, Tensor]:
 
 def _gradient(view: View, name: str, params: Named, moment: Moment) -> Tensor:
     def loss(weight: Tensor) -> Tensor:
-        return view.loss({**params, name: weight}, moment.buffers, moment.images, moment.labels)
+        return view.loss({**params, name: weight}, moment.buffers, moment.batch)
 
     found: Tensor = torch.func.grad(loss)(params[name])
     return found

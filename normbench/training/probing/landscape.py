@@ -34,7 +34,7 @@ def landscape(view: View, moment: Moment) -> dict[str, Tensor]:
     losses, changes = [], []
     for multiple in LENGTHS:
         there = {name: old + multiple * step[name] for name, old in moment.before.items()}
-        grads, loss = torch.func.grad_and_value(view.loss)(there, moment.buffers, moment.images, moment.labels)
+        grads, loss = torch.func.grad_and_value(view.loss)(there, moment.buffers, moment.batch)
         losses.append(loss)
         changes.append(joint_norm({name: grad - moment.grads[name] for name, grad in grads.items()}))
     change = torch.stack(changes)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from normbench.norms.statistics import BatchStatistics
+from normbench.tasks import Task
 from normbench.training.probing.view import Moment, View, by_unit
 
 _FLOOR = 1e-5
@@ -18,11 +19,12 @@ def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers`, `images` and `labels` are read.
+        moment: Of which `params`, `buffers` and `batch` are read.
 
     Returns:
-        ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; ``accuracy``, that by
-        running statistics minus that by the population's; each (). Nothing for a model without running statistics.
+        ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; the task's
+        first metric (``accuracy``) by running statistics minus that by the population's, or the loss where the metric is
+        no mean over samples; each (). Nothing for a model without running statistics.
     """
     layers = tuple(
         name
@@ -31,9 +33,9 @@ def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
     )
     if not layers:
         return {}
-    state = moment.params, moment.buffers, moment.images
+    state = moment.params, moment.buffers, moment.batch
     with view.watching(layers, lambda before, _: torch.stack(_population(before))) as seen:
-        precise = view.logits_by_population(*state)
+        precise = view.outputs_by_population(*state)
     scalars: dict[str, list[Tensor]] = {"mean": [], "var": []}
     for layer in layers:
         mean, var = torch.stack(seen[layer]).mean(0)
@@ -44,8 +46,9 @@ def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
         scalars["var"].append(ratio.log().abs().mean())
     named = {f"{key}.{layer}": value for key, row in scalars.items() for layer, value in zip(layers, row, strict=True)}
     means = {key: torch.stack(row).mean() for key, row in scalars.items()}
-    running = view.logits_by_running(*state)
-    return {**named, **means, "accuracy": _accuracy(running, moment.labels) - _accuracy(precise, moment.labels)}
+    running = view.outputs_by_running(*state)
+    name = view.task.metrics[0] if view.task.metrics[0] in view.task.sums else "loss"
+    return {**named, **means, name: _score(view.task, name, running, moment) - _score(view.task, name, precise, moment)}
 
 
 def _population(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,5 +56,7 @@ def _population(x: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean(1), values.var(1)
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.argmax(dim=-1) == labels).to(logits.dtype).mean()
+def _score(task: Task, name: str, outputs: Tensor, moment: Moment) -> Tensor:
+    if name == "loss":
+        return task.loss(outputs, moment.batch)
+    return task.measure(outputs, moment.batch)[name].to(outputs.dtype).mean()

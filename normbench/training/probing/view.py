@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from normbench.data import Batch
 from normbench.models.activations import ACTIVATIONS
 from normbench.norms.factory import norm_layers
 from normbench.norms.statistics import own_batch
+from normbench.tasks import Task
 
 Named = Mapping[str, Tensor]
 
@@ -33,8 +34,7 @@ class Moment(NamedTuple):
         buffers: Everything else of the model's state after the step: buffers, and parameters that are not trained.
         grads: Gradients of the loss on the samples at `before`, by name; empty for a probe that reads none.
         lr: Learning rate of the step, ().
-        images: The samples, (B, C, H, W).
-        labels: Their classes, (B,).
+        batch: The samples, each field (B, ...).
     """
 
     before: Named
@@ -43,19 +43,19 @@ class Moment(NamedTuple):
     buffers: Named
     grads: Named
     lr: Tensor
-    images: Tensor
-    labels: Tensor
+    batch: Named
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The structure of a model: a pure function of parameters, buffers and images, with names for its layers.
+    """The structure of a model: a pure function of parameters, buffers and a batch, with names for its layers.
 
     Dropout is off. Norms with statistics over samples take those of each `norm_batch_size` samples, as in training,
     and no buffer is touched.
 
     Attributes:
         skeleton: A copy of the model of this view's own, in evaluation mode; its state does not matter.
+        task: What the net is asked.
         norm_batch_size: Samples that share statistics; None takes the whole batch.
         weights: Names of the linear and convolutional layers, in the order in which they are called.
         norms: The same of the layers that a `NormFactory` made.
@@ -63,18 +63,20 @@ class View:
     """
 
     skeleton: nn.Module
+    task: Task
     norm_batch_size: int | None
     weights: tuple[str, ...]
     norms: tuple[str, ...]
     activations: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: nn.Module, images: Tensor, *, norm_batch_size: int | None) -> Self:
+    def of(cls, model: nn.Module, task: Task, batch: Batch, *, norm_batch_size: int | None) -> Self:
         """Return the view of a model, which is copied.
 
         Args:
             model: The model, or any of the same structure.
-            images: A few samples to see the order of the layers by, (B, C, H, W).
+            task: What the net is asked.
+            batch: A few samples to see the order of the layers by, each field (B, ...).
             norm_batch_size: Samples that share statistics.
         """
         skeleton = copy.deepcopy(model).eval()
@@ -82,9 +84,10 @@ class View:
             # What goes into or comes out of a layer would be overwritten by the layer after it.
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # nn.Module takes any attribute
-        called = _called(skeleton, images)
+        called = _called(skeleton, task, batch)
         return cls(
             skeleton=skeleton,
+            task=task,
             norm_batch_size=norm_batch_size,
             weights=tuple(name for name, module in called.items() if isinstance(module, _WEIGHT_LAYERS)),
             norms=tuple(name for name in called if name in norm_layers(skeleton)),
@@ -99,27 +102,27 @@ class View:
         """
         return self.norms or self.weights[:-1]
 
-    def logits(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
-        """Return the logits (B, K) of images (B, C, H, W) as training would see them, but for dropout."""
+    def outputs(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
+        """Return the outputs for a batch as training would see them, but for dropout."""
         with own_batch(self.skeleton, self.norm_batch_size):
-            return self._call(params, buffers, images)
+            return self._call(params, buffers, batch)
 
-    def logits_by_running(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
-        """Return the logits (B, K) of images (B, C, H, W) by running statistics."""
-        return self._call(params, buffers, images)
+    def outputs_by_running(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
+        """Return the outputs for a batch by running statistics."""
+        return self._call(params, buffers, batch)
 
-    def logits_by_population(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
-        """Return the logits (B, K) of images (B, C, H, W) by the statistics of all of them."""
+    def outputs_by_population(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
+        """Return the outputs for a batch by the statistics of all its samples."""
         with own_batch(self.skeleton, None):
-            return self._call(params, buffers, images)
+            return self._call(params, buffers, batch)
 
-    def loss(self, params: Named, buffers: Named, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy () of images (B, C, H, W) with labels (B,)."""
-        return F.cross_entropy(self.logits(params, buffers, images), labels)
+    def loss(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
+        """Return the loss () of a batch."""
+        return self.task.loss(self.outputs(params, buffers, batch), batch)
 
-    def gradients(self, params: Named, buffers: Named, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def gradients(self, params: Named, buffers: Named, batch: Batch) -> dict[str, Tensor]:
         """Return the gradient of `loss` for every entry of `params`."""
-        found: dict[str, Tensor] = torch.func.grad(self.loss)(dict(params), buffers, images, labels)
+        found: dict[str, Tensor] = torch.func.grad(self.loss)(dict(params), buffers, batch)
         return found
 
     @contextmanager
@@ -149,13 +152,14 @@ class View:
             for hook in hooks:
                 hook.remove()
 
-    def _call(self, params: Named, buffers: Named, images: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.skeleton, (dict(params), dict(buffers)), (images,))
-        return logits
+    def _call(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
+        inputs = self.task.inputs_of(batch)
+        outputs: Tensor = functional_call(self.skeleton, (dict(params), dict(buffers)), inputs)
+        return outputs
 
 
 @torch.no_grad()
-def _called(model: nn.Module, images: Tensor) -> dict[str, nn.Module]:
+def _called(model: nn.Module, task: Task, batch: Batch) -> dict[str, nn.Module]:
     """Return the layers that a forward pass calls, in the order of their first call."""
     called: dict[str, nn.Module] = {}
 
@@ -164,7 +168,7 @@ def _called(model: nn.Module, images: Tensor) -> dict[str, nn.Module]:
 
     hooks = [module.register_forward_pre_hook(keep(name)) for name, module in model.named_modules()]
     with own_batch(model, None):
-        model(images)
+        task.call(model, batch)
     for hook in hooks:
         hook.remove()
     return called

@@ -19,8 +19,8 @@ def probes_of(setup: Setup) -> Probes | None:
         run.probes,
         setup.model,
         setup.params,
-        images=setup.dataset.batch(held),
-        labels=setup.parts.labels[held],
+        task=setup.task,
+        batch=setup.parts.batch(setup.dataset, held),
         norm_batch_size=setup.evaluator.norm_batch_size,
     )
 

@@ -11,15 +11,20 @@ import torch.nn.functional as F
 from problems import CORE, NEEDS_MAPS
 from torch import Tensor, nn
 
+from normbench.data.synthetic import synthetic
 from normbench.models.initialization import initialize
 from normbench.models.mlp import mlp
 from normbench.models.plain import plain
 from normbench.models.resnet import resnet
 from normbench.norms import REGISTRY, NormFactory
 from normbench.randomness import generator
+from normbench.tasks import Classification
 from normbench.training.probing.view import Moment, View
 
 SAMPLES = 12
+TASK = Classification(
+    synthetic(num_classes=3, num_samples=9, image_size=8, channels=1, difficulty=0.5, generator_seed=0)
+)
 NETS: Mapping[str, Callable[..., nn.Module]] = {
     "mlp": partial(mlp, (1, 8, 8), 3, width=8, depth=3),
     "resnet": partial(resnet, (1, 8, 8), 3, depth=8, width=4),
@@ -49,14 +54,14 @@ class Case:
     def gradients(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the gradients of the loss on the samples, by plain autograd in training mode."""
         model = self.trained(params)
-        loss = F.cross_entropy(model(self.moment.images), self.moment.labels)
+        loss = F.cross_entropy(model(self.moment.batch["images"]), self.moment.batch["labels"])
         grads = torch.autograd.grad(loss, list(model.parameters()))
         return dict(zip(dict(model.named_parameters()), grads, strict=True))
 
     @torch.no_grad()
     def loss(self, params: Mapping[str, Tensor]) -> float:
         """Return the loss on the samples in training mode."""
-        return float(F.cross_entropy(self.trained(params)(self.moment.images), self.moment.labels))
+        return float(F.cross_entropy(self.trained(params)(self.moment.batch["images"]), self.moment.batch["labels"]))
 
     def around(self, params: Mapping[str, Tensor], layer: str) -> list[tuple[Tensor, Tensor]]:
         """Return what goes into and comes out of a layer in training mode, for each of its calls."""
@@ -64,7 +69,7 @@ class Case:
         model.get_submodule(layer).register_forward_hook(
             lambda _, args, output: seen.append((args[0].detach().clone(), output.detach().clone()))
         )
-        model(self.moment.images)
+        model(self.moment.batch["images"])
         return seen
 
 
@@ -99,10 +104,9 @@ def case(arm: str, *, seed: int = 0, chunk: int | None = None, **dials: Any) -> 
         buffers=buffers,
         grads={},
         lr=torch.tensor(0.1, dtype=torch.float64),
-        images=images,
-        labels=torch.arange(SAMPLES) % 3,
+        batch={"images": images, "labels": torch.arange(SAMPLES) % 3},
     )
-    made = Case(model, View.of(model, images[:2], norm_batch_size=chunk), moment)
+    made = Case(model, View.of(model, TASK, {"images": images[:2]}, norm_batch_size=chunk), moment)
     return Case(model, made.view, moment._replace(grads=made.gradients(before)))
 
 

@@ -15,14 +15,14 @@ from normbench.training.probing.view import Moment
 from normbench.training.setup import Setup, prepare
 from normbench.training.solo import take_step
 
-from .moments import ARMS, SAMPLES, case, stacked
+from .moments import ARMS, SAMPLES, TASK, case, stacked
 
 ALL = tuple(REGISTRY)
 
 
 def driver(moment: Moment, model: torch.nn.Module, *, names: tuple[str, ...] = ALL, **settings: Any) -> Probes:
     """Return probes of a made-up moment, whole batches as norm batches."""
-    wanted: dict[str, Any] = {"norm_batch_size": SAMPLES, "images": moment.images, "labels": moment.labels} | settings
+    wanted: dict[str, Any] = {"norm_batch_size": SAMPLES, "task": TASK, "batch": moment.batch} | settings
     return Probes(names, model, moment.earlier, **wanted)
 
 
@@ -108,7 +108,7 @@ def test_a_checkpoint_carries_the_last_look() -> None:
 def test_samples_that_fill_no_chunk_are_left_out() -> None:
     """Twelve samples in chunks of 5 are ten; a norm batch beyond the samples takes all of them."""
     made = case("mlp-batch")
-    short = made.moment._replace(images=made.moment.images[:10], labels=made.moment.labels[:10])
+    short = made.moment._replace(batch={name: field[:10] for name, field in made.moment.batch.items()})
     names = ("gradients", "dead_units", "landscape")
     ten, twelve = (driver(m, made.model, names=names, norm_batch_size=5) for m in (short, made.moment))
     assert look(ten, short) == look(twelve, made.moment)
@@ -133,21 +133,21 @@ def trained(name: str, probed: bool) -> tuple[Setup, list[Tensor], list[dict[str
     setup = prepare(problem(name), dataset_of(problem(name)), CPU)
     held = setup.parts.train[:40]
     index = setup.parts.train[:16]
-    images, labels, rate = setup.dataset.batch(index), setup.parts.labels[index], torch.tensor(0.05)
+    batch, rate = setup.parts.batch(setup.dataset, index), torch.tensor(0.05)
     torch.manual_seed(5)
     probes = Probes(
         ALL if probed else (),
         setup.model,
         setup.params,
-        images=setup.dataset.batch(held),
-        labels=setup.parts.labels[held],
+        task=setup.task,
+        batch=setup.parts.batch(setup.dataset, held),
         norm_batch_size=setup.evaluator.norm_batch_size,
     )
     seen = []
     for step in range(4):
         if step >= 2:
             probes.before_step(setup.params)
-        take_step(setup, images, labels, rate)
+        take_step(setup, batch, rate)
         if step >= 2:
             seen.append(probes.look(setup.params, dict(setup.model.named_buffers()), 0.05))
     return setup, [torch.get_rng_state(), setup.masks.get_state(), setup.crops.get_state()], seen

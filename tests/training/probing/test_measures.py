@@ -236,7 +236,11 @@ def test_statistics_gap(arm: str) -> None:
     for key in ("mean", "var"):
         expected[key] = float(np.mean([value for name, value in expected.items() if name.startswith(f"{key}.")]))
     right = [
-        float((made.trained(moment.params).train(mode)(moment.images).argmax(1) == moment.labels).double().mean())
+        float(
+            (made.trained(moment.params).train(mode)(moment.batch["images"]).argmax(1) == moment.batch["labels"])
+            .double()
+            .mean()
+        )
         for mode in (False, True)
     ]
     assert as_floats(statistics_gap(made.view, moment)) == pytest.approx({**expected, "accuracy": right[0] - right[1]})
@@ -248,7 +252,7 @@ def test_exact_running_statistics_leave_no_gap() -> None:
     model = made.trained(made.moment.params)
     for norm in norm_layers(model).values():
         norm.momentum, norm.norm_batch_size = 1.0, None  # type: ignore[assignment]  # nn.Module takes any attribute
-    model(made.moment.images)
+    model(made.moment.batch["images"])
     found = statistics_gap(made.view, made.moment._replace(buffers=dict(model.named_buffers())))
     assert float(found["mean"]) == pytest.approx(0, abs=1e-12) and float(found["var"]) == pytest.approx(0, abs=1e-12)
 

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 from normbench.norms import NormFactory
 from normbench.training.probing.view import View, by_unit, cosine, length, mean_of
 
-from .moments import ARMS, case
+from .moments import ARMS, TASK, case
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_logits_are_those_of_training_mode(arm: str) -> None:
+def test_outputs_are_those_of_training_mode(arm: str) -> None:
     """The functional forward by each batch's own statistics equals the model's own."""
     made = case(arm)
     moment = made.moment
-    expected = made.trained(moment.params)(moment.images)
-    torch.testing.assert_close(made.view.logits(moment.params, moment.buffers, moment.images), expected)
+    expected = made.trained(moment.params)(moment.batch["images"])
+    torch.testing.assert_close(made.view.outputs(moment.params, moment.buffers, moment.batch), expected)
 
 
 @pytest.mark.parametrize("arm", ["mlp-batch", "resnet-batch"])
@@ -24,9 +24,9 @@ def test_chunks_share_statistics(arm: str) -> None:
     """With a norm batch of 4, the forward equals ghost batches of 4, and not the whole batch."""
     made = case(arm, chunk=4)
     moment = made.moment
-    logits = made.view.logits(moment.params, moment.buffers, moment.images)
-    torch.testing.assert_close(logits, made.trained(moment.params)(moment.images))
-    whole = made.view.logits_by_population(moment.params, moment.buffers, moment.images)
+    logits = made.view.outputs(moment.params, moment.buffers, moment.batch)
+    torch.testing.assert_close(logits, made.trained(moment.params)(moment.batch["images"]))
+    whole = made.view.outputs_by_population(moment.params, moment.buffers, moment.batch)
     assert not torch.allclose(logits, whole)
 
 
@@ -35,7 +35,7 @@ def test_gradients_are_those_of_autograd(arm: str) -> None:
     """`torch.func` through the skeleton equals a backward pass through the model."""
     made = case(arm)
     moment = made.moment
-    found = made.view.gradients(moment.before, moment.buffers, moment.images, moment.labels)
+    found = made.view.gradients(moment.before, moment.buffers, moment.batch)
     torch.testing.assert_close(found, made.gradients(moment.before))
 
 
@@ -56,7 +56,7 @@ def test_layers_come_in_the_order_of_their_calls() -> None:
             return out
 
     model = Crossed()
-    view = View.of(model, torch.zeros(2, 4), norm_batch_size=None)
+    view = View.of(model, TASK, {"images": torch.zeros(2, 4)}, norm_batch_size=None)
     assert (view.weights, view.norms, view.activations) == (("first", "last"), ("norm",), ("act",))
     assert model.act.inplace and not view.skeleton.get_submodule("act").inplace
 
@@ -65,7 +65,7 @@ def test_watching_ends_with_its_block() -> None:
     """A forward that raises leaves no hook behind."""
     made = case("mlp-none")
     with pytest.raises(RuntimeError), made.view.watching(made.view.sites, lambda before, _: before):
-        made.view.logits(made.moment.params, made.moment.buffers, torch.zeros(2, 5))
+        made.view.outputs(made.moment.params, made.moment.buffers, {"images": torch.zeros(2, 5)})
     assert not any(module._forward_hooks for module in made.view.skeleton.modules())
 
 

@@ -1,0 +1,109 @@
+"""A data set of named tensors, for tasks other than classifying images."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from normbench.data.examples import Examples
+from normbench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Fields(Examples):
+    """Named tensors of equal length, used as they are.
+
+    Attributes:
+        name: Name for messages and tables.
+        fields: By name (N, ...); the model's first input comes first.
+        num_test: Samples of the set's own test part, the last ones; 0 where `split` has to draw one.
+        content: SHA-256 in hex of the data; that of the tensors where it is left out.
+        class_names: One name a class; empty where samples have no classes.
+        label: Field of classes, (N,) int64 in [0, num_classes); None where there is none.
+        test_shift: Always `none`.
+    """
+
+    name: str
+    fields: Mapping[str, Tensor]
+    num_test: int = 0
+    content: str = ""
+    class_names: tuple[str, ...] = ()
+    label: str | None = None
+    test_shift: str = "none"
+
+    def __post_init__(self) -> None:
+        lengths = {field: len(values) for field, values in self.fields.items()}
+        if len(set(lengths.values())) != 1:
+            raise DataError(f"data set '{self.name}': fields must be of one length, got {lengths}")
+        if self.test_shift != "none":
+            raise DataError(f"data set '{self.name}': data.test_shift={self.test_shift} is for images alone")
+        if not 0 <= self.num_test < len(self):
+            raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self)} samples are test samples")
+        for field, values in self.fields.items():
+            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+                raise DataError(f"data set '{self.name}': field '{field}' has values that are nan or infinite")
+        if self.label is not None:
+            classes = self.fields[self.label]
+            if classes.dtype != torch.int64 or classes.min() < 0 or classes.max() >= self.num_classes:
+                raise DataError(
+                    f"data set '{self.name}': field '{self.label}' must be int64 in 0..{self.num_classes - 1}, "
+                    f"got {classes.dtype} in {classes.min()}..{classes.max()}"
+                )
+        if not self.content:
+            object.__setattr__(self, "content", fields_hash(self.fields, self.num_test))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample's first field."""
+        return tuple(next(iter(self.fields.values())).shape[1:])
+
+    @property
+    def strata(self) -> Tensor:
+        """(N,) int64: the classes, or zeros."""
+        return torch.zeros(len(self), dtype=torch.int64) if self.label is None else self.fields[self.label]
+
+    def fetch(self, index: Tensor) -> dict[str, Tensor]:
+        """Return the fields of samples; see `Examples.fetch`."""
+        rows = index.reshape(-1)
+        return {
+            field: values.index_select(0, rows).reshape(*index.shape, *values.shape[1:])
+            for field, values in self.fields.items()
+            if field != self.label
+        }
+
+    def blank(self, count: int) -> dict[str, Tensor]:
+        """Return `count` samples of zeros."""
+        return {field: values.new_zeros(count, *values.shape[1:]) for field, values in self.fields.items()}
+
+    def select(self, rows: Tensor, num_test: int) -> Self:
+        """Return a set of some samples."""
+        return replace(self, fields={field: values[rows] for field, values in self.fields.items()}, num_test=num_test)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the set with its tensors on `device`; itself where they are there already."""
+        moved = {field: values.to(device) for field, values in self.fields.items()}
+        return self if all(moved[field] is self.fields[field] for field in moved) else replace(self, fields=moved)
+
+
+def fields_hash(fields: Mapping[str, Tensor], num_test: int) -> str:
+    """Return the SHA-256 in hex of named tensors, the same on every machine.
+
+    Args:
+        fields: By name (N, ...).
+        num_test: Samples of the set's own test part.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256(f"{num_test}".encode())
+    for field in sorted(fields):
+        array = fields[field].cpu().contiguous().numpy()
+        digest.update(f"\n{field} {array.dtype} {array.shape} ".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()

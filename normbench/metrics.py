@@ -1,0 +1,106 @@
+"""What each metric is: which way it improves, how it is shown, and which values are possible."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Part = Literal["train", "val", "test", "chance"]
+Statistics = Literal["running", "precise", "batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, as tables hold it.
+
+    Attributes:
+        higher_is_better: Whether the higher of two values is the better one.
+        scale: The factor for showing a value: 100 for a share, which is shown in points.
+        unit: The unit of a difference between two shown values; empty where there is none.
+        low: The lowest possible value, or None.
+        high: The highest possible value, or None.
+        digits: The fewest and the most decimals that an unscaled value is shown with.
+    """
+
+    higher_is_better: bool
+    scale: float = 1.0
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    digits: tuple[int, int] = (3, 6)
+
+    @property
+    def sign(self) -> float:
+        """The factor that makes higher better: 1 or -1."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def best(self) -> float | None:
+        """The best possible value, or None."""
+        return self.high if self.higher_is_better else self.low
+
+
+class MetricColumn(NamedTuple):
+    """What the name of a column says, such as ``test_accuracy_precise``.
+
+    Attributes:
+        part: The part of the data, or ``chance``: what no skill scores.
+        metric: A key of `METRICS`.
+        statistics: Which statistics the norms of the evaluated net used.
+    """
+
+    part: Part
+    metric: str
+    statistics: Statistics = "running"
+
+
+def _share(unit: str) -> Metric:
+    return Metric(higher_is_better=True, scale=100.0, unit=unit, low=0.0, high=1.0, digits=(3, 4))
+
+
+METRICS: dict[str, Metric] = {
+    "loss": Metric(higher_is_better=False, unit="nats"),
+    "accuracy": _share("accuracy points"),
+    "balanced_accuracy": _share("balanced accuracy points"),
+    "top5_accuracy": _share("top-5 accuracy points"),
+    "exact_match": _share("exact match points"),
+    "map": _share("mAP points"),
+    "map50": _share("mAP50 points"),
+    "miou": _share("mIoU points"),
+    "pixel_accuracy": _share("pixel accuracy points"),
+    "bits_per_char": Metric(higher_is_better=False, unit="bits per character", low=0.0),
+    "perplexity": Metric(higher_is_better=False, unit="perplexity", low=1.0, digits=(2, 4)),
+    "bleu": Metric(higher_is_better=True, unit="BLEU points", low=0.0, high=100.0, digits=(1, 2)),
+    "r2": Metric(higher_is_better=True, unit="R²", high=1.0, digits=(3, 4)),
+    "mse": Metric(higher_is_better=False, unit="squared error", low=0.0),
+    "rmse": Metric(higher_is_better=False, unit="error", low=0.0),
+    "mae": Metric(higher_is_better=False, unit="error", low=0.0),
+    "style_loss": Metric(higher_is_better=False, unit="style loss", low=0.0),
+    "content_loss": Metric(higher_is_better=False, unit="content loss", low=0.0),
+    "total_loss": Metric(higher_is_better=False, unit="total loss", low=0.0),
+}
+"""Every metric that a task may have. The loss has no lower bound: the likelihood of a density may exceed 1."""
+
+_PARTS: dict[str, Part] = {"train": "train", "val": "val", "test": "test", "chance": "chance"}
+_STATISTICS: tuple[Statistics, ...] = ("precise", "batch")
+
+
+def metric_column(column: str) -> MetricColumn | None:
+    """Take the name of a column apart.
+
+    Args:
+        column: A column of runs.csv or curves.csv: ``{train,val,test}_M``, ``test_M_precise``, ``test_M_batch`` or
+            ``chance_M`` for a metric M.
+
+    Returns:
+        What it names, or None for a column that holds no metric. The steps to the target are none: they are counted,
+        not measured, and have no chance level.
+    """
+    part, _, name = column.partition("_")
+    if part not in _PARTS:
+        return None
+    if name in METRICS:
+        return MetricColumn(_PARTS[part], name)
+    for statistics in _STATISTICS:
+        metric = name.removesuffix(f"_{statistics}")
+        if part == "test" and metric != name and metric in METRICS:
+            return MetricColumn("test", metric, statistics)
+    return None

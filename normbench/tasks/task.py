@@ -1,0 +1,104 @@
+"""What a net is asked: what of a sample it is given, what its loss is, and how good its answers are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from normbench.data.examples import Batch, Examples
+from normbench.errors import ImpossibleRunError
+
+
+class Task(ABC):
+    """A question that nets are asked about the samples of a data set.
+
+    A subclass names the fields that it uses and its metrics, and has `num_outputs`, `loss`, `losses` and `measure`.
+    The last three are pure functions of tensors that branch on no value, so that they also run under
+    `torch.func.vmap` and `torch.compile`; a task holds no tensors of its own.
+
+    Args:
+        data: The samples that are asked about.
+
+    Attributes:
+        inputs: Fields that the model is called with, in this order.
+        targets: Fields that `loss` and `measure` read beside the outputs.
+        metrics: Names in `normbench.metrics.METRICS` beside ``loss``. Each seed chooses its rate by the first.
+        alone: Why runs of this task are never trained together; empty where they may be.
+
+    Raises:
+        ImpossibleRunError: If the data set lacks a field.
+    """
+
+    inputs: ClassVar[tuple[str, ...]]
+    targets: ClassVar[tuple[str, ...]]
+    metrics: tuple[str, ...]
+    alone: ClassVar[str] = ""
+
+    def __init__(self, data: Examples) -> None:
+        self.data = data
+        has = data.blank(1)
+        if missing := [field for field in (*self.inputs, *self.targets) if field not in has]:
+            raise ImpossibleRunError(
+                f"the task needs {' and '.join(missing)}, and data={data.name} has {', '.join(has)}; "
+                "choose data that fit the task."
+            )
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """Numbers that the model puts out for a sample (classes, say): its constructor gets this."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss () of a batch, which the training minimises."""
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each sample, (B,), whose mean over a part of the data is reported."""
+
+    @abstractmethod
+    def measure(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what `scores` needs of each sample beside its loss, (B, ...) each: it is summed over samples."""
+
+    def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the metrics from sums over samples; without another definition the mean of each metric.
+
+        Args:
+            sums: What `measure` gave, summed in float64, and ``count``, the number of samples.
+        """
+        return {metric: float(sums[metric] / sums["count"]) for metric in self.metrics}
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """What no skill gets, by metric: a diverged run counts as that. Empty where the records show it otherwise."""
+        return {}
+
+    def blank_outputs(self, count: int) -> Tensor:
+        """Return zeros in the shape of a model's outputs for `count` samples, (count, num_outputs)."""
+        return torch.zeros(count, self.num_outputs)
+
+    @property
+    def sums(self) -> dict[str, tuple[int, ...]]:
+        """Shape of what `measure` gives for a sample, by name."""
+        found = self.measure(self.blank_outputs(1), self.targets_of(self.data.blank(1)))
+        return {name: tuple(rows.shape[1:]) for name, rows in found.items()}
+
+    @property
+    def key(self) -> str:
+        """What decides the operations of `loss` and `measure` beside their code."""
+        return repr([self.num_outputs, sorted((name, value) for name, value in vars(self).items() if name != "data")])
+
+    def call(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the outputs of a model for a batch."""
+        outputs: Tensor = model(*self.inputs_of(batch))
+        return outputs
+
+    def inputs_of(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the fields of a batch that the model is called with."""
+        return tuple(batch[field] for field in self.inputs)
+
+    def targets_of(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the fields of a batch that `loss` and `measure` read."""
+        return {field: batch[field] for field in self.targets}
