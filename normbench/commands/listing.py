@@ -12,6 +12,7 @@ from normbench.config.shipped import shipped_conf
 from normbench.errors import ConfigError
 
 GROUPS: Mapping[str, str] = {
+    "tasks": "task",
     "norms": "norm",
     "models": "model",
     "data": "data",

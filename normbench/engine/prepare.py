@@ -17,11 +17,11 @@ from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
 from normbench.spec import Checked, Component, Run, Settings
 from normbench.training.budget import budget
-from normbench.training.build import dry_run, resolve_target
+from normbench.training.build import dry_run, resolve_target, task_of
 from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
-from normbench.training.setup import split_of
+from normbench.training.setup import check_target, split_of
 from normbench.training.stacked import structure, why_alone
 
 
@@ -234,5 +234,6 @@ def _check(run: Run) -> Checked:
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
     check_probes(run.probes)
+    check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
     return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))

@@ -31,7 +31,7 @@ _CHUNK_VALUES = 1024 * 3 * 64 * 64
 class Evaluator:
     """Scores the model of one run on the parts of its data, or those of R runs stacked.
 
-    Stacked, every index has a first dimension R, the model has a first dimension R in inputs and outputs, and there are R scores.
+    Stacked, every index and the model's inputs and outputs have a first dimension R, and there are R scores.
 
     Attributes:
         task: What the net is asked.
@@ -124,26 +124,22 @@ class Evaluator:
         sums: Sums = {}
         for index in parts:
             batch = fetch(index)
-            outputs = self.task.call(model, batch)
-            targets = self.task.targets_of(batch)
+            outputs, targets = self.task.call(model, batch), self.task.targets_of(batch)
             # Summed in float64: large but finite losses must not overflow.
             found = {"loss": losses(outputs, targets).cpu().double(), **measure(outputs, targets)}
-            samples = int(stacked)
-            add_sums(sums, {name: rows.sum(dim=samples) for name, rows in found.items()}, index.shape[-1])
+            over_samples = {name: rows.sum(dim=int(stacked)) for name, rows in found.items()}
+            add_sums(sums, over_samples, count=index.shape[-1])
         return sums
 
     def _scored(self, sums: Sums) -> list[Score]:
-        """Return the score of each run from its sums."""
+        """Return the score of each run."""
         count = sums["count"]
-        runs = len(sums["loss"]) if sums["loss"].dim() else None
-        own = (
-            [{**sums}]
-            if runs is None
-            else [
-                {name: value if name == "count" else value[run] for name, value in sums.items()} for run in range(runs)
-            ]
-        )
-        return [Score(float(one["loss"] / count), self.task.scores(one)) for one in own]
+        if not sums["loss"].dim():
+            return [Score(float(sums["loss"] / count), self.task.scores(sums))]
+        rows = zip(*(value.unbind() for name, value in sums.items() if name != "count"), strict=True)
+        names = [name for name in sums if name != "count"]
+        runs = [{**dict(zip(names, row, strict=True)), "count": count} for row in rows]
+        return [Score(float(run["loss"] / count), self.task.scores(run)) for run in runs]
 
     def _fetch(self, index: Tensor) -> Batch:
         return self.parts.batch(self.dataset, index)

@@ -1,5 +1,6 @@
 """Everything that a training needs before its first step, all of it decided by the run and its seed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.data import Examples, Split, split
+from normbench.errors import ConfigError
 from normbench.metrics import METRICS
 from normbench.norms.factory import describe_norms, norm_layers
 from normbench.randomness import generator
@@ -133,10 +135,26 @@ def undecayed(model: nn.Module, run: Run) -> set[str]:
     return {f"{layer}.{name}" for layer, norm in norm_layers(model).items() for name, _ in norm.named_parameters()}
 
 
+def check_target(run: Run, task: Task) -> None:
+    """See that what `steps_to_target` waits for is a value of the task's first metric.
+
+    Raises:
+        ConfigError: If not.
+    """
+    name = task.metrics[0]
+    key, other = ("target_accuracy", "target") if name == "accuracy" else ("target", "target_accuracy")
+    if getattr(run, other) is not None:
+        raise ConfigError(f"{other}: task={run.task.name} is judged by {name}; set {key} instead.")
+    value, metric = getattr(run, key), METRICS[name]
+    low, high = (-math.inf if metric.low is None else metric.low), (math.inf if metric.high is None else metric.high)
+    if value is not None and not low <= value <= high:
+        raise ConfigError(f"{key}: got {value:g}, expected a {name} from {low:g} to {high:g}.")
+
+
 def _steps_to_target(curve: Sequence[Evaluation], run: Run, task: Task) -> int | None:
     target = run.target if run.target_accuracy is None else run.target_accuracy
     if target is None:
         return None
     metric = task.metrics[0]
-    sign = 1 if METRICS[metric].higher_is_better else -1
+    sign = METRICS[metric].sign
     return next((point.step for point in curve if sign * point.val.metrics[metric] >= sign * target), None)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from normbench.norms.factory import norm_layers
 from normbench.norms.statistics import BatchStatistics
 
 
@@ -77,6 +78,17 @@ def _named(model: nn.Module, *, trained: bool) -> dict[str, Tensor]:
 
 def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
+
+
+def unknown_layers(model: nn.Module) -> list[str]:
+    """Return the kinds of layers with weights whose rounding in a stack nothing is known of; see `run_multiple`."""
+    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        return []
+    norms = set(norm_layers(model).values())
+    own = [module for module in model.modules() if any(True for _ in module.parameters(recurse=False))]
+    return sorted(
+        {type(module).__name__ for module in own if module not in norms and not isinstance(module, nn.Linear)}
+    )
 
 
 _LANES = 32

@@ -22,7 +22,7 @@ from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.probing.driver import Probes
 from normbench.training.probing.wiring import SAMPLES
 from normbench.training.setup import Setup, prepare, undecayed
-from normbench.training.stack import Stack, run_multiple
+from normbench.training.stack import Stack, run_multiple, unknown_layers
 
 _FETCHED_VALUES = 2**20
 """Input values looked up at once, for several steps: one look-up costs as much as the kernels of a small step."""
@@ -123,6 +123,8 @@ def why_alone(run: Run, dataset: Examples) -> str:
         setups = [prepare(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
         if setups[0].task.alone:
             return setups[0].task.alone
+        if unknown := unknown_layers(setups[0].model):
+            return f"cannot be stacked: whether its rounding depends on its neighbours is not known of {unknown[0]}"
         if not run_multiple(setups[0].model):
             return "cannot be stacked: with odd widths its rounding would depend on its neighbours"
         if run.task.target or run.model.target or run.norm.target:

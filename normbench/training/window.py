@@ -1,5 +1,6 @@
 """What the optimizer saw since the last evaluation: losses and outputs are kept and looked at in bulk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -73,7 +74,7 @@ class Window:
             return self._first_step + int(wrong[0])
         outputs = torch.cat(self._outputs)
         found = self.task.measure(outputs, {name: torch.cat(kept) for name, kept in self._targets.items()})
-        add_sums(self._sums, {name: rows.sum(0) for name, rows in found.items()}, len(outputs))
+        add_sums(self._sums, {name: rows.sum(0) for name, rows in found.items()}, count=len(outputs))
         self._loss += float(losses.cpu().double().sum())
         self._steps += len(losses)
         self._first_step += len(losses)
@@ -90,7 +91,7 @@ class Window:
         return score
 
 
-def add_sums(sums: dict[str, Tensor], found: dict[str, Tensor], count: int) -> None:
+def add_sums(sums: dict[str, Tensor], found: Mapping[str, Tensor], *, count: int) -> None:
     """Add what was found of `count` samples to sums, in float64 on the CPU; both are changed in place.
 
     Args:

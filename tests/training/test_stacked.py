@@ -13,12 +13,13 @@ from torch._inductor.exc import InductorError
 from normbench.data import Dataset
 from normbench.engine.device import find_compiler
 from normbench.models.dropout import draw_masks
+from normbench.norms import LayerNorm, NormFactory
 from normbench.spec import Run
 from normbench.training import compiled, stacked
 from normbench.training.outcome import Outcome
 from normbench.training.setup import Setup, prepare
 from normbench.training.solo import take_step, train
-from normbench.training.stack import run_multiple
+from normbench.training.stack import run_multiple, unknown_layers
 from normbench.training.stacked import Pack, make_step, structure, train_stacked
 
 CPU = torch.device("cpu")
@@ -183,6 +184,13 @@ def test_stacks_are_filled_up_to_whole_vectors(width: int, multiple: int) -> Non
     run = replace(base, model=replace(base.model, args={**base.model.args, "width": width}))
     assert run_multiple(prepare(run, dataset_of(run), CPU).model) == multiple
     assert bool(stacked.why_alone(run, dataset_of(run))) == (multiple == 0)
+
+
+def test_a_layer_that_nothing_is_known_of_trains_alone() -> None:
+    """Bits that depend on neighbours would show in no other test: what was not looked into is not stacked."""
+    known = nn.Sequential(nn.Linear(4, 4), NormFactory(LayerNorm)(4), nn.ReLU(), nn.Linear(4, 2))
+    assert unknown_layers(known) == []
+    assert unknown_layers(nn.Sequential(known, nn.LSTM(4, 4), nn.Embedding(3, 4))) == ["Embedding", "LSTM"]
 
 
 def test_a_diverging_run_leaves_its_neighbours_alone() -> None:

@@ -22,9 +22,9 @@ def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
         moment: Of which `params`, `buffers` and `batch` are read.
 
     Returns:
-        ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; the task's
-        first metric (``accuracy``) by running statistics minus that by the population's, or the loss where the metric is
-        no mean over samples; each (). Nothing for a model without running statistics.
+        ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; the task's first metric
+        (``accuracy``) by running statistics minus that by the population's, or the loss where the metric is no mean
+        over samples; each (). Nothing for a model without running statistics.
     """
     layers = tuple(
         name
