@@ -1,4 +1,4 @@
-"""A task of the user's own, as README shows it: solo, stacked and compiled, to the tables, the report and TensorBoard."""
+"""A task of the user's own, as README shows it: solo, stacked and compiled, to tables, report and TensorBoard."""
 
 import csv
 import re
