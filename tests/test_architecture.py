@@ -15,9 +15,9 @@ PACKAGE = Path(__file__).parent.parent / "normbench"
 # A layer is a module or folder right under normbench/; each may import itself and what stands beside it here.
 LAYERS = {
     "errors": "",
+    "metrics": "",
     "randomness": "",
     "spec": "errors",
-    "metrics": "",
     "norms": "errors randomness",
     "models": "errors randomness norms",
     "data": "errors randomness",
@@ -27,18 +27,18 @@ LAYERS = {
     "config": "errors spec",
     "plan": "errors spec config",
     "packing": "errors spec plan",
-    "record": "errors spec plan",
-    "engine": "errors randomness spec data tasks training plan packing record",
-    "analysis": "errors record",
-    "claims": "errors record analysis",
-    "report": "errors record analysis claims",
-    "dashboard": "errors record analysis",
+    "record": "errors spec plan metrics",
+    "engine": "errors randomness spec data tasks training plan packing record metrics",
+    "analysis": "errors record metrics",
+    "claims": "errors record analysis metrics",
+    "report": "errors record analysis claims metrics",
+    "dashboard": "errors record analysis metrics",
 }
 # What a user meets: the only modules that may join everything. Those in commands/ stand here each for itself.
 COMMANDS = "commands"
 EVERYTHING = " ".join(LAYERS)
 FACES = {
-    "terminal": "spec training",
+    "terminal": "metrics spec training",
     "listing": "errors config analysis",
     "completion": "errors config record analysis listing",
     "cursor": "record completion listing",
@@ -50,7 +50,7 @@ FACES = {
     "doctor": "data engine record",
     "api": EVERYTHING,
     "rerun": EVERYTHING,
-    "closing": "spec engine analysis terminal api",
+    "closing": "metrics spec engine analysis terminal api",
     "claiming": EVERYTHING + " api terminal",
     "calibrating": EVERYTHING + " api claiming",
     "__init__": f"{EVERYTHING} api",
