@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from normbench.errors import ConfigError, nearest
+from normbench.metrics import metric_column
 from normbench.record.columns import FIXED
 
 Ints = NDArray[np.int64]
@@ -19,7 +20,9 @@ NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
 def config_columns(runs: pd.DataFrame) -> list[str]:
     """Return the columns that hold a run's config without its seed, in the order of the table."""
-    return [name for name in runs.columns if name not in FIXED or FIXED[name].role == "config"]
+    return [
+        name for name in runs.columns if (FIXED[name].role == "config" if name in FIXED else not metric_column(name))
+    ]
 
 
 def factors(runs: pd.DataFrame) -> list[str]:

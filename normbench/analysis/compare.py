@@ -11,9 +11,9 @@ from scipy.special import stdtrit
 from normbench.analysis.cells import Ints, cells, config_columns, factors, require
 from normbench.analysis.chance import imputed_values
 from normbench.analysis.intervals import Floats, moments, t_interval
+from normbench.analysis.metric_columns import first_metric, metric_columns
 from normbench.analysis.summary import count_status
 from normbench.errors import ConfigError
-from normbench.record.columns import METRICS
 
 Flags = NDArray[np.bool_]
 
@@ -45,7 +45,7 @@ class CellChanges:
 
 
 def compare_cells(
-    first: pd.DataFrame, second: pd.DataFrame, *, by: Sequence[str] | None = None, metric: str = "test_accuracy"
+    first: pd.DataFrame, second: pd.DataFrame, *, by: Sequence[str] | None = None, metric: str | None = None
 ) -> CellChanges:
     """Compare one metric in every cell that two studies share.
 
@@ -57,13 +57,16 @@ def compare_cells(
         first: The runs of A.
         second: The runs of B, with the same columns.
         by: What tells cells apart; None takes every factor of both together.
-        metric: One of `METRICS`.
+        metric: One of `metric_columns`; None takes the first metric on the test part.
 
     Raises:
         ConfigError: A column or the metric is unknown, or `by` has the seed.
     """
-    require(metric, METRICS, "metric")
     both = pd.concat([first, second], ignore_index=True)
+    if metric is None:
+        metric = f"test_{first_metric(both)}"
+    else:
+        require(metric, metric_columns(both.columns), "metric")
     side = np.repeat([0, 1], [len(first), len(second)])
     names = _columns(both, by)
     numbers, keys = cells(both, names)
@@ -148,7 +151,7 @@ def _welch(variance_a: Floats, variance_b: Floats, n_a: Ints, n_b: Ints, level: 
 
 def _same(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, int]:
     """Return how many runs both studies have, and how many of them ended alike."""
-    told = ["status", *METRICS]
+    told = ["status", *metric_columns(first.columns)]
     a, b = first.set_index("run_id")[told], second.set_index("run_id")[told]
     common = a.index.intersection(b.index)
     a, b = a.loc[common], b.loc[common]

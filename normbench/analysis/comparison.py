@@ -41,7 +41,7 @@ class Comparison:
 
 
 def compare_studies(
-    first: Path, second: Path, *, by: Sequence[str] | None = None, metric: str = "test_accuracy"
+    first: Path, second: Path, *, by: Sequence[str] | None = None, metric: str | None = None
 ) -> Comparison:
     """Read two studies and compare them.
 
@@ -49,7 +49,7 @@ def compare_studies(
         first: Folder of A.
         second: Folder of B.
         by: What tells cells apart; None takes every factor of both together.
-        metric: What is compared.
+        metric: What is compared; None takes the first metric on the test part.
 
     Raises:
         StudyError: Both are one study, or a table is missing or damaged.

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from normbench.analysis.metric_columns import metric_of
+
 MISSING = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 
@@ -22,7 +24,7 @@ def value_text(value: Any) -> str:
 
 def decimals(metric: str, *numbers: ArrayLike) -> int:
     """Return how many decimals show the first digit of the smallest number, within what suits the metric."""
-    low, high = {"accuracy": (3, 4), "loss": (3, 6)}.get(metric.split("_")[1], (0, 1))
+    low, high = metric_of(metric).digits
     shown = np.abs(np.concatenate([np.asarray(column, dtype=np.float64) for column in numbers]))
     shown = shown[np.isfinite(shown) & (shown > 1e-9)]  # rounding leaves equal values an interval of 1e-17
     needed = math.ceil(-math.log10(shown.min())) if shown.size else low

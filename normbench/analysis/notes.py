@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from normbench.analysis.cells import cells, factors
+from normbench.analysis.chance import has_chance
+from normbench.analysis.metric_columns import in_words, tasks
 from normbench.analysis.select import arm_columns
 from normbench.record.columns import FIXED
 
@@ -19,8 +21,10 @@ def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str, *, wide:
         wide: Whether the table is pivoted, and so has no room for imputed means.
     """
     notes = [f"{metric}: mean ± half-width of its 95 % t interval, over those of the n runs that finished."]
-    if rows["diverged"].any() and metric != "steps_to_target" and not wide:
-        notes.append("chance-imputed: the mean with each diverged run counted as chance.")
+    if has_chance(scored, metric):
+        notes += [] if wide else ["chance-imputed: the mean with each diverged run counted as chance."]
+    elif rows["diverged"].any() and metric != "steps_to_target":
+        notes.append(f"diverged: what no skill scores in {metric} is not recorded, so these runs enter no mean.")
     if "failed" in rows:
         notes.append("failed: runs that ended in an error; runs.csv has the reason, and they enter no mean.")
     if rows["sd"].isna().any():
@@ -66,7 +70,8 @@ def choice_notes(rows: pd.DataFrame, runs: pd.DataFrame, best: str) -> list[str]
         runs: All runs behind it.
         best: The tuned column.
     """
-    notes = [f"{best}: each seed's choice on its own validation accuracy; the commonest, and how many chose it."]
+    criteria = " or ".join(dict.fromkeys(in_words(f"val_{first}") for first, _ in tasks(runs)))
+    notes = [f"{best}: each seed's choice on its own {criteria}; the commonest, and how many chose it."]
     if (rows["at_edge"] > 0).any():
         notes.append(f"at edge: choices of the lowest or highest {best} tried; the optimum may lie beyond it.")
     if rows["at_edge"].isna().any():

@@ -50,7 +50,8 @@ def notes(table: ResultsTable, *, bold: bool) -> list[str]:
     """
     own = [] if table.pivot is None else [pivot_note(table)]
     if bold and any(_bold(table)):
-        among = "all rows" if table.pivot is None else f"each row, over {table.pivot}"
+        everything = "each task" if "task" in table.by else "all rows"
+        among = everything if table.pivot is None else f"each row, over {table.pivot}"
         own.append(
             f"Bold: the best of {among}, and what joint 95 % intervals of differences, paired by seed where seeds are "
             "shared, cannot tell from it; diverged runs count as chance."

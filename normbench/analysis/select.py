@@ -8,22 +8,21 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors, ranks, require
 from normbench.analysis.chance import imputed_values
+from normbench.analysis.metric_columns import metric_of, tasks
 from normbench.errors import StudyError
-
-CRITERIA = {"val_accuracy": -1.0, "val_loss": 1.0}
-"""What may be chosen by, and the sign that makes lower better."""
+from normbench.metrics import metric_column
 
 
-def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str = "val_accuracy") -> pd.DataFrame:
+def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str | None = None) -> pd.DataFrame:
     """Return the run that each seed of each arm chooses on its own validation set, so that seeds stay independent.
 
     An arm is one setting of every other factor. Ties take the lowest value of `over` (of its first column, then of
-    the next). A diverged run counts as chance, a failed one is no candidate.
+    the next). A diverged run counts as chance, as the worst where chance is not known; a failed one is no candidate.
 
     Args:
         runs: One row a run.
         over: The tuned config columns.
-        metric: `val_accuracy` (highest wins) or `val_loss` (lowest wins).
+        metric: A metric on the validation part; None takes the first metric of each run's task.
 
     Returns:
         The chosen rows, ordered by arm and seed, under their index in `runs`, and a column `at_edge`: whether a tuned
@@ -31,22 +30,31 @@ def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str = "val_a
         arm tried fewer than two numbers.
 
     Raises:
-        ConfigError: `metric` is none of the two (a test set is never chosen on), or a column is unknown.
-        StudyError: A seed has candidates, but none with this metric.
+        ConfigError: `metric` is none of the validation part (a test set is never chosen on), or a column is unknown.
+        StudyError: A seed has candidates, but no finished one with this metric.
     """
-    require(metric, CRITERIA, "criterion to choose by (a choice is made on validation, never on test)")
+    if metric is not None:
+        known = [name for name in runs.columns if (found := metric_column(name)) and found.part == "val"]
+        require(metric, known, "criterion to choose by (a choice is made on validation, never on test)")
     for name in over:
         require(name, config_columns(runs), "config column")
     candidates = runs[runs["status"] != "failed"]
     arms = cells(candidates, arm_columns(runs, over))[0]
     order = pd.DataFrame({"arm": arms, "seed": candidates["seed"].to_numpy()})
-    order["score"] = CRITERIA[metric] * imputed_values(candidates, metric)
+    criteria = pd.Series(metric, index=order.index, dtype="str")
+    order["score"] = np.nan
+    for first, own in tasks(candidates):
+        criterion = metric or f"val_{first}"
+        criteria[own] = criterion
+        order.loc[own, "score"] = -metric_of(criterion).sign * imputed_values(candidates[own], criterion)
     for name in over:
         order[f"over.{name}"] = ranks(candidates[name])
     positions = order.sort_values(list(order.columns), kind="stable").drop_duplicates(["arm", "seed"]).index
     chosen = candidates.iloc[positions]
-    if (unscored := order.loc[positions, "score"].isna().to_numpy()).any():
-        raise StudyError(f"run {chosen['run_id'][unscored].iloc[0]} has no {metric} to choose {', '.join(over)} by")
+    unscored = order["score"][positions].isna().to_numpy() & (chosen["status"] == "finished").to_numpy()
+    if unscored.any():
+        run, lacking = chosen["run_id"][unscored].iloc[0], criteria[positions][unscored].iloc[0]
+        raise StudyError(f"run {run} has no {lacking} to choose {', '.join(over)} by")
     return chosen.assign(at_edge=_at_edge(candidates, arms, over)[positions.to_numpy()])
 
 

@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 from normbench.analysis.cells import Ints
 from normbench.analysis.chance import imputed_values
 from normbench.analysis.intervals import Floats
+from normbench.analysis.metric_columns import metric_of
 
 TIED = 1e-9
 """Means closer than this are equal; rounding leaves equal ones 1e-17 apart."""
@@ -26,7 +27,7 @@ def among_best(
         runs: One row a run.
         numbers: The row in 0 to rows - 1 of each run.
         contests: The contest of each row, shape (rows,).
-        metric: One of `METRICS`: the highest accuracy wins, the lowest of anything else.
+        metric: One of `metric_columns`.
         level: Coverage of all intervals of a contest together.
 
     Returns:
@@ -34,9 +35,8 @@ def among_best(
         rows, where a row has fewer than two seeds, or where a run that ended has no value, such as one that never
         reached its target.
     """
-    sign = 1.0 if "accuracy" in metric else -1.0
     ended = (runs["status"] != "failed").to_numpy(dtype=np.bool_)
-    values = sign * imputed_values(runs, metric)[ended]
+    values = metric_of(metric).sign * imputed_values(runs, metric)[ended]
     scores = pd.DataFrame({"row": numbers[ended], "seed": runs["seed"].to_numpy()[ended], "score": values})
     seeds = scores.groupby(["row", "seed"], as_index=False)["score"].mean()
     counts = np.bincount(seeds["row"], minlength=len(contests))

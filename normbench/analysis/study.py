@@ -17,8 +17,10 @@ import pandas as pd
 from normbench.analysis.cells import NUMBER
 from normbench.analysis.folders import find_studies as find_studies
 from normbench.analysis.folders import table_path
+from normbench.analysis.metric_columns import first_metric
 from normbench.errors import StudyError
-from normbench.record.columns import CURVES, FIXED, METRICS, STATUSES, cell_text
+from normbench.metrics import METRICS, metric_column
+from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text
 from normbench.record.store import Study
 
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
@@ -35,8 +37,8 @@ def load_runs(*folders: Path) -> pd.DataFrame:
     """Return the runs of one or more studies, one row a run, in the order of the files.
 
     `run_id`, `error` and other text stay text. An empty cell is a missing value: NaN in float and text columns, pd.NA
-    in columns of whole numbers. A column beyond `FIXED` holds booleans, whole numbers or floats where all its values
-    are such, and else text as it was written.
+    in columns of whole numbers. A metric beyond `FIXED` is a float; any other column beyond holds booleans, whole
+    numbers or floats where all its values are such, and else text as it was written.
 
     Args:
         *folders: The studies, each with a `runs.csv`, plain or compressed. A column that only some have is
@@ -46,7 +48,7 @@ def load_runs(*folders: Path) -> pd.DataFrame:
         StudyError: A `runs.csv` is missing, truncated or damaged; the message names the file and the line.
     """
     runs = pd.concat([_read_runs(table_path(folder, "runs.csv")) for folder in folders], ignore_index=True)
-    return runs.assign(**{name: _inferred(runs[name]) for name in runs.columns if name not in FIXED})
+    return runs.assign(**{name: _inferred(runs[name]) for name in runs.columns if _is_recorded_text(name)})
 
 
 def load_curves(folder: Path) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def load_curves(folder: Path) -> pd.DataFrame:
     """
     path = table_path(folder, "curves.csv")
     curves = _read_table(path, CURVES, others="float64")
-    _reject_impossible_accuracies(path, curves)
+    _reject_impossible(path, curves)
     return curves
 
 
@@ -97,13 +99,14 @@ def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tu
     tables = [_read_runs(table_path(folder, "runs.csv")) for folder in (first, second)]
     unknown: list[str] = []
     for place, folder in enumerate((first, second)):
-        missing = [str(name) for name in tables[1 - place] if name not in tables[place]]
+        missing = [name for name in map(str, tables[1 - place]) if name not in tables[place]]
+        missing = [name for name in missing if _is_recorded_text(name)]
         if missing and (folder / "plan.jsonl").is_file():
             tables[place] = _planned(tables[place], Study(folder), missing)
         else:
             unknown += missing
     both = pd.concat(tables, ignore_index=True).drop(columns=unknown)
-    both = both.assign(**{name: _inferred(both[name]) for name in both.columns if name not in FIXED})
+    both = both.assign(**{name: _inferred(both[name]) for name in both.columns if _is_recorded_text(name)})
     return both.iloc[: len(tables[0])], both.iloc[len(tables[0]) :].reset_index(drop=True), tuple(unknown)
 
 
@@ -134,19 +137,35 @@ def _read_runs(path: Path) -> pd.DataFrame:
     _reject(path, runs, "run_id", run_id.isna(), "a run needs a name")
     _reject(path, runs, "run_id", run_id.duplicated(), "an earlier line has it too")
     _reject(path, runs, "status", ~status.isin(STATUSES), f"allowed: {', '.join(STATUSES)}")
-    chance = "a diverged run counts as chance, one in that many"
-    _reject(path, runs, "num_classes", classes.isna() & (status == "diverged"), chance)
+    if first_metric(runs) == "accuracy":
+        unknown = classes.isna() & (status == "diverged") & runs[_chances(runs)].isna().all(axis=1)
+        _reject(path, runs, "num_classes", unknown, "a diverged run counts as chance, one in that many")
     _reject(path, runs, "num_classes", (classes < 1).fillna(False), "data have one class or more")
-    _reject_impossible_accuracies(path, runs)
-    for name in (name for name in METRICS if name.endswith("loss")):
+    _reject_impossible(path, runs)
+    for name in ("train_loss", "val_loss", "test_loss"):
         infinite = runs[name].isin([math.inf, -math.inf]) & (status == "finished")
         _reject(path, runs, name, infinite, "a run with a loss that is not finite has diverged")
     return runs
 
 
-def _reject_impossible_accuracies(path: Path, table: pd.DataFrame) -> None:
-    for name in (name for name in METRICS if "accuracy" in name and name in table):
-        _reject(path, table, name, (table[name] < 0) | (table[name] > 1), "an accuracy lies between 0 and 1")
+def _chances(runs: pd.DataFrame) -> list[str]:
+    return [name for name in runs.columns if (found := metric_column(name)) and found.part == "chance"]
+
+
+def _is_recorded_text(name: str) -> bool:
+    """Return whether a column of runs.csv holds values of the config beyond the fixed ones, as text."""
+    return name not in FIXED and metric_column(name) is None
+
+
+def _reject_impossible(path: Path, table: pd.DataFrame) -> None:
+    """Raise where a metric is out of its bounds."""
+    for name in table.columns:
+        if found := metric_column(name):
+            metric = METRICS[found.metric]
+            if metric.low is not None:
+                _reject(path, table, name, table[name] < metric.low, f"{found.metric} is at least {metric.low:g}")
+            if metric.high is not None:
+                _reject(path, table, name, table[name] > metric.high, f"{found.metric} is at most {metric.high:g}")
 
 
 def _reject(path: Path, table: pd.DataFrame, name: str, wrong: "pd.Series[bool]", reason: str) -> None:
@@ -158,14 +177,17 @@ def _reject(path: Path, table: pd.DataFrame, name: str, wrong: "pd.Series[bool]"
 
 
 def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFrame:
-    """Read a CSV file, with these columns and more of dtype `others`; an empty cell is missing, and nothing else is."""
+    """Read a CSV file with these columns, further metrics as floats, and more of dtype `others`.
+
+    An empty cell is missing, and nothing else is.
+    """
     text = _read_text(path)
     header = text[: text.index("\n")].rstrip("\r").split(",")
     if missing := [name for name in dtypes if name not in header]:
         raise StudyError(f"{path}, line 1: missing columns: {', '.join(missing)}")
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise StudyError(f"{path}, line 1: columns given twice: {', '.join(twice)}")
-    all_dtypes = {name: dtypes.get(name, others) for name in header}
+    all_dtypes = {name: dtypes.get(name, "float64" if metric_column(name) else others) for name in header}
     try:
         table = pd.read_csv(io.StringIO(text), dtype=all_dtypes, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser

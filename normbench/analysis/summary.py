@@ -9,7 +9,8 @@ from pandas.api.types import is_bool_dtype
 from normbench.analysis.cells import Ints, cells
 from normbench.analysis.chance import finished_values, imputed_values
 from normbench.analysis.intervals import Floats, moments, t_interval
-from normbench.record.columns import METRICS, STATUSES
+from normbench.analysis.metric_columns import metric_columns
+from normbench.record.columns import STATUSES
 from normbench.record.files import write_whole
 
 
@@ -28,7 +29,7 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     columns["n_reached_target"] = _counts(numbers, len(keys), ~np.isnan(finished_values(runs, "steps_to_target")))
     statistics = {
         f"{metric}_{name}": values
-        for metric in METRICS
+        for metric in metric_columns(runs.columns)
         for name, values in metric_statistics(runs, numbers, len(keys), metric).items()
     }
     n = _counts(numbers, len(keys), np.ones(len(runs), dtype=np.bool_))
@@ -42,7 +43,7 @@ def metric_statistics(runs: pd.DataFrame, numbers: Ints, count: int, metric: str
         runs: One row a run.
         numbers: The group in 0 to count - 1 of each run.
         count: How many groups there are.
-        metric: One of `METRICS`.
+        metric: One of `metric_columns`.
 
     Returns:
         `mean_finished`, `mean_chance_imputed`, and of the finished runs `sd`, `ci_low` and `ci_high` (95 % t interval).

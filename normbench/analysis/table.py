@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.cells import Ints, cells, config_columns, require
+from normbench.analysis.cells import Ints, cells, config_columns, factors, require
+from normbench.analysis.chance import has_chance
+from normbench.analysis.metric_columns import first_metric, metric_columns
 from normbench.analysis.notes import choice_notes, copies_note, metric_notes, pooling_notes
 from normbench.analysis.select import arm_columns
 from normbench.analysis.select import best as choices
 from normbench.analysis.standing import among_best
 from normbench.analysis.summary import count_status, metric_statistics
 from normbench.errors import ConfigError
-from normbench.record.columns import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def aggregate(
     runs: pd.DataFrame,
     *,
     by: Sequence[str] | None = None,
-    metric: str = "test_accuracy",
+    metric: str | None = None,
     best: str | None = None,
     pivot: str | None = None,
 ) -> ResultsTable:
@@ -54,14 +55,19 @@ def aggregate(
     Args:
         runs: One row a run.
         by: What tells rows apart; None takes the study where there are several, and every factor but `best`.
-        metric: One of `METRICS`.
-        best: A config column that each seed tunes on its own validation accuracy, within its setting of all others.
+        metric: One of `metric_columns`; None takes the first metric on the test part.
+        best: A config column that each seed tunes on its own validation part, by the first metric of its task, within
+            its setting of all others.
         pivot: A column whose values become columns; it joins `by`.
 
     Raises:
         ConfigError: A column or the metric is unknown, or `best` is also in `by` or `pivot`.
     """
-    names = _row_columns(runs, by, metric, best, pivot)
+    if metric is None:
+        metric = f"test_{first_metric(runs)}"
+    else:
+        require(metric, metric_columns(runs.columns), "metric")
+    names = _row_columns(runs, by, best, pivot)
     kept = (runs if "study" in names else runs.drop_duplicates("run_id")).reset_index(drop=True)
     numbers, keys = cells(kept, names)
     scored = kept if best is None else choices(kept, [best])
@@ -69,7 +75,7 @@ def aggregate(
     columns = [] if best is None else [_choice_columns(scored, groups, len(keys), best)]
     columns.append(_counts(kept, numbers, scored, groups, len(keys)))
     columns.append(_metric_columns(scored, groups, len(keys), metric))
-    contests = cells(keys, [name for name in names if name != pivot])[0] if pivot else np.zeros(len(keys), np.int64)
+    contests = cells(keys, [name for name in names if name == "task" or (pivot and name != pivot)])[0]
     columns.append(pd.DataFrame({"among_best": among_best(scored, groups, contests, metric)}))
     rows = pd.concat([keys, *columns], axis=1)
     notes = (
@@ -82,11 +88,8 @@ def aggregate(
     return ResultsTable(rows, tuple(names), metric, best, tuple(notes), pivot)
 
 
-def _row_columns(
-    runs: pd.DataFrame, by: Sequence[str] | None, metric: str, best: str | None, pivot: str | None
-) -> list[str]:
-    """Return the columns that tell rows apart, having checked every name."""
-    require(metric, METRICS, "metric")
+def _row_columns(runs: pd.DataFrame, by: Sequence[str] | None, best: str | None, pivot: str | None) -> list[str]:
+    """Return the columns that tell rows apart, having checked every name; no row pools several tasks."""
     tuned = [] if best is None else [best]
     for name in tuned:
         require(name, config_columns(runs), "config column to choose")
@@ -99,7 +102,8 @@ def _row_columns(
         )
     if by is None:
         by = arm_columns(runs, tuned) or [name for name in ["norm"] if name != best and not spread]
-    return list(dict.fromkeys([*by, *spread]))
+    several = ["task"] if "task" in factors(runs) and "task" not in (*by, *spread, best) else []
+    return list(dict.fromkeys([*several, *by, *spread]))
 
 
 def _counts(runs: pd.DataFrame, numbers: Ints, scored: pd.DataFrame, groups: Ints, count: int) -> pd.DataFrame:
@@ -113,7 +117,7 @@ def _counts(runs: pd.DataFrame, numbers: Ints, scored: pd.DataFrame, groups: Int
 def _metric_columns(scored: pd.DataFrame, groups: Ints, count: int, metric: str) -> pd.DataFrame:
     found = metric_statistics(scored, groups, count, metric)
     columns = {"mean": found["mean_finished"], **{name: found[name] for name in ("ci_low", "ci_high", "sd")}}
-    if (scored["status"] == "diverged").any() and metric != "steps_to_target":
+    if has_chance(scored, metric):
         columns["mean_chance_imputed"] = found["mean_chance_imputed"]
     return pd.DataFrame(columns)
 

@@ -140,7 +140,7 @@ IMPOSSIBLE = {
         *(
             pytest.param(
                 set_cell(3, name, value),
-                f"3: {name} is '{value}'; an accuracy lies between 0 and 1",
+                f"3: {name} is '{value}'; accuracy is at {'least 0' if value[0] == '-' else 'most 1'}",
                 id=f"{name} {value}",
             )
             for name, value in IMPOSSIBLE.items()
@@ -212,8 +212,8 @@ def test_damaged_curves_are_refused(tmp_path: Path, lines: list[str], fields: in
 @pytest.mark.parametrize(
     ("name", "cell", "reason"),
     [
-        pytest.param("train_accuracy", "7", "; an accuracy lies between 0 and 1", id="above one"),
-        pytest.param("val_accuracy", "-0.5", "; an accuracy lies between 0 and 1", id="below zero"),
+        pytest.param("train_accuracy", "7", "; accuracy is at most 1", id="above one"),
+        pytest.param("val_accuracy", "-0.5", "; accuracy is at least 0", id="below zero"),
         pytest.param("val_loss", "nan", ", not a number", id="nan"),
     ],
 )
