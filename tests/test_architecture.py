@@ -40,7 +40,7 @@ EVERYTHING = " ".join(LAYERS)
 FACES = {
     "terminal": "metrics spec training",
     "listing": "errors config analysis",
-    "completion": "errors config record analysis listing",
+    "completion": "errors metrics config record analysis listing",
     "cursor": "record completion listing",
     "shells": "errors",
     "tabulating": "analysis cursor",

@@ -11,8 +11,9 @@ from scipy.special import stdtrit
 from normbench.analysis.cells import Ints, cells, config_columns, factors, require
 from normbench.analysis.chance import imputed_values
 from normbench.analysis.intervals import Floats, moments, t_interval
-from normbench.analysis.metric_columns import first_metric, metric_columns
+from normbench.analysis.metric_columns import metric_columns
 from normbench.analysis.summary import count_status
+from normbench.analysis.tasks import first_metric
 from normbench.errors import ConfigError
 
 Flags = NDArray[np.bool_]

@@ -6,8 +6,9 @@ import pandas as pd
 
 from normbench.analysis.cells import cells, factors
 from normbench.analysis.chance import has_chance
-from normbench.analysis.metric_columns import in_words, tasks
+from normbench.analysis.metric_columns import in_words
 from normbench.analysis.select import arm_columns
+from normbench.analysis.tasks import tasks
 from normbench.record.columns import FIXED
 
 

@@ -8,7 +8,8 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors, ranks, require
 from normbench.analysis.chance import imputed_values
-from normbench.analysis.metric_columns import metric_of, tasks
+from normbench.analysis.metric_columns import metric_of
+from normbench.analysis.tasks import tasks
 from normbench.errors import StudyError
 from normbench.metrics import metric_column
 

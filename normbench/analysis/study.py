@@ -17,7 +17,7 @@ import pandas as pd
 from normbench.analysis.cells import NUMBER
 from normbench.analysis.folders import find_studies as find_studies
 from normbench.analysis.folders import table_path
-from normbench.analysis.metric_columns import first_metric
+from normbench.analysis.tasks import first_metric
 from normbench.errors import StudyError
 from normbench.metrics import METRICS, metric_column
 from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text

@@ -8,12 +8,13 @@ import pandas as pd
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors, require
 from normbench.analysis.chance import has_chance
-from normbench.analysis.metric_columns import first_metric, metric_columns
+from normbench.analysis.metric_columns import metric_columns
 from normbench.analysis.notes import choice_notes, copies_note, metric_notes, pooling_notes
 from normbench.analysis.select import arm_columns
 from normbench.analysis.select import best as choices
 from normbench.analysis.standing import among_best
 from normbench.analysis.summary import count_status, metric_statistics
+from normbench.analysis.tasks import first_metric
 from normbench.errors import ConfigError
 
 

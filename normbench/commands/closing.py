@@ -127,19 +127,24 @@ def _print_run(rows: "pd.DataFrame") -> None:
         print(f"run {row['run_id']} {row['status']}")
         return
     print(f"run {row['run_id']} finished")
-    for text, column in (
-        ("running statistics", "test_accuracy"),
-        ("precise statistics", "test_accuracy_precise"),
-        ("each batch's own statistics", "test_accuracy_batch"),
+    from normbench.analysis.metric_columns import in_words, metric_of
+    from normbench.analysis.tasks import first_metric
+
+    column = f"test_{first_metric(rows)}"
+    for text, statistics in (
+        ("running statistics", ""),
+        ("precise statistics", "_precise"),
+        ("each batch's own statistics", "_batch"),
     ):
-        print(f"test accuracy {row[column]:.4f}   {text}")
+        if (name := f"{column}{statistics}") in row:
+            print(f"{in_words(column)} {row[name]:.{metric_of(column).digits[1]}f}   {text}")
 
 
 def _print_cells(rows: "pd.DataFrame", *, width: int, color: bool) -> None:
     from normbench.analysis.render import render
     from normbench.analysis.table import aggregate
 
-    table = aggregate(rows, by=None, metric="test_accuracy", best=None)
+    table = aggregate(rows)
     if len(table.rows) > _MOST_ROWS:
         study = rows["study"].iloc[0]
         say(f"{len(table.rows)} cells: normbench aggregate {study} shows them, --by and --best fold them.")

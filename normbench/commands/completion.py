@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 
 from normbench.analysis.folders import find_studies, studies_under
+from normbench.analysis.metric_columns import metric_columns
 from normbench.commands.listing import GROUPS, option_files, probe_files
 from normbench.config.rules import RULES
 from normbench.config.shipped import shipped_conf
 from normbench.errors import StudyError
+from normbench.metrics import metric_column
 from normbench.record.columns import FIXED
 
 _OPEN = re.compile(r"(.*[,\[(])?(.*)", re.DOTALL)
@@ -125,11 +127,22 @@ def study_names(results_dir: Path) -> list[str]:
 def columns(studies: Sequence[str], results_dir: Path) -> list[str]:
     """Return the columns that tell the runs of studies apart: those of every study, and what these record beyond."""
     fixed = [name for name, column in FIXED.items() if column.role == "config"]
+    recorded = _recorded(studies, results_dir)
+    return [*fixed, *(name for name in recorded if name not in FIXED and not metric_column(name))]
+
+
+def metrics(studies: Sequence[str], results_dir: Path) -> list[str]:
+    """Return the metrics of studies: those of every study, and what these have beyond."""
+    return metric_columns(_recorded(studies, results_dir))
+
+
+def _recorded(studies: Sequence[str], results_dir: Path) -> list[str]:
+    """Return the columns of the tables of studies, each once."""
     found: dict[str, None] = {}
     for folder in _folders(studies, results_dir):
         with (folder / "runs.csv").open(encoding="utf-8-sig", errors="replace") as file:
             found |= dict.fromkeys(file.readline().rstrip("\r\n").split(","))
-    return [*fixed, *(name for name in found if name not in FIXED)]
+    return list(found)
 
 
 def run_ids(incomplete: str, studies: Sequence[str], results_dir: Path) -> list[str]:

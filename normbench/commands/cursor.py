@@ -23,16 +23,14 @@ def columns(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete a list of columns of the studies named."""
     from normbench.commands.completion import columns, list_of
 
-    studies = [name for key in ("studies", "first", "second") for name in _names(ctx.params.get(key))]
-    return list_of(columns(studies, ctx.params["results_dir"]), incomplete)
+    return list_of(columns(_studies(ctx), ctx.params["results_dir"]), incomplete)
 
 
-def metric(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
-    """Complete the name of a metric."""
-    from normbench.commands.completion import one_of
-    from normbench.record.columns import METRICS
+def metric(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a metric of the studies named."""
+    from normbench.commands.completion import metrics, one_of
 
-    return one_of(METRICS, incomplete)
+    return one_of(metrics(_studies(ctx), ctx.params["results_dir"]), incomplete)
 
 
 def claim(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
@@ -57,6 +55,10 @@ def kinds(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     from normbench.commands.listing import KINDS
 
     return one_of(KINDS, incomplete)
+
+
+def _studies(ctx: Context) -> list[str]:
+    return [name for key in ("studies", "first", "second") for name in _names(ctx.params.get(key))]
 
 
 def _names(given: Any) -> list[str]:

@@ -17,10 +17,9 @@ def _tabulating(command: Any) -> Any:
         click.option("--format", "form", default="table", show_default=True, help="table, csv, markdown or latex."),
         click.option(
             "--metric",
-            default="test_accuracy",
-            show_default=True,
+            metavar="COLUMN",
             shell_complete=cursor.metric,
-            help="What to average over the seeds.",
+            help="What to average over the seeds; when left out, test_accuracy, or the first metric of another task.",
         ),
         click.option(
             "--by",
@@ -51,7 +50,7 @@ def _tabulating(command: Any) -> Any:
 def aggregate(
     studies: tuple[str, ...],
     by: str | None,
-    metric: str,
+    metric: str | None,
     best: str | None,
     pivot: str | None,
     form: str,
@@ -87,7 +86,7 @@ def aggregate(
 @click.option("--show", metavar="PARTS", help="Of cells,verdicts,speed,versions; all when left out (csv: cells).")
 @_tabulating
 def compare(
-    first: str, second: str, by: str | None, metric: str, form: str, show: str | None, results_dir: Path
+    first: str, second: str, by: str | None, metric: str | None, form: str, show: str | None, results_dir: Path
 ) -> int:
     """Print what changed from STUDY_A to STUDY_B: effects, verdicts, speed and versions.
 

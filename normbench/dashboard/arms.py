@@ -37,7 +37,7 @@ def arms(runs: pd.DataFrame) -> Arms:
         runs: One row a run, numbered from 0.
 
     Raises:
-        StudyError: If a run has no validation accuracy to choose by.
+        StudyError: If a run has no validation metric to choose by.
     """
     tuned = TUNED in factors(runs)
     chosen = best(runs, [TUNED]) if tuned else runs[runs["status"] != "failed"]

@@ -1,4 +1,4 @@
-"""Pictures of a study: the test accuracy of each norm over each number that was swept."""
+"""Pictures of a study: the first metric of each norm, on the test part, over each number that was swept."""
 
 import io
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import cells, factors
 from normbench.analysis.table import aggregate
+from normbench.analysis.tasks import by_first_metric
 from normbench.dashboard.arms import TUNED, norm_columns
 from normbench.dashboard.naming import cell, names
 from normbench.dashboard.naming import shown as shown_name
 
-METRIC = "test_accuracy"
 MOST_LINES, MOST_PICTURES = 20, 24
 
-_APART = ("batch_size", "study", "model", "data", "norm_batch_size")
+_APART = ("task", "batch_size", "study", "model", "data", "norm_batch_size")
 """Factors that may have a picture a value, the first choice first."""
 
 _MOST_APART = 6
@@ -57,16 +57,17 @@ def pictures(runs: pd.DataFrame) -> Iterator[Picture]:
     Args:
         runs: One row a run.
     """
-    yield from islice(_all_pictures(runs), MOST_PICTURES)
+    metrics = by_first_metric(runs).items()
+    yield from islice((picture for first, own in metrics for picture in _of_metric(runs[own], first)), MOST_PICTURES)
 
 
-def _all_pictures(runs: pd.DataFrame) -> Iterator[Picture]:
+def _of_metric(runs: pd.DataFrame, first: str) -> Iterator[Picture]:
     numbers = [name for name in factors(runs) if is_numeric_dtype(runs[name]) and not is_bool_dtype(runs[name])]
     lines = norm_columns(runs)
     for x in [name for name in numbers if name not in lines]:
         apart = _apart(runs, x)
         tuned = TUNED if TUNED in factors(runs) and x != TUNED else None
-        table = aggregate(runs, by=[*lines, x, *apart], metric=METRIC, best=tuned)
+        table = aggregate(runs, by=[*lines, x, *apart], metric=f"test_{first}", best=tuned)
         shown = f"Shown are {MOST_LINES} of the norms only."
         notes = [
             *table.notes,
@@ -76,8 +77,9 @@ def _all_pictures(runs: pd.DataFrame) -> Iterator[Picture]:
         parts, keys = cells(table.rows, apart)
         for place, label in enumerate(names(keys, "rest") if apart else [""]):
             title = ", ".join(filter(None, (_brief(label), f"each seed at its best {TUNED}" if tuned else "")))
-            figure = _draw(table.rows[parts == place], lines, x, title)
-            yield _picture(f"figures/{METRIC} over {', '.join(filter(None, (shown_name(x), label)))}", figure, notes)
+            figure = _draw(table.rows[parts == place], lines, x, table.metric, title)
+            where = ", ".join(filter(None, (shown_name(x), label)))
+            yield _picture(f"figures/{table.metric} over {where}", figure, notes)
 
 
 def _apart(runs: pd.DataFrame, x: str) -> list[str]:
@@ -86,7 +88,7 @@ def _apart(runs: pd.DataFrame, x: str) -> list[str]:
     return [name for name in _APART if name in varied and name != x and runs[name].nunique() <= _MOST_APART][:1]
 
 
-def _draw(rows: pd.DataFrame, lines: list[str], x: str, title: str) -> Figure:
+def _draw(rows: pd.DataFrame, lines: list[str], x: str, metric: str, title: str) -> Figure:
     numbers, keys = cells(rows, lines)
     with rc_context({"text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
@@ -94,7 +96,7 @@ def _draw(rows: pd.DataFrame, lines: list[str], x: str, title: str) -> Figure:
         for number, norm in enumerate(names(keys, "norm")[:MOST_LINES]):
             _line(ax, rows[numbers == number], x, _brief(norm), f"C{number % 10}")
         _scale(ax, rows[x])
-        ax.set(title=title, xlabel=_brief(shown_name(x)), ylabel=METRIC)
+        ax.set(title=title, xlabel=_brief(shown_name(x)), ylabel=metric)
         ax.grid(alpha=0.25)
         figure.legend(loc="outside lower center", ncols=3 if len(keys) > 4 else 4, frameon=False)
     return figure

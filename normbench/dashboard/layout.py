@@ -1,6 +1,6 @@
 """The page Custom Scalars: a chart a setting, with the mean and interval of each norm."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tensorboard.plugins.custom_scalar.layout_pb2 import (
     Category,
@@ -9,15 +9,21 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import (
     MultilineChartContent,
 )
 
+from normbench.analysis.metric_columns import in_words
 from normbench.dashboard.curves import tag, with_interval
+from normbench.metrics import metric_column
 
-HEADINGS = {
-    "val_accuracy": "validation accuracy",
-    "val_loss": "validation loss",
-    "train_accuracy": "training accuracy",
-    "train_loss": "training loss",
-}
-"""What is charted, and how it is called."""
+
+def headings(first: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns of curves.csv that are charted, and their titles.
+
+    Args:
+        first: The first metric of the study; it and the loss lead.
+        columns: The columns that have a value.
+    """
+    leading = [f"{part}_{metric}" for part in ("val", "train") for metric in dict.fromkeys((first, "loss"))]
+    further = [name for name in columns if metric_column(name) and name not in leading]
+    return {name: in_words(name) for name in (*leading, *further)}
 
 
 def norm_tag(column: str, setting: str) -> str:
@@ -25,10 +31,13 @@ def norm_tag(column: str, setting: str) -> str:
     return "/".join(filter(None, ("norms", column, setting)))
 
 
-def categories(settings: Sequence[str], tags: Collection[str], *, tuned: bool) -> list[Category]:
+def categories(
+    charted: Mapping[str, str], settings: Sequence[str], tags: Collection[str], *, tuned: bool
+) -> list[Category]:
     """Return the categories of the page, one a column of curves.csv and one for single cells.
 
     Args:
+        charted: Of `headings`.
         settings: Names of the settings.
         tags: Every tag that was written: a chart without an interval in it is a plain one.
         tuned: Whether each seed chose its rate.
@@ -44,9 +53,9 @@ def categories(settings: Sequence[str], tags: Collection[str], *, tuned: bool) -
             ],
             closed=place > 0,
         )
-        for place, (column, heading) in enumerate(HEADINGS.items())
+        for place, (column, heading) in enumerate(charted.items())
     ]
-    single = [_chart(heading, tag(column), tags) for column, heading in HEADINGS.items() if tag(column) in tags]
+    single = [_chart(heading, tag(column), tags) for column, heading in charted.items() if tag(column) in tags]
     title = "cells: choose some at the left, such as ^cells/batch"
     return [*side_by_side, Category(title=title, chart=single, closed=True)]
 

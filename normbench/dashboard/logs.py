@@ -1,6 +1,6 @@
 """A study as TensorBoard logs: a run a cell and a run a norm instead of one a run, made from the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -10,17 +10,20 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import Ints, cells, config_columns, factors
+from normbench.analysis.chance import has_chance
 from normbench.analysis.folders import table_path
+from normbench.analysis.metric_columns import in_words, metric_columns, metric_of
 from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import count_status, metric_statistics
+from normbench.analysis.tasks import first_metric
 from normbench.dashboard.arms import Arms, arms
-from normbench.dashboard.curves import COUNT, Points, averages, by_group, with_interval
+from normbench.dashboard.curves import COUNT, Points, averages, by_group, tag, with_interval
 from normbench.dashboard.figures import pictures
-from normbench.dashboard.folder import NOTES
-from normbench.dashboard.layout import HEADINGS, categories, norm_tag
+from normbench.dashboard.folder import NOTES, PINNED
+from normbench.dashboard.layout import categories, headings, norm_tag
 from normbench.dashboard.naming import names, shown
 from normbench.errors import StudyError
-from normbench.record.columns import METRICS
+from normbench.metrics import metric_column
 from normbench.record.events import EventFile, Value
 from normbench.record.files import write_whole
 
@@ -30,7 +33,7 @@ MOST_CELLS = 250
 MOST_SETTINGS = 60
 """Settings that get charts with the norms side by side."""
 
-_LEADING = ("study", "norm", "model", "data", "batch_size", "lr")
+_LEADING = ("study", "task", "norm", "model", "data", "batch_size", "lr")
 """Hyper-parameters that come first, in names too."""
 
 
@@ -54,16 +57,19 @@ def write_logs(studies: Sequence[Path], target: Path) -> Path:
     wall_time = max(table_path(study, "runs.csv").stat().st_mtime for study in studies)
     compared = arms(runs)
     numbers, keys = cells(runs, [*_several(runs), *config_columns(runs)])
-    notes = _notes(len(keys), compared)
+    first = first_metric(runs)
+    charted = headings(first, [name for name in curves.columns if curves[name].notna().any()])
+    notes = _notes(len(keys), compared, in_words(f"val_{first}"))
     tags = _write_cells(runs, curves, numbers, keys, target / "cells", wall_time)
-    tags |= _write_norms(compared, curves, target / "norms", wall_time)
+    tags |= _write_norms(compared, curves, charted, target / "norms", wall_time)
     with EventFile(target / "overview", wall_time) as file:
         file.experiment(_columns(runs), {name: name for name in _final_tags(runs)})
-        file.layout(categories(compared.settings, tags, tuned=compared.tuned))
+        file.layout(categories(charted, compared.settings, tags, tuned=compared.tuned))
         file.text("about", "\n\n".join((*_about(runs, compared), *notes)))
         for picture in pictures(runs):
             file.image(picture.name, picture.png, picture.size, picture.description)
     write_whole(target / NOTES, (f"{note}\n" for note in notes))
+    write_whole(target / PINNED, (f"{tag(f'val_{metric}')}\n" for metric in dict.fromkeys((first, "loss"))))
     return target
 
 
@@ -108,15 +114,19 @@ def _write_cells(
 
 
 def _kept(runs: pd.DataFrame, numbers: Ints, keys: pd.DataFrame) -> list[int]:
-    """Return the cells that are shown: all, or of each norm as many of those with the best validation accuracy."""
-    score = pd.Series(metric_statistics(runs, numbers, len(keys), "val_accuracy")["mean_chance_imputed"])
+    """Return the cells that are shown: all, or of each norm as many of those with the best validation metric."""
+    column = f"val_{first_metric(runs)}"
+    mean = metric_statistics(runs, numbers, len(keys), column)["mean_chance_imputed"]
+    score = pd.Series(metric_of(column).sign * mean)
     place = score.groupby(keys["norm"], dropna=False).rank(method="first", ascending=False, na_option="bottom")
     return sorted(place.sort_values(kind="stable").index[:MOST_CELLS].tolist())
 
 
-def _write_norms(compared: Arms, curves: pd.DataFrame, folder: Path, wall_time: float) -> set[str]:
+def _write_norms(
+    compared: Arms, curves: pd.DataFrame, charted: Iterable[str], folder: Path, wall_time: float
+) -> set[str]:
     """Write the curves of each norm in each setting, and return their tags."""
-    known = [name for name in HEADINGS if name in curves.columns]
+    known = [name for name in charted if name in curves.columns]
     table = averages(curves[["run", "step", *known]], compared.groups).drop(columns=COUNT)
     points = by_group(table)
     tags: set[str] = set()
@@ -140,23 +150,26 @@ def _write_points(file: EventFile, points: Points) -> set[str]:
 
 def _finals(runs: pd.DataFrame, numbers: Ints, count: int) -> dict[str, Any]:
     """Return what a cell ended with, by tag, each of shape (cells,)."""
-    known = {metric: metric_statistics(runs, numbers, count, metric) for metric in METRICS}
-    values: dict[str, Any] = {metric: known[metric]["mean_finished"] for metric in METRICS}
-    values |= {f"test_accuracy_{end}": known["test_accuracy"][end] for end in ("ci_low", "ci_high")}
-    values["test_accuracy_chance_imputed"] = known["test_accuracy"]["mean_chance_imputed"]
+    metrics, test = metric_columns(runs.columns), f"test_{first_metric(runs)}"
+    known = {metric: metric_statistics(runs, numbers, count, metric) for metric in dict.fromkeys((*metrics, test))}
+    values: dict[str, Any] = {metric: found["mean_finished"] for metric, found in known.items()}
+    values |= {f"{test}_{end}": known[test][end] for end in ("ci_low", "ci_high")}
+    values[f"{test}_chance_imputed"] = known[test]["mean_chance_imputed"]
     values["n"] = np.bincount(numbers, minlength=count)
     values |= {f"n_{status}": count_status(runs, numbers, count, status) for status in ("diverged", "failed")}
     return {name: values[name] for name in _final_tags(runs)}
 
 
 def _final_tags(runs: pd.DataFrame) -> list[str]:
-    """Return the metrics of the table, in its order: the test accuracy first, and nothing that no run has."""
-    metrics = [
-        name for name in sorted(METRICS, key=lambda name: not name.startswith("test_acc")) if runs[name].notna().any()
-    ]
-    ends = [f"test_accuracy_{end}" for end in ("ci_low", "ci_high")] if "test_accuracy" in metrics else []
+    """Return the metrics of the table, in its order: the first one on the test part, and nothing that no run has."""
+    first = first_metric(runs)
+    test = f"test_{first}"
+    there = [name for name in metric_columns(runs.columns) if runs[name].notna().any()]
+    leading = [name for name in there if (found := metric_column(name)) and found[:2] == ("test", first)]
+    metrics = [*leading, *(name for name in there if name not in leading)]
+    ends = [f"{test}_{end}" for end in ("ci_low", "ci_high")] if test in metrics else []
     unhappy = [status for status in ("diverged", "failed") if (runs["status"] == status).any()]
-    imputed = ["test_accuracy_chance_imputed"] * ("diverged" in unhappy)
+    imputed = [f"{test}_chance_imputed"] * has_chance(runs, test)
     return [*metrics[:1], *ends, *imputed, *metrics[1:], "n", *(f"n_{status}" for status in unhappy)]
 
 
@@ -173,7 +186,7 @@ def _varying(runs: pd.DataFrame) -> list[str]:
 
 def _shown(runs: pd.DataFrame) -> list[str]:
     """Return the columns of the table of hyper-parameters."""
-    leading = [name for name in _LEADING if name != "study"]
+    leading = [name for name in _LEADING if name != "study" and name in runs]
     return [*_several(runs), *leading, *(name for name in _varying(runs) if name not in _LEADING)]
 
 
@@ -196,13 +209,13 @@ def _value(value: Any) -> Value:
     return float(value) if isinstance(value, Real) else shown(value)
 
 
-def _notes(count: int, compared: Arms) -> list[str]:
+def _notes(count: int, compared: Arms, criterion: str) -> list[str]:
     """Return what is left out."""
     left = len(compared.settings) - MOST_SETTINGS
     notes = []
     if count > MOST_CELLS:
         notes.append(
-            f"{MOST_CELLS} of {count} cells are shown, of each norm those with the best validation accuracy; "
+            f"{MOST_CELLS} of {count} cells are shown, of each norm those with the best {criterion}; "
             "`normbench aggregate` has all."
         )
     if left > 0:

@@ -16,6 +16,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_.=-]*")
 
 _SHORT = {
     "study": "",
+    "task": "",
     "norm": "",
     "model": "",
     "data": "",

@@ -25,7 +25,7 @@ from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
 from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
 from tensorboard.plugins.text.text_plugin import TextPlugin
 
-from normbench.dashboard.folder import NOTES, own_logs, refresh_logs, run_logs
+from normbench.dashboard.folder import NOTES, PINNED, own_logs, refresh_logs, run_logs
 from normbench.errors import ConfigError, StudyError
 from normbench.record.files import make_folder
 
@@ -72,10 +72,10 @@ def serve(studies: Sequence[Path], *, host: str, port: int | None, say: Say) -> 
     with _polite_kill(), tempfile.TemporaryDirectory(prefix="normbench-") as folder:
         shown = Path(folder) / "shown"
         shown.mkdir()
-        _fill(shown, studies, Path(folder) / "made", say)
+        pinned = _fill(shown, studies, Path(folder) / "made", say)
         address = _launch(shown, host, port)
         with suppress(KeyboardInterrupt):
-            for what, where in _pages(address):
+            for what, where in _pages(address, pinned):
                 say(f"{what:<20}{where}")
             say("Ctrl-C stops it")
             threading.Event().wait()
@@ -94,8 +94,12 @@ def _check_free(host: str, port: int) -> None:
         raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}.") from error
 
 
-def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> None:
-    """Fill a folder of our own with links to what is shown: a study that is read-only can be shown too."""
+def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> list[str]:
+    """Fill a folder of our own with links to what is shown: a study that is read-only can be shown too.
+
+    Returns:
+        The tags of the curves that come first.
+    """
     logs = _logs(studies, elsewhere).resolve()
     for note in (logs / NOTES).read_text(encoding="utf-8").splitlines():
         say(note)
@@ -107,6 +111,7 @@ def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> No
         (shown / "runs" / log.name).symlink_to(log)
     if len(single) > MOST_RUN_LOGS:
         say(f"{MOST_RUN_LOGS} of {len(single)} logs of single runs are shown; tensorboard --logdir shows any folder.")
+    return (logs / PINNED).read_text(encoding="utf-8").splitlines()
 
 
 def _logs(studies: Sequence[Path], elsewhere: Path) -> Path:
@@ -146,10 +151,10 @@ def _has_data_server() -> bool:
     return True
 
 
-def _pages(address: str) -> Iterator[tuple[str, str]]:
+def _pages(address: str, pinned: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what there is to see, and where; curves are shown as they are, and not smoothed."""
     colors = quote("regex:^(?:cells|norms)/([^-]+)")
-    pins = quote(json.dumps([{"plugin": "scalars", "tag": name} for name in ("accuracy/val", "loss/val")]))
+    pins = quote(json.dumps([{"plugin": "scalars", "tag": name} for name in pinned]))
     yield "cells", f"{address}?smoothing=0&runColorGroup={colors}&pinnedCards={pins}#timeseries"
     yield "norms side by side", f"{address}#custom_scalars&_smoothingWeight=0&regexInput={quote('^norms')}"
     yield "table", f"{address}#hparams"

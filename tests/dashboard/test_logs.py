@@ -220,7 +220,7 @@ def test_names_of_strangers_stay_in_their_folder(tmp_path: Path, name: str) -> N
     cells = list((logs / "cells").iterdir())
     assert len(cells) == 5
     assert len(list((logs / "norms").iterdir())) == 3
-    assert sorted(path.name for path in logs.iterdir()) == [".notes", "cells", "norms", "overview"]
+    assert sorted(path.name for path in logs.iterdir()) == [".notes", ".pinned", "cells", "norms", "overview"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "mine"]
     for cell in cells:
         assert cell.name.isascii() and len(cell.name) <= 80

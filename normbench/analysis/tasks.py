@@ -1,0 +1,48 @@
+"""Which runs are of one task, and which metric they are chosen and shown by."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from normbench.analysis.cells import cells
+from normbench.metrics import metric_column
+
+Mask = NDArray[np.bool_]
+
+
+def first_metric(runs: pd.DataFrame) -> str:
+    """Return the metric that the runs of one task are chosen and shown by.
+
+    That is accuracy where they have it, else the first other metric that they have, else the loss. Where no run has
+    finished, the chance levels tell the metrics.
+    """
+    found = [metric_column(name) for name in runs.columns]
+    others = [column.metric for column in found if column and column.part in ("val", "chance")]
+    names = ["accuracy", *(name for name in others if name not in ("accuracy", "loss")), "loss"]
+    for part in ("val", "chance"):
+        for name in names:
+            if (column := f"{part}_{name}") in runs and runs[column].notna().any():
+                return name
+    return "accuracy"
+
+
+def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
+    """Yield the first metric of each task and which of the runs are its own, shape (runs,).
+
+    A study that varies no task has a single one, and does not record it: so studies are held apart too.
+    """
+    keys = [name for name in ("study", "task") if name in runs and runs[name].nunique(dropna=False) > 1]
+    numbers = cells(runs, keys)[0]
+    for number in np.unique(numbers):
+        own = numbers == number
+        yield first_metric(runs[own]), own
+
+
+def by_first_metric(runs: pd.DataFrame) -> dict[str, Mask]:
+    """Return the runs that each first metric is that of, shape (runs,): no two such sets can be shown on one axis."""
+    found: dict[str, Mask] = {}
+    for first, own in tasks(runs):
+        found[first] = found[first] | own if first in found else own
+    return found
