@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import cells
+from normbench.analysis.metric_columns import as_shown
+from normbench.analysis.tasks import first_metric
 from normbench.claims.estimands.arguments import Measure
 from normbench.claims.estimands.choice import log2_steps, score
 from normbench.claims.estimands.contrast import in_words
@@ -61,22 +63,24 @@ def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
     runs = found.records.runs
     names = telling(runs, leave_out=[over.key])
     axes = choose(runs, names, x=over.key)
-    values, words = _tuned_by(design.measure, runs)
+    values, words, diverged_as_chance = _tuned_by(design.measure, runs)
     frame = runs.assign(value=values, lost=runs["status"] == "diverged", flag=_flags(runs, names, over.key, design))
     made, left_out = panels(frame, axes, words, lost=True)
     note = f"Every run of the design. A ring: more than {AT_EDGE:.0%} of seeds have their optimum or limit at that end."
-    if words == "val_accuracy in points":
+    if diverged_as_chance:
         note += " Diverged runs count as chance."
     return Figure(f"{found.claim.id}-tuning", f"Tuning {over.key}", note, tuple(made), left_out, _filters(found))
 
 
-def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str]:
-    """Return the number that a rate is chosen by, of each run, and its name."""
+def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str, bool]:
+    """Return the number that a rate is chosen by, of each run, its name, and whether diverged runs count as chance."""
     if measure.name in ("largest_rate", "trained"):
-        return is_trained(runs).astype("float64"), "share of seeds that train"
-    if measure.name == "steps_to_target" and argument(measure, "by") == "fastest":
-        return log2_steps(runs), "log2 of the steps to the target"
-    return score(runs, "val_accuracy"), "val_accuracy in points"
+        return is_trained(runs).astype("float64"), "share of seeds that train", False
+    by = argument(measure, "by")
+    if by == "fastest":
+        return log2_steps(runs), "log2 of the steps to the target", False
+    criterion = by or f"val_{first_metric(runs)}"
+    return score(runs, criterion), as_shown(criterion), True
 
 
 def _flags(runs: pd.DataFrame, names: list[str], key: str, design: MeasuredDesign) -> "pd.Series[bool]":

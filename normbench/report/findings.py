@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.intervals import Floats
+from normbench.analysis.metric_columns import as_shown
 from normbench.claims.designs import Design
 from normbench.claims.estimands import MEASURES, REGISTRY, Contrast, MissingCells, check
 from normbench.claims.estimands.arguments import Measure
@@ -121,7 +122,7 @@ def scored_runs(records: Records, measure: Measure, arm: Arm) -> pd.DataFrame:
     over = argument(measure, "over")
     if measure.name == "largest_rate":
         return records.rows(arm, ()).sort_values(["seed", over[0]], kind="stable")
-    by: Criterion = argument(measure, "by") or "val_accuracy"
+    by: Criterion = argument(measure, "by")
     return chosen(records, arm, over, grid=argument(measure, "grid") or (), by=by)
 
 
@@ -132,7 +133,7 @@ def measure_words(measure: Measure) -> str:
         column = str(argument(measure, "column")).removeprefix("probe.")
         column = f"|{column}|" if argument(measure, "absolute") else column
         return f"log2 {column}" if argument(measure, "log2") else column
-    scored = f"{metric}{' in points' if metric and 'accuracy' in metric else ''}"
+    scored = as_shown(metric) if metric else ""
     return {
         "tuned_score": scored,
         "worst_case": f"worst {scored}",

@@ -9,8 +9,10 @@ import pandas as pd
 from normbench.analysis.cells import Ints, cells
 from normbench.analysis.chance import imputed_values
 from normbench.analysis.intervals import Floats
+from normbench.analysis.metric_columns import as_shown, metric_of
 from normbench.analysis.select import best
 from normbench.analysis.table import ResultsTable, aggregate
+from normbench.analysis.tasks import by_first_metric
 from normbench.report.axes import choose, telling
 from normbench.report.palette import norm_style, nth_style
 from normbench.report.panels import Figure, Panel, Series, listed, mean_interval, panels
@@ -24,7 +26,6 @@ MOST_LISTED = 150_000
 """Runs up to which a table lists the ids behind its rows."""
 
 _TUNED = "lr"
-_METRIC = "test_accuracy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class Grid:
     Attributes:
         title: What a row is.
         head: Names of the columns before the metric's.
+        metric: The metric's column, and its unit.
         rows: At most `MOST_ROWS`.
         axis: The scale of their pictures.
         notes: What must be read with it.
@@ -61,6 +63,7 @@ class Grid:
 
     title: str
     head: tuple[str, ...]
+    metric: str
     rows: tuple[GridRow, ...]
     axis: str
     notes: tuple[str, ...]
@@ -76,53 +79,71 @@ class SweepView:
 
 
 def sweep_view(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepView:
-    """Return the figures and tables of a study.
+    """Return the figures and tables of a study, by the first metric of its task, or of each of its tasks.
 
     Args:
         name: Of the study, for anchors.
         runs: As `load_runs` returns them; at least one.
         curves: As `load_curves` returns them.
     """
+    by_metric = by_first_metric(runs)
+    anchors = [name] if len(by_metric) == 1 else [f"{name}-{first}" for first in by_metric]
+    views = [
+        _of_metric(anchor, first, runs[own].reset_index(drop=True), curves)
+        for anchor, (first, own) in zip(anchors, by_metric.items(), strict=True)
+    ]
+    return SweepView(
+        tuple(figure for view in views for figure in view.figures), tuple(grid for view in views for grid in view.grids)
+    )
+
+
+def _of_metric(name: str, first: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepView:
+    metric = f"test_{first}"
     kept = runs[runs["status"] != "failed"].reset_index(drop=True)
     tuned = bool(len(kept)) and kept[_TUNED].nunique() > 1
-    figures = [_by_factor(name, kept, tuned), _rates(name, kept) if tuned else None, _learning(name, kept, curves)]
-    grids = [_tuned_grid(kept)] if tuned else []
-    return SweepView(tuple(filter(None, figures)), (*grids, _cells_grid(runs)))
+    figures = [
+        _by_factor(name, metric, kept, tuned),
+        _rates(name, metric, kept) if tuned else None,
+        _learning(name, f"val_{first}", kept, curves),
+    ]
+    grids = [_tuned_grid(metric, kept)] if tuned else []
+    return SweepView(tuple(filter(None, figures)), (*grids, _cells_grid(metric, runs)))
 
 
-def _frame(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs.assign(value=100 * imputed_values(runs, _METRIC), lost=runs["status"] == "diverged", flag=False)
+def _frame(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    values = metric_of(metric).scale * imputed_values(runs, metric)
+    return runs.assign(value=values, lost=runs["status"] == "diverged", flag=False)
 
 
-def _by_factor(name: str, runs: pd.DataFrame, tuned: bool) -> Figure | None:
+def _by_factor(name: str, metric: str, runs: pd.DataFrame, tuned: bool) -> Figure | None:
     names = telling(runs, leave_out=[_TUNED] if tuned else [])
     axes = choose(runs, names)
     if axes.x is None:
         return None
     scored = best(runs, [_TUNED]) if tuned else runs
-    frame = _frame(scored)
+    frame = _frame(scored, metric)
     if tuned:
         share = scored["at_edge"].astype("float64").groupby(cells(scored, names)[0]).transform("mean")
         frame = frame.assign(flag=(share > 0.1).fillna(False))
-    made, left_out = panels(frame, axes, f"{_METRIC} in points")
+    made, left_out = panels(frame, axes, as_shown(metric))
     how = ", each seed at the rate that is best on its own validation set" if tuned else ""
     note = f"A dot a seed; means with 95 % t intervals{how}. Diverged runs count as chance."
     if tuned:
         note += " A ring: more than a tenth of the seeds choose a rate at an end of the grid."
-    return Figure(f"{name}-{axes.x}", f"{_METRIC} against {axes.x}", note, tuple(made), left_out) if made else None
+    return Figure(f"{name}-{axes.x}", f"{metric} against {axes.x}", note, tuple(made), left_out) if made else None
 
 
-def _rates(name: str, runs: pd.DataFrame) -> Figure | None:
+def _rates(name: str, metric: str, runs: pd.DataFrame) -> Figure | None:
     axes = choose(runs, telling(runs, leave_out=[_TUNED]), x=_TUNED)
-    made, left_out = panels(_frame(runs), axes, f"{_METRIC} in points", lost=True)
+    made, left_out = panels(_frame(runs, metric), axes, as_shown(metric), lost=True)
     note = "A dot a run; means with 95 % t intervals, and below them the share that diverged, which counts as chance."
-    return Figure(f"{name}-{_TUNED}", f"{_METRIC} against {_TUNED}", note, tuple(made), left_out) if made else None
+    return Figure(f"{name}-{_TUNED}", f"{metric} against {_TUNED}", note, tuple(made), left_out) if made else None
 
 
-def _learning(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
-    """Return validation accuracy against steps for a study of few cells; none where there are more than a dozen."""
+def _learning(name: str, metric: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
+    """Return a metric of the curves against steps for a study of few cells; none where there are more than a dozen."""
     numbers, settings = cells(runs, telling(runs) or ["norm"])
-    if not 0 < len(settings) <= 12:
+    if not 0 < len(settings) <= 12 or metric not in curves:
         return None
     series, behind = [], []
     for place, values in enumerate(settings.astype(object).itertuples(index=False, name=None)):
@@ -131,7 +152,7 @@ def _learning(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | N
         if own.empty:
             continue
         steps = own["step"].to_numpy(dtype=np.float64)
-        mean, low, high = mean_interval((100 * own["val_accuracy"]).reset_index(drop=True).groupby(steps))
+        mean, low, high = mean_interval((metric_of(metric).scale * own[metric]).reset_index(drop=True).groupby(steps))
         given = dict(zip(settings.columns, values, strict=True))
         label = ", ".join(
             f"{number(value)}" if key == "norm" else f"{key}={number(value)}" for key, value in given.items()
@@ -141,24 +162,24 @@ def _learning(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | N
         behind.append((label, ids))
     if not series or max(len(one.x) for one in series) < 2:
         return None
-    panel = Panel("", tuple(series), "step", "val_accuracy in points", False, behind=listed(behind))
+    panel = Panel("", tuple(series), "step", as_shown(metric), False, behind=listed(behind))
     return Figure(
         f"{name}-learning", "Learning curves", "Means of the runs still going, with 95 % t intervals.", (panel,)
     )
 
 
-def _tuned_grid(runs: pd.DataFrame) -> Grid:
+def _tuned_grid(metric: str, runs: pd.DataFrame) -> Grid:
     names = telling(runs, leave_out=[_TUNED]) or ["norm"]
-    table = aggregate(runs, by=names, best=_TUNED)
+    table = aggregate(runs, by=names, metric=metric, best=_TUNED)
     chosen = best(runs, [_TUNED])
     numbers, _ = cells(chosen, names)
     columns = [*names, _TUNED, "chosen_by", "at_edge", "n", "diverged"]
     return _grid(f"Each seed at its own best {_TUNED}", table, columns, chosen, numbers)
 
 
-def _cells_grid(runs: pd.DataFrame) -> Grid:
+def _cells_grid(metric: str, runs: pd.DataFrame) -> Grid:
     names = telling(runs) or ["norm"]
-    table = aggregate(runs, by=names)
+    table = aggregate(runs, by=names, metric=metric)
     columns = [*names, *(name for name in ("n", "diverged", "failed") if name in table.rows)]
     return _grid("Every cell: all seeds of one setting", table, columns, runs, cells(runs, names)[0])
 
@@ -174,9 +195,11 @@ def _grid(title: str, table: ResultsTable, columns: list[str], runs: pd.DataFram
         numbers: The row of each run.
     """
     rows = table.rows
-    scale = Scale.around(100 * pd.concat([rows[name] for name in ("mean", "ci_low", "ci_high")]).clip(0, 1))
+    metric = metric_of(table.metric)
+    ends = pd.concat([rows[name] for name in ("mean", "ci_low", "ci_high")])
+    scale = Scale.around(metric.scale * ends.clip(metric.low, metric.high))
     picked = rows.head(MOST_ROWS)
-    values = 100 * imputed_values(runs, _METRIC)
+    values = metric.scale * imputed_values(runs, table.metric)
     order = np.argsort(numbers, kind="stable")
     starts = np.searchsorted(numbers[order], np.arange(len(rows) + 1))
     members = [order[starts[place] : starts[place + 1]] for place in range(len(picked))]
@@ -185,29 +208,30 @@ def _grid(title: str, table: ResultsTable, columns: list[str], runs: pd.DataFram
     lines = [
         GridRow(
             tuple(_cell(row[name]) for name in columns),
-            _mean(row),
+            _mean(row, metric.scale),
             row["mean"],
-            _picture(scale, values[own], row),
+            _picture(scale, values[own], row, metric.scale),
             tuple(ids[own]) if listing else (),
         )
         for row, own in zip(picked.to_dict("records"), members, strict=True)
     ]
-    return Grid(title, tuple(columns), tuple(lines), scale.axis(), tuple(table.notes), len(rows) - len(picked))
+    shown = as_shown(table.metric).replace(" in ", ", ")
+    return Grid(title, tuple(columns), shown, tuple(lines), scale.axis(), tuple(table.notes), len(rows) - len(picked))
 
 
-def _picture(scale: Scale, dots: Floats, row: dict[Any, Any]) -> str:
+def _picture(scale: Scale, dots: Floats, row: dict[Any, Any], factor: float) -> str:
     colour = norm_style(str(row["norm"])).colour if "norm" in row else "blue"
-    mean, low, high = (100 * float(row[name]) for name in ("mean", "ci_low", "ci_high"))
-    return strip(scale, dots, mean, low, high, colour, _mean(row))
+    mean, low, high = (factor * float(row[name]) for name in ("mean", "ci_low", "ci_high"))
+    return strip(scale, dots, mean, low, high, colour, _mean(row, factor))
 
 
-def _mean(row: dict[Any, Any]) -> str:
-    """Return mean and interval in points, and the mean with divergence as chance where that is another."""
-    mean, low, high = (number(100 * float(row[name])) for name in ("mean", "ci_low", "ci_high"))
+def _mean(row: dict[Any, Any], factor: float) -> str:
+    """Return the scaled mean and interval, and the mean with divergence as chance where that is another."""
+    mean, low, high = (number(factor * float(row[name])) for name in ("mean", "ci_low", "ci_high"))
     text = mean if row["ci_low"] != row["ci_low"] else f"{mean} [{low}, {high}]"
     imputed = row.get("mean_chance_imputed", row["mean"])
     both = imputed == row["mean"] or imputed != imputed
-    return text if both else f"{text}; chance-imputed {number(100 * float(imputed))}"
+    return text if both else f"{text}; chance-imputed {number(factor * float(imputed))}"
 
 
 def _cell(value: Any) -> tuple[str, Any]:

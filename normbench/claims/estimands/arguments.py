@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from normbench.claims.estimands.choice import MetricName, ScoreColumn, ValidationColumn
 from normbench.claims.estimands.measures import MEASURES, Measured
 from normbench.claims.estimands.records import Arm, Records
 from normbench.errors import ConfigError, nearest
+from normbench.metrics import METRICS
 
 Arms = tuple[Arm, ...]
 Sizes = tuple[float, ...]
@@ -92,6 +94,10 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         if value not in get_args(hint):
             raise ConfigError(f"{where}: unknown value '{value}'{nearest(str(value), get_args(hint))}")
         return value
+    if hint in _COLUMNS:
+        if value not in (known := _COLUMNS[hint]):
+            raise ConfigError(f"{where}: unknown value '{value}'{nearest(str(value), known)}")
+        return value
     if hint == Weighted:
         return tuple(_weighted(item, where) for item in _sequence(value, where))
     if hint == Sizes:
@@ -108,6 +114,17 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
 
 
 _WORDS = {str: "a text", float: "a number", int: "an integer", bool: "true or false", type(None): "null"}
+
+
+_COLUMNS: Mapping[Any, tuple[str, ...]] = {
+    ScoreColumn: (
+        *(f"{part}_{name}" for name in METRICS for part in ("train", "val", "test")),
+        *(f"test_{name}_{statistics}" for name in METRICS for statistics in ("precise", "batch")),
+    ),
+    ValidationColumn: tuple(f"val_{name}" for name in METRICS),
+    MetricName: tuple(METRICS),
+}
+"""What may be named where an argument is a metric, or the column of one."""
 
 
 def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -1,34 +1,37 @@
 """The run that each seed is scored on, and where on the grid it lies."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NewType
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.cells import factors, ranks
-from normbench.analysis.chance import finished_values, imputed_values
+from normbench.analysis.chance import chance, finished_values, imputed_values
+from normbench.analysis.metric_columns import metric_of
 from normbench.analysis.select import best
 from normbench.claims.estimands.contrast import Edge, in_words
 from normbench.claims.estimands.records import Arm, Records, is_trained
 from normbench.errors import StudyError
 
-Criterion = Literal["fastest", "val_accuracy", "val_loss"]
-Metric = Literal[
-    "test_accuracy",
-    "test_accuracy_batch",
-    "test_accuracy_precise",
-    "test_loss",
-    "train_accuracy",
-    "train_loss",
-    "val_accuracy",
-    "val_loss",
-]
+MetricName = NewType("MetricName", str)
+"""A key of `METRICS`, such as ``loss``."""
+
+ScoreColumn = NewType("ScoreColumn", str)
+"""The column of a metric, such as ``test_accuracy_precise``."""
+
+ValidationColumn = NewType("ValidationColumn", str)
+"""The column of a metric on the validation part."""
+
+Criterion = Literal["fastest"] | ValidationColumn | None
+"""What a seed chooses by; None for the first metric of its task."""
+
+TEST_ACCURACY = ScoreColumn("test_accuracy")
 
 
 def chosen(
-    records: Records, arm: Arm, over: Sequence[str], *, grid: Sequence[str] = (), by: Criterion = "val_accuracy"
+    records: Records, arm: Arm, over: Sequence[str], *, grid: Sequence[str] = (), by: Criterion = None
 ) -> pd.DataFrame:
     """Return the run that each seed of an arm chooses on its own validation set.
 
@@ -37,7 +40,8 @@ def chosen(
         arm: The config values that make the arm.
         over: The tuned columns; ties take the lowest. None leaves the arm's only run.
         grid: Columns at each value of which the seed chooses anew.
-        by: `val_accuracy` or `val_loss` at the end, or `fastest`, the fewest steps to the validation target.
+        by: A validation metric at the end (None: the first one), or `fastest`, the fewest steps to the validation
+            target.
 
     Returns:
         One row a seed, or a seed and grid point, ordered by seed.
@@ -54,17 +58,21 @@ def chosen(
     return picked.sort_values("seed", kind="stable")
 
 
-def score(rows: pd.DataFrame, metric: Metric) -> "pd.Series[float]":
-    """Return a metric of each row, accuracies in points of 100; a run that diverged counts as chance.
+def score(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """Return a metric of each row, shares in points of 100; a run that diverged counts as chance.
 
     Args:
         rows: Runs.
-        metric: A loss in nats, or an accuracy.
+        metric: A metric's column.
+
+    Raises:
+        StudyError: A run diverged, or has no such number, and what no skill scores is not recorded.
     """
     values = imputed_values(rows, metric)
-    guess = imputed_values(rows.assign(status="diverged"), metric)
-    scale = 100.0 if "accuracy" in metric else 1.0
-    return pd.Series(scale * np.where(np.isnan(values), guess, values), index=rows.index)
+    scores = np.where(np.isnan(values), chance(rows, metric), values)
+    if (unknown := np.isnan(scores)).any():
+        raise StudyError(f"run {rows['run_id'][unknown].iloc[0]} has neither {metric} nor a chance level of it")
+    return pd.Series(metric_of(metric).scale * scores, index=rows.index)
 
 
 def log2_steps(rows: pd.DataFrame) -> "pd.Series[float]":

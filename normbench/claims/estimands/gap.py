@@ -1,16 +1,16 @@
 """The generalisation gap of two arms that fit their training data equally well."""
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
-from normbench.claims.estimands.choice import chosen, edges
+from normbench.analysis.chance import chance
+from normbench.claims.estimands.choice import MetricName, chosen, edges
 from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
 from normbench.claims.estimands.measures import Columns
 from normbench.claims.estimands.records import Arm, Records, has_collapsed
+from normbench.metrics import METRICS
 
-_ROW = ("run_id", "seed", "status", "num_classes")
+LOSS = MetricName("loss")
 
 
 def matched_gap(
@@ -19,13 +19,13 @@ def matched_gap(
     treatment: Arm,
     control: Arm,
     over: Columns = ("lr",),
-    metric: Literal["accuracy", "loss"] = "loss",
+    metric: MetricName = LOSS,
 ) -> Contrast:
     """Return how much smaller the treatment's gap is than the control's at the same training loss.
 
     The training loss is the lowest that both chosen runs of a seed have reached; each is read where it first came down
-    to it, between evaluations by linear interpolation. The gap is validation minus training loss in nats, or training
-    minus validation accuracy in points of 100.
+    to it, between evaluations by linear interpolation. The gap is how much worse the metric is in validation than in
+    training: of the loss in nats, of a share in points of 100.
 
     Args:
         records: The runs and curves.
@@ -61,15 +61,16 @@ def _curves(records: Records, rows: pd.DataFrame, arm: Arm, metric: str) -> dict
     own = records.curves[records.curves["run_id"].isin(rows["run_id"])]
     own = own[list(dict.fromkeys(["run_id", "step", *names]))].dropna()
     own = own.sort_values("step", kind="stable")
-    sign, scale = (1.0, 1.0) if metric == "loss" else (-1.0, 100.0)
-    own = own.assign(gap=sign * scale * (own[f"val_{metric}"] - own[f"train_{metric}"]))
+    known = METRICS[metric]
+    own = own.assign(gap=-known.sign * known.scale * (own[f"val_{metric}"] - own[f"train_{metric}"]))
     by_run = dict(iter(own[["train_loss", "gap"]].groupby(own["run_id"])))
     found = {}
-    for run_id, seed, status, classes in zip(*(rows[name].tolist() for name in _ROW), strict=True):
+    columns = (rows[name].tolist() for name in ("run_id", "seed", "status"))
+    for run_id, seed, status, guess in zip(*columns, chance(rows, "train_loss"), strict=True):
         if status == "finished" and run_id not in by_run:
             raise MissingCells([f"{in_words(dict(arm))}: the curve of run {run_id}"])
-        guess = pd.DataFrame({"train_loss": [np.log(classes)], "gap": [0.0]})
-        found[seed] = by_run[run_id] if status == "finished" else guess
+        unskilled = pd.DataFrame({"train_loss": [guess], "gap": [0.0]})
+        found[seed] = by_run[run_id] if status == "finished" else unskilled
     return found
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from normbench.claims.estimands.choice import Criterion, Metric, chosen, edges, log2_steps, score
+from normbench.analysis.metric_columns import metric_of
+from normbench.claims.estimands.choice import TEST_ACCURACY, Criterion, ScoreColumn, chosen, edges, log2_steps, score
 from normbench.claims.estimands.contrast import Edge, MissingCells, in_words
 from normbench.claims.estimands.records import Arm, Records, has_collapsed, is_trained
 from normbench.errors import StudyError
@@ -43,11 +44,11 @@ def tuned_score(
     records: Records,
     arm: Arm,
     *,
-    metric: Metric = "test_accuracy",
+    metric: ScoreColumn = TEST_ACCURACY,
     over: Columns = ("lr",),
-    by: Criterion = "val_accuracy",
+    by: Criterion = None,
 ) -> Measured:
-    """Return the score of the run that each seed chooses on its own validation set; accuracies in points of 100."""
+    """Return the score of the run that each seed chooses on its own validation set; shares in points of 100."""
     rows = chosen(records, arm, over, by=by)
     return _measured(records, arm, over, rows, score(rows, metric))
 
@@ -78,7 +79,7 @@ def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Meas
     return Measured(limits.fillna(grid[0] - step), none, tuple(found), frozenset(tried[over[0]]))
 
 
-def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterion = "val_accuracy") -> Measured:
+def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterion = None) -> Measured:
     """Return 1 where the run that the seed chooses is trained, else 0.
 
     An optimum at an edge of the grid is one to extend only where it is not trained.
@@ -90,17 +91,17 @@ def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterio
 
 
 def worst_case(
-    records: Records, arm: Arm, *, grid: Columns, metric: Metric = "test_accuracy", over: Columns = ("lr",)
+    records: Records, arm: Arm, *, grid: Columns, metric: ScoreColumn = TEST_ACCURACY, over: Columns = ("lr",)
 ) -> Measured:
-    """Return the lowest tuned score over the points of a grid, the seed tuning anew at each point."""
+    """Return the worst tuned score over the points of a grid, the seed tuning anew at each point."""
     rows = chosen(records, arm, over, grid=grid)
     scores = score(rows, metric)
-    worst = scores.groupby(rows["seed"]).idxmin()
+    worst = (metric_of(metric).sign * scores).groupby(rows["seed"]).idxmin()
     return _measured(records, arm, over, rows.loc[worst], scores[worst])
 
 
 def grid_share(
-    records: Records, arm: Arm, *, over: Columns, within: float, metric: Metric = "test_accuracy"
+    records: Records, arm: Arm, *, over: Columns, within: float, metric: ScoreColumn = TEST_ACCURACY
 ) -> Measured:
     """Return the share of a grid that is trained and within `within` of the run that the seed chooses from it.
 
@@ -108,7 +109,7 @@ def grid_share(
     """
     tried = records.rows(arm, over)
     rows = chosen(records, arm, over)
-    sign = -1.0 if metric.endswith("loss") else 1.0
+    sign = metric_of(metric).sign
     reference = pd.Series((sign * score(rows, metric)).to_numpy(), index=rows["seed"].to_numpy())
     near = (sign * score(tried, metric) >= tried["seed"].map(reference) - within) & is_trained(tried)
     shares = near.groupby(tried["seed"]).mean()

@@ -11,16 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from normbench.analysis.chance import chance, finished_values
+from normbench.analysis.tasks import tasks
 from normbench.claims.estimands.contrast import MissingCells, in_words
 from normbench.errors import StudyError
-from normbench.record.columns import cell_text
+from normbench.metrics import METRICS, metric_column
+from normbench.record.columns import FIXED, cell_text
 
 Arm = Mapping[str, Any]
 """Config columns and the value that an arm has there; of a list, any; None is an empty cell."""
 
 Mask = NDArray[np.bool_]
 
-_SCORES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+_RUNNING = {(part, "running") for part in ("train", "val", "test")}
+"""Parts and statistics that a run is scored on as it trains; precise statistics may fail where these do not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,8 @@ class Records:
     """The runs and curves of one claim.
 
     Attributes:
-        runs: One row a run that did not fail, in a fresh index. A finished run with a NaN score has the status
-            `diverged`.
+        runs: One row a run that did not fail, in a fresh index. A finished run that lacks a score of its task has the
+            status `diverged`.
         curves: One row a run and evaluation.
         seeds: Every seed of the claim's runs, ascending, those that failed included.
     """
@@ -47,14 +51,19 @@ class Records:
             curves: As `load_curves` returns them.
 
         Raises:
-            StudyError: A run is there twice, or a run does not say how many classes its data have.
+            StudyError: A run is there twice, or a run that should have an accuracy does not say how many classes its
+                data have.
         """
         if runs["run_id"].duplicated().any():
             raise StudyError(f"run {runs['run_id'][runs['run_id'].duplicated()].iloc[0]} is there twice")
         kept = runs[runs["status"] != "failed"].reset_index(drop=True)
-        if kept["num_classes"].isna().any():
-            raise StudyError(f"run {kept['run_id'][kept['num_classes'].isna()].iloc[0]} has no num_classes")
-        broken = kept[list(_SCORES)].isna().any(axis=1)
+        broken = np.zeros(len(kept), dtype=np.bool_)
+        for first, own in tasks(kept):
+            rows = kept[own]
+            unknown = np.isnan(chance(rows, "train_accuracy"))
+            if first == "accuracy" and unknown.any():
+                raise StudyError(f"run {rows['run_id'][unknown].iloc[0]} has no num_classes")
+            broken[own] = rows[_scores(rows, first)].isna().any(axis=1)
         seeds = tuple(sorted(int(seed) for seed in runs["seed"].unique()))
         return cls(kept.assign(status=kept["status"].mask(broken, "diverged")), curves, seeds)
 
@@ -99,10 +108,35 @@ class Records:
         return mask
 
 
+def _scores(runs: pd.DataFrame, first: str) -> list[str]:
+    """Return the columns that every run of a task has when it finishes: a fixed one, or one that another run has.
+
+    Args:
+        runs: The runs of one task.
+        first: Its first metric; accuracy has fixed columns, which mean nothing to other tasks.
+    """
+    found = {name: metric_column(name) for name in map(str, runs)}
+    own = {name: column.metric for name, column in found.items() if column and column[::2] in _RUNNING}
+    return [
+        name
+        for name, metric in own.items()
+        if (name in FIXED and metric in ("loss", first)) or runs[name].notna().any()
+    ]
+
+
 def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which runs ended with finite numbers and a training accuracy above halfway from chance to 1."""
-    halfway = (1 + 1 / runs["num_classes"].astype("float64")) / 2
-    return (runs["status"] == "finished") & (runs["train_accuracy"] > halfway)
+    """Return which runs finished with the first training metric of their task above halfway from chance to the best.
+
+    For accuracy halfway is ``(1 / C + 1) / 2``. A metric without a best value has to be better than chance; where
+    chance is not known, every run that finished is trained.
+    """
+    beyond = np.zeros(len(runs), dtype=np.bool_)
+    for first, own in tasks(runs):
+        rows, column = runs[own], f"train_{first}"
+        metric, guess = METRICS[first], chance(rows, column)
+        limit = guess if metric.best is None else (metric.best + guess) / 2
+        beyond[own] = np.isnan(guess) | (metric.sign * finished_values(rows, column) > metric.sign * limit)
+    return (runs["status"] == "finished") & beyond
 
 
 def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
