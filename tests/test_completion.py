@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from normbench.commands.completion import OverrideLine, columns, list_of, run_ids, study_names
+from normbench.commands.completion import OverrideLine, columns, list_of, metrics, run_ids, study_names
 from normbench.commands.listing import choices
+from normbench.record.columns import FIXED
 
 
 def complete(incomplete: str, *typed: str, config_dir: Path | None = None) -> list[str]:
@@ -94,3 +95,12 @@ def test_columns_are_those_of_every_study_and_of_these(results: Path) -> None:
     assert columns(["one"], results)[-1] == "model.one"
     assert list_of(columns([], results), "norm,model.") == ["norm,model.one", "norm,model.two"]
     assert list_of(["norm", "lr"], "norm,n") == []
+
+
+def test_a_further_metric_is_offered_as_a_metric(tmp_path: Path) -> None:
+    """And its column is none to group by."""
+    study = tmp_path / "dense"
+    study.mkdir()
+    (study / "runs.csv").write_text(",".join([*FIXED, "val_miou", "chance_miou", "task"]) + "\n")
+    assert metrics(["dense"], tmp_path)[-1] == "val_miou"
+    assert columns(["dense"], tmp_path)[-1] == "task"

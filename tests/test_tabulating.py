@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from analysis.tables import write_study
+from analysis.tables import write_regression, write_study
 from commands import Command
 
 
@@ -29,6 +29,20 @@ def test_aggregate_pivots(normbench: Command) -> None:
     assert "**0.915 ± 0.021**" in result.out and result.out.count("**") == 2
     assert "Bold: the best of each row" in result.err
     assert "\x1b" not in normbench("aggregate", "old", "--pivot", "norm").out
+
+
+def test_a_task_without_accuracy_has_tables_too(normbench: Command, tmp_path: Path) -> None:
+    """By its first metric, or any other that its runs have, in that metric's digits."""
+    write_regression(tmp_path / "results" / "curve")
+    table = normbench("aggregate", "curve", "--best", "lr")
+    assert table.code == 0 and "test_r2" in table.out and "0.810 ± 0.025" in table.out
+    assert "own validation r2" in " ".join(table.out.split())
+    pivoted = normbench("aggregate", "curve", "--metric", "test_mse", "--pivot", "norm", "--format", "markdown")
+    assert "**0.380 ± 0.050**" in pivoted.out
+    other = normbench("aggregate", "curve", "--metric", "test_rmse")
+    assert other.code == 2 and "did you mean 'test_mse'" in other.err
+    write_regression(tmp_path / "results" / "again")
+    assert normbench("compare", "curve", "again").out.startswith("test_r2: A = curve, B = again")
 
 
 def test_the_rule_of_bold_is_in_the_help(normbench: Command) -> None:

@@ -18,13 +18,11 @@ def first_metric(runs: pd.DataFrame) -> str:
     That is accuracy where they have it, else the first other metric that they have, else the loss. Where no run has
     finished, the chance levels tell the metrics.
     """
-    found = [metric_column(name) for name in runs.columns]
-    others = [column.metric for column in found if column and column.part in ("val", "chance")]
-    names = ["accuracy", *(name for name in others if name not in ("accuracy", "loss")), "loss"]
     for part in ("val", "chance"):
-        for name in names:
-            if (column := f"{part}_{name}") in runs and runs[column].notna().any():
-                return name
+        found = [column.metric for name in runs.columns if (column := metric_column(name)) and column.part == part]
+        there = [metric for metric in found if runs[f"{part}_{metric}"].notna().any()]
+        if there:
+            return min(there, key=lambda metric: (metric == "loss") - (metric == "accuracy"))
     return "accuracy"
 
 

@@ -57,17 +57,17 @@ def pictures(runs: pd.DataFrame) -> Iterator[Picture]:
     Args:
         runs: One row a run.
     """
-    metrics = by_first_metric(runs).items()
-    yield from islice((picture for first, own in metrics for picture in _of_metric(runs[own], first)), MOST_PICTURES)
+    parts = by_first_metric(runs).values()
+    yield from islice((picture for own in parts for picture in _of_metric(runs[own])), MOST_PICTURES)
 
 
-def _of_metric(runs: pd.DataFrame, first: str) -> Iterator[Picture]:
+def _of_metric(runs: pd.DataFrame) -> Iterator[Picture]:
     numbers = [name for name in factors(runs) if is_numeric_dtype(runs[name]) and not is_bool_dtype(runs[name])]
     lines = norm_columns(runs)
     for x in [name for name in numbers if name not in lines]:
         apart = _apart(runs, x)
         tuned = TUNED if TUNED in factors(runs) and x != TUNED else None
-        table = aggregate(runs, by=[*lines, x, *apart], metric=f"test_{first}", best=tuned)
+        table = aggregate(runs, by=[*lines, x, *apart], best=tuned)
         shown = f"Shown are {MOST_LINES} of the norms only."
         notes = [
             *table.notes,

@@ -106,8 +106,8 @@ def _of_metric(name: str, first: str, runs: pd.DataFrame, curves: pd.DataFrame) 
         _rates(name, metric, kept) if tuned else None,
         _learning(name, f"val_{first}", kept, curves),
     ]
-    grids = [_tuned_grid(metric, kept)] if tuned else []
-    return SweepView(tuple(filter(None, figures)), (*grids, _cells_grid(metric, runs)))
+    grids = [_tuned_grid(kept)] if tuned else []
+    return SweepView(tuple(filter(None, figures)), (*grids, _cells_grid(runs)))
 
 
 def _frame(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -168,20 +168,20 @@ def _learning(name: str, metric: str, runs: pd.DataFrame, curves: pd.DataFrame) 
     )
 
 
-def _tuned_grid(metric: str, runs: pd.DataFrame) -> Grid:
+def _tuned_grid(runs: pd.DataFrame) -> Grid:
     names = telling(runs, leave_out=[_TUNED]) or ["norm"]
-    table = aggregate(runs, by=names, metric=metric, best=_TUNED)
+    table = aggregate(runs, by=names, best=_TUNED)
     chosen = best(runs, [_TUNED])
-    numbers, _ = cells(chosen, names)
-    columns = [*names, _TUNED, "chosen_by", "at_edge", "n", "diverged"]
+    numbers, _ = cells(chosen, table.by)
+    columns = [*table.by, _TUNED, "chosen_by", "at_edge", "n", "diverged"]
     return _grid(f"Each seed at its own best {_TUNED}", table, columns, chosen, numbers)
 
 
-def _cells_grid(metric: str, runs: pd.DataFrame) -> Grid:
+def _cells_grid(runs: pd.DataFrame) -> Grid:
     names = telling(runs) or ["norm"]
-    table = aggregate(runs, by=names, metric=metric)
-    columns = [*names, *(name for name in ("n", "diverged", "failed") if name in table.rows)]
-    return _grid("Every cell: all seeds of one setting", table, columns, runs, cells(runs, names)[0])
+    table = aggregate(runs, by=names)
+    columns = [*table.by, *(name for name in ("n", "diverged", "failed") if name in table.rows)]
+    return _grid("Every cell: all seeds of one setting", table, columns, runs, cells(runs, table.by)[0])
 
 
 def _grid(title: str, table: ResultsTable, columns: list[str], runs: pd.DataFrame, numbers: Ints) -> Grid:

@@ -1,12 +1,13 @@
 """Small tables of runs, made by hand."""
 
 import csv
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from normbench.record.columns import FIXED, cell_text
+from normbench.record.columns import CURVES, FIXED, cell_text
 
 DEFAULTS: dict[str, Any] = {
     "study": "mine",
@@ -39,4 +40,40 @@ def write_study(folder: Path, *rows: dict[str, Any]) -> Path:
     with (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([names, *([cell_text(row.get(name)) for name in names] for row in named)])
+    return folder
+
+
+NO_SKILL = {"chance_loss": 1.0, "chance_r2": 0.0, "chance_mse": 2.0}
+"""What the mean of the targets scores in the study of `write_regression`."""
+
+
+def regression_rows() -> list[dict[str, Any]]:
+    """Return the runs of a task without classes: two norms, three rates (the highest diverges), three seeds."""
+    rows = []
+    for norm, rate, seed in itertools.product(("batch", "none"), (0.1, 0.2, 8.0), range(3)):
+        own = {"norm": norm, "lr": rate, "seed": seed, "num_classes": None, **NO_SKILL}
+        if rate == 8.0:
+            rows.append({**own, "status": "diverged", "diverged_at_step": 3})
+            continue
+        r2 = (0.9 if norm == "batch" else 0.6) - rate + 0.01 * seed
+        scores = {"loss": 1 - r2, "r2": r2, "mse": 2 * (1 - r2)}
+        parts = {f"{part}_{name}": score for name, score in scores.items() for part in ("train", "val", "test")}
+        more = {f"test_{name}_{how}": scores[name] for name in ("r2", "mse") for how in ("precise", "batch")}
+        rows.append({**own, **parts, **more})
+    return rows
+
+
+def write_regression(folder: Path) -> Path:
+    """Write `runs.csv` and `curves.csv` of these runs, as the writer of records would."""
+    rows = regression_rows()
+    write_study(folder, *rows)
+    metrics = [f"{part}_{name}" for name in ("r2", "mse") for part in ("train", "val")]
+    names = [*CURVES, *metrics]
+    with (folder / "curves.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for place, row in enumerate(rows):
+            for step in (50, 100) if row.get("status") != "diverged" else ():
+                point = {**row, "run_id": f"{place:012x}", "epoch": step / 100, "step": step}
+                writer.writerow([cell_text(point.get(name)) for name in names])
     return folder

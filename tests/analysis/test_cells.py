@@ -30,6 +30,12 @@ def test_a_missing_value_is_a_value() -> None:
     assert keys["norm_batch_size"].isna().tolist() == [False, True]
 
 
+def test_a_metric_is_no_config_column() -> None:
+    """A further metric and its chance level tell no cells apart; a task does."""
+    runs = runs_table({"val_miou": 0.5, "test_map_batch": 0.1, "chance_miou": 0.1, "task": "dense"})
+    assert config_columns(runs)[-2:] == ["steps", "task"]
+
+
 def test_config_columns_hold_every_dotted_name() -> None:
     """A column that the contract does not fix is config."""
     assert config_columns(runs_table({"model.depth": 3}))[-2:] == ["steps", "model.depth"]

@@ -89,6 +89,39 @@ def test_loss_is_chosen_downwards() -> None:
     assert best(runs, metric="val_loss")["lr"].tolist() == [0.2]
 
 
+@pytest.mark.parametrize(("metric", "rate"), [("r2", 0.4), ("mse", 0.2)])
+def test_a_task_chooses_by_its_first_metric(metric: str, rate: float) -> None:
+    """In the direction of the metric, where chance, of a diverged run, is worse than any."""
+    rows = [
+        {
+            "lr": lr, f"val_{metric}": score, "val_loss": lr, f"chance_{metric}": {"r2": 0.0, "mse": 9.0}[metric],
+            "status": "diverged" if score is None else "finished", "num_classes": None,
+        }
+        for lr, score in ((0.1, None), (0.2, 0.3), (0.4, 0.5), (0.8, 0.4))
+    ]  # fmt: skip
+    assert chosen_rates(runs_table(*rows)) == [rate]
+    assert best(runs_table(*rows), metric="val_loss")["lr"].tolist() == [0.2]
+
+
+def test_tasks_choose_each_by_their_own_metric() -> None:
+    """Also where accuracy says something else of the other task's runs."""
+    rows: list[dict[str, Any]] = [
+        {"task": "images", "lr": 0.1, "val_accuracy": 0.9, "val_loss": 5.0},
+        {"task": "images", "lr": 0.2, "val_accuracy": 0.8, "val_loss": 1.0},
+        {"task": "targets", "lr": 0.1, "val_mse": 3.0, "val_loss": 1.0},
+        {"task": "targets", "lr": 0.2, "val_mse": 2.0, "val_loss": 5.0},
+    ]
+    assert chosen_rates(runs_table(*rows)) == [0.1, 0.2]
+
+
+def test_a_diverged_run_is_the_worst_where_chance_is_not_known() -> None:
+    """A task may not say what no skill scores."""
+    lost = {"status": "diverged", "num_classes": None}
+    rows: list[dict[str, Any]] = [{"lr": 0.1, **lost}, {"lr": 0.2, "val_mse": 1e9}]
+    assert chosen_rates(runs_table(*rows)) == [0.2]
+    assert chosen_rates(runs_table(*rows, {"lr": 0.1, "seed": 1, **lost}, {"lr": 0.2, "seed": 1, **lost})) == [0.2, 0.1]
+
+
 def test_two_columns_are_tuned_together() -> None:
     """Every pair of values is a candidate; the first column breaks ties, then the second."""
     tuned = ["lr", "optimizer.momentum"]

@@ -37,6 +37,12 @@ def test_the_lowest_loss_is_the_best() -> None:
     assert standing([0.1, 0.11, 0.12], [0.5, 0.51, 0.52], metric="test_loss") == [True, False]
 
 
+@pytest.mark.parametrize(("metric", "expected"), [("test_r2", [False, True]), ("test_mse_precise", [True, False])])
+def test_the_metric_says_which_is_better(metric: str, expected: list[bool]) -> None:
+    """No name needs to hold the word accuracy to be better where it is higher."""
+    assert standing([0.1, 0.11, 0.12], [0.5, 0.51, 0.52], metric=metric) == expected
+
+
 def test_shared_seeds_are_paired() -> None:
     """A small gap in every seed is seen against a large spread over seeds; with other seeds it is not."""
     best, other = [0.5, 0.7, 0.9, 0.95], [0.49, 0.685, 0.892, 0.938]

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from normbench.analysis.chance import imputed_values
 from normbench.analysis.study import load_curves, load_pair, load_provenance, load_runs, load_verdicts
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED
 
-from .tables import write_study
+from .tables import write_regression, write_study
 
 
 def edit(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
@@ -89,6 +90,45 @@ def test_studies_load_together(tmp_path: Path) -> None:
     runs = load_runs(one, two, three)
     assert runs["study"].tolist() == ["one", "two", "three"]
     assert runs["norm.groups"].fillna("-").tolist() == ["4", "auto", "-"]
+
+
+def test_further_metrics_are_floats(tmp_path: Path) -> None:
+    """Whole numbers among them too; where another study has none, they are missing."""
+    one = write_study(tmp_path / "one", {"val_miou": 1, "test_map_precise": 0, "chance_map": 0, "model.depth": 3})
+    runs = load_runs(one, write_study(tmp_path / "two", {}))
+    assert runs[["val_miou", "test_map_precise", "chance_map"]].dtypes.astype(str).tolist() == ["float64"] * 3
+    assert runs["val_miou"].isna().tolist() == [False, True]
+    assert str(runs["model.depth"].dtype) == "Int64"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("test_miou", 1.5, "test_miou is '1.5'; miou is at most 1"),
+        ("val_perplexity", 0.5, "val_perplexity is '0.5'; perplexity is at least 1"),
+        ("test_mse_batch", -1, "test_mse_batch is '-1'; mse is at least 0"),
+        ("train_r2", 1.1, "train_r2 is '1.1'; r2 is at most 1"),
+        ("chance_map", 2, "chance_map is '2'; map is at most 1"),
+    ],
+)
+def test_impossible_values_of_other_metrics_are_refused(tmp_path: Path, name: str, value: float, reason: str) -> None:
+    """Each metric has bounds of its own."""
+    with pytest.raises(StudyError) as caught:
+        load_runs(write_study(tmp_path / "s", {name: value}))
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("train_r2", -7.0), ("val_perplexity", 1e6), ("test_bleu", 41.5)])
+def test_possible_values_of_other_metrics_are_taken(tmp_path: Path, name: str, value: float) -> None:
+    """No bound of a share holds for them."""
+    assert load_runs(write_study(tmp_path / "s", {name: value}))[name].tolist() == [value]
+
+
+def test_a_diverged_run_without_classes_needs_its_chance(tmp_path: Path) -> None:
+    """A task without classes says by itself what no skill scores, or not at all."""
+    runs = load_runs(write_regression(tmp_path / "s"))
+    assert runs["num_classes"].isna().all()
+    assert imputed_values(runs, "val_mse")[runs["status"] == "diverged"].tolist() == [2.0] * 6
 
 
 def test_a_study_of_which_nothing_has_ended_yet(tmp_path: Path) -> None:
@@ -255,6 +295,13 @@ def test_a_pair_of_studies_has_the_same_columns(tmp_path: Path) -> None:
     assert a["model.depth"].tolist() == [3, 6] and b["model.depth"].tolist() == [3]
     assert a["eval_every"].isna().all() and b["eval_every"].tolist() == [7]
     assert unknown == ()
+
+
+def test_a_metric_of_one_study_is_no_column_to_look_up(tmp_path: Path) -> None:
+    """It is missing in the other, and no reason to pool."""
+    first, second = write_study(tmp_path / "a", {"val_miou": 0.5}), write_study(tmp_path / "b", {})
+    a, b, unknown = load_pair(first, second)
+    assert (a["val_miou"].tolist(), b["val_miou"].isna().tolist(), unknown) == ([0.5], [True], ())
 
 
 def test_a_pair_without_a_plan_loses_the_column(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from normbench.analysis.summary import csv_text, summarize, write_summary
 from normbench.errors import StudyError
 from normbench.record.columns import METRICS
 
-from .tables import runs_table
+from .tables import regression_rows, runs_table
 
 ROW = st.fixed_dictionaries(
     {
@@ -67,6 +67,16 @@ def test_summary_has_every_metric() -> None:
     assert names[names.index("steps") + 1 : names.index("n")] == ["model.depth"]
     assert names[names.index("n") :][:5] == ["n", "n_finished", "n_diverged", "n_failed", "n_reached_target"]
     assert len(names[names.index("n") + 5 :]) == 5 * len(METRICS)
+
+
+def test_further_metrics_follow_where_a_run_has_them() -> None:
+    """Five columns each, after those of every study, chance-imputed by the chance of the task."""
+    summary = summarize(runs_table(*regression_rows()))
+    names = list(summary.columns)
+    assert names[names.index("steps") + 1] == "n"
+    assert len(names[names.index("n") + 5 :]) == 5 * (len(METRICS) + 6 + 4)
+    (lost, *_) = summary[summary["lr"] == 8.0].to_dict("records")
+    assert (lost["n_diverged"], lost["test_mse_mean_chance_imputed"], lost["val_loss_mean_chance_imputed"]) == (3, 2, 1)
 
 
 def test_runs_that_miss_the_target_are_counted() -> None:

@@ -7,7 +7,7 @@ from normbench.analysis.summary import summarize
 from normbench.analysis.table import aggregate
 from normbench.errors import ConfigError
 
-from .tables import runs_table
+from .tables import regression_rows, runs_table
 
 
 def sweep(**scores: list[float | None]) -> list[dict[str, Any]]:
@@ -114,3 +114,53 @@ def test_unknown_names(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         aggregate(runs_table({}), **options)
     assert message in str(caught.value)
+
+
+REGRESSION = runs_table(*regression_rows())
+"""Two norms, three rates of which the highest diverges, three seeds: scores of r2 and mse, and no accuracy."""
+
+
+def test_a_task_without_accuracy_is_shown_by_its_first_metric() -> None:
+    """Chosen, averaged and judged by r2 where no metric is named; a diverged run counts as its own chance."""
+    table = aggregate(REGRESSION, best="lr")
+    assert (table.metric, table.by) == ("test_r2", ("norm",))
+    assert table.rows["lr"].tolist() == [0.1, 0.1]
+    assert table.rows["mean"].tolist() == pytest.approx([0.81, 0.51])
+    assert table.rows["among_best"].tolist() == [True, False]
+    assert "choice on its own validation r2;" in " ".join(table.notes)
+    lost = aggregate(REGRESSION, by=["lr"]).rows.iloc[-1]
+    assert (lost["diverged"], lost["mean_chance_imputed"]) == (6, 0.0)
+
+
+def test_the_lowest_error_is_the_best() -> None:
+    """The direction is the metric's, by precise statistics too."""
+    table = aggregate(REGRESSION, metric="test_mse_precise", best="lr", pivot="norm")
+    assert table.rows["mean"].tolist() == pytest.approx([0.38, 0.98])
+    assert table.rows["among_best"].tolist() == [True, False]
+
+
+def test_an_unknown_chance_is_said() -> None:
+    """A diverged run then enters no mean, and nothing claims that it does."""
+    table = aggregate(REGRESSION.drop(columns=["chance_r2"]), by=["lr"])
+    assert "mean_chance_imputed" not in table.rows
+    assert "what no skill scores in test_r2 is not recorded" in " ".join(table.notes)
+
+
+def test_no_row_pools_tasks() -> None:
+    """Whatever rows are made by, each is of one task, and none is the best of two."""
+    rows = [{**row, "task": "targets", "test_loss": 9.0} for row in regression_rows()]
+    images = [{"task": "images", "norm": "batch", "seed": seed, "test_loss": 0.1} for seed in range(3)]
+    table = aggregate(runs_table(*rows, *images), by=["norm"], metric="test_loss")
+    assert table.by == ("task", "norm")
+    assert table.rows[["task", "norm"]].to_numpy().tolist() == [
+        ["images", "batch"],
+        ["targets", "batch"],
+        ["targets", "none"],
+    ]
+    assert table.rows["among_best"].isna().tolist() == [True, False, False]
+
+
+def test_the_chance_of_a_task_is_no_metric_to_average() -> None:
+    """It is the same in every run."""
+    with pytest.raises(ConfigError, match="unknown metric 'chance_r2'"):
+        aggregate(REGRESSION, metric="chance_r2")

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import scipy.stats
+from analysis.tables import write_regression
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
 
 from normbench.dashboard.curves import tag, with_interval
-from normbench.dashboard.folder import NOTES, own_logs, refresh_logs, run_logs
+from normbench.dashboard.folder import NOTES, PINNED, own_logs, refresh_logs, run_logs
 from normbench.dashboard.logs import MOST_SETTINGS, write_logs
 from normbench.errors import StudyError
 
@@ -316,3 +317,43 @@ def test_only_so_many_cells_are_shown(tmp_path: Path, monkeypatch: pytest.Monkey
         expected |= {f"{norm}-lr{row['lr']}" for row in own[:2]}
     assert {cell.name for cell in (logs / "cells").iterdir()} == expected
     assert (logs / NOTES).read_text().startswith("4 of 10 cells are shown")
+
+
+def test_a_task_without_accuracy_is_shown_by_its_own_metrics(tmp_path: Path) -> None:
+    """Tags, charts, the table's columns and the figures are those that its runs have; the cells kept are its best."""
+    study = write_regression(tmp_path / "curve")
+    logs = write_logs([study], tmp_path / "logs")
+    assert (logs / PINNED).read_text().split() == ["r2/val", "loss/val"]
+    tags = read(logs / "cells" / "batch-lr0.1").Tags()["scalars"]
+    assert {"r2/val", "mse/train", "interval/r2/val_low", "test_r2", "test_r2_ci_low", "test_mse_precise"} <= set(tags)
+    assert not [name for name in tags if "accuracy" in name]
+    lost = read(logs / "cells" / "none-lr8")
+    assert points(lost, "test_r2_chance_imputed") == {0: 0.0}
+    overview = read(logs / "overview")
+    content = overview.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+    found = [info.name.tag for info in metadata.parse_experiment_plugin_data(content).metric_infos]
+    assert found[:4] == ["test_r2", "test_r2_ci_low", "test_r2_ci_high", "test_r2_chance_imputed"]
+    assert [name for name in overview.Tags()["tensors"] if name.startswith("figures")] == ["figures/test_r2 over lr"]
+    titles = [category.title.split(" of ")[0] for category in layout(logs).category[:-1]]
+    assert titles == [f"{part} {name}" for part in ("validation", "training") for name in ("r2", "loss")] + [
+        "training mse",
+        "validation mse",
+    ]
+
+
+def test_the_cells_kept_are_the_best_by_the_first_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lowest error, not the highest number."""
+    monkeypatch.setattr("normbench.dashboard.logs.MOST_CELLS", 1)
+    study = write_study(tmp_path / "mine", [{"norm": "batch", "seed": 0, "lr": lr} for lr in (0.1, 0.2, 0.4)])
+    runs = rows(study / "runs.csv")
+    for run, error in zip(runs, (2.0, 0.5, 3.0), strict=True):
+        run |= {"val_mse": str(error)} | {name: "" for name in run if "accuracy" in name}
+    with (study / "runs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(runs[0]))
+        writer.writeheader()
+        writer.writerows(runs)
+    logs = write_logs([study], tmp_path / "logs")
+    assert [cell.name for cell in (logs / "cells").iterdir()] == ["batch-lr0.2"]
+    assert (
+        (logs / NOTES).read_text().startswith("1 of 3 cells are shown, of each norm those with the best validation mse")
+    )
