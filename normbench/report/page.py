@@ -19,7 +19,7 @@ from normbench.report.draw import draw
 from normbench.report.legend import swatch
 from normbench.report.palette import theme_css
 from normbench.report.panels import Figure
-from normbench.report.sweep_view import SweepView, sweep_view
+from normbench.report.sweep_view import SweepSection, sweep_sections
 from normbench.report.text import clean, number, short, signed, spread
 
 _FOLDER = Path(__file__).parent
@@ -47,7 +47,7 @@ class StudyView:
         detailed: The claims that have a section of their own.
         axis: The common axis of the effects.
         tally: How many estimated claims have which verdict.
-        sweep: What an ordinary study shows; None for a judged one.
+        sweeps: What an ordinary study shows; nothing for a judged one.
         command: Repeats its last sweep.
         packed: Whether its tables are compressed, so that nothing can be trained into it.
         failed: run_id and error of the failed runs that are named.
@@ -61,7 +61,7 @@ class StudyView:
     detailed: tuple[ClaimView, ...]
     axis: str
     tally: tuple[tuple[str, int], ...]
-    sweep: SweepView | None
+    sweeps: tuple[SweepSection, ...]
     command: str
     packed: bool
     failed: tuple[tuple[str, str], ...]
@@ -128,7 +128,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         tuple(view for view in views if view.kind == "experiment" and (view.arms or view.has_effect)),
         margin_scale(study.verdicts).axis(),
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
-        sweep_view(anchor, runs, study.tables.curves) if len(runs) and not views else None,
+        sweep_sections(anchor, runs, study.tables.curves) if len(runs) and not views else (),
         " ".join(study.command),
         is_packed(study.folder),
         tuple(zip(failed["run_id"].head(50), failed["error"].fillna("").head(50), strict=True)) if len(failed) else (),

@@ -71,15 +71,15 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class SweepView:
-    """What is shown of a study without claims."""
+class SweepSection:
+    """What is shown of a study without claims: the runs that have one first metric."""
 
     figures: tuple[Figure, ...]
     grids: tuple[Grid, ...]
 
 
-def sweep_view(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepView:
-    """Return the figures and tables of a study, by the first metric of its task, or of each of its tasks.
+def sweep_sections(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> tuple[SweepSection, ...]:
+    """Return the figures and tables of a study: a section for each first metric that its tasks have.
 
     Args:
         name: Of the study, for anchors.
@@ -88,16 +88,13 @@ def sweep_view(name: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepView
     """
     by_metric = by_first_metric(runs)
     anchors = [name] if len(by_metric) == 1 else [f"{name}-{first}" for first in by_metric]
-    views = [
-        _of_metric(anchor, first, runs[own].reset_index(drop=True), curves)
+    return tuple(
+        _section(anchor, first, runs[own].reset_index(drop=True), curves)
         for anchor, (first, own) in zip(anchors, by_metric.items(), strict=True)
-    ]
-    return SweepView(
-        tuple(figure for view in views for figure in view.figures), tuple(grid for view in views for grid in view.grids)
     )
 
 
-def _of_metric(name: str, first: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepView:
+def _section(name: str, first: str, runs: pd.DataFrame, curves: pd.DataFrame) -> SweepSection:
     metric = f"test_{first}"
     kept = runs[runs["status"] != "failed"].reset_index(drop=True)
     tuned = bool(len(kept)) and kept[_TUNED].nunique() > 1
@@ -107,7 +104,7 @@ def _of_metric(name: str, first: str, runs: pd.DataFrame, curves: pd.DataFrame) 
         _learning(name, f"val_{first}", kept, curves),
     ]
     grids = [_tuned_grid(kept)] if tuned else []
-    return SweepView(tuple(filter(None, figures)), (*grids, _cells_grid(runs)))
+    return SweepSection(tuple(filter(None, figures)), (*grids, _cells_grid(runs)))
 
 
 def _frame(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

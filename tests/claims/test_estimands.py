@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from normbench.claims.estimands import MEASURES, REGISTRY, Contrast, Edge, MissingCells, check, evaluate
+from normbench.claims.estimands.records import is_trained
 from normbench.errors import ConfigError, StudyError
 from normbench.record.columns import CURVES, FIXED
 
@@ -402,6 +403,17 @@ def test_the_worst_case_is_tuned_at_each_point() -> None:
     assert contrast.edges == (Edge("norm=batch", "high", 1), Edge("norm=none", "low", 1))
 
 
+def test_the_worst_loss_is_the_highest() -> None:
+    """A worst case is the worst of its metric: batch norm's highest loss is 2, none's 3."""
+    rows: list[Row] = [
+        {**arm, "model.init_scale": scale, "test_loss": loss}
+        for arm, losses in ((BATCH, (0.5, 2.0)), (NONE, (0.1, 3.0)))
+        for scale, loss in zip((0.1, 10.0), losses, strict=True)
+    ]
+    measure = {"name": "worst_case", "grid": ["model.init_scale"], "metric": "test_loss"}
+    assert seeds_of(batch_minus_none(rows, measure)) == {0: -1.0}
+
+
 def test_grid_share_counts_what_is_trained_and_close() -> None:
     """Of four points three are within 2 points of the choice, of which one is not trained; a collapsed arm has none."""
     rows = runs_of(BATCH, {0: {0.25: 0.9, 0.5: 0.89, 1.0: 0.881, 2.0: 0.87}})
@@ -661,3 +673,97 @@ def test_arguments_of_several_types_are_taken(step: int | str, if_diverged: floa
 def test_registries_bear_the_functions_own_names(function: Any) -> None:
     """One name for the YAML and for the code."""
     assert {**REGISTRY, **MEASURES}[function.__name__] is function
+
+
+TARGETS: Row = {
+    "task": "targets",
+    "num_classes": None,
+    "chance_loss": 1.0,
+    "chance_r2": 0.0,
+    "chance_mse": 2.0,
+    **{f"{part}_accuracy": None for part in ("train", "val", "test")},
+    **{f"{part}_r2": 0.75 for part in ("train", "val", "test")},
+    **{f"{part}_mse": 0.5 for part in ("train", "val", "test")},
+}
+"""A run of a task without classes."""
+
+
+def test_a_run_has_the_scores_of_its_own_task() -> None:
+    """A finished run is none the worse for an accuracy that its task has not, and is chosen by its first metric."""
+    rows = [
+        {**TARGETS, **BATCH, "lr": 0.25, "val_r2": 0.75, "test_r2": 0.75},
+        {**TARGETS, **BATCH, "lr": 0.5, "val_r2": 0.5, "test_r2": 1.0},
+        {**TARGETS, **NONE, "lr": 0.25, "test_r2": 0.25},
+        {**TARGETS, **NONE, "lr": 0.5, "status": "diverged"},
+        {"task": "images", "norm": "layer"},
+    ]
+    contrast = batch_minus_none(rows, {"name": "tuned_score", "metric": "test_r2"})
+    assert seeds_of(contrast) == {0: 0.5}
+    assert contrast.collapsed.to_dict() == {0: False}
+
+
+@pytest.mark.parametrize("name", ["test_loss", "val_r2", "train_mse"])
+def test_a_score_of_the_task_that_is_missing_is_a_divergence(name: str) -> None:
+    """What other runs of the task have; the arm then scores chance, in the unit of the metric."""
+    rows = [{**TARGETS, **BATCH}, {**TARGETS, **NONE, name: None}]
+    contrast = batch_minus_none(rows, {"name": "tuned_score", "metric": "test_mse"})
+    assert seeds_of(contrast) == {0: 0.5 - 2.0}
+    assert contrast.collapsed.to_dict() == {0: True}
+
+
+@pytest.mark.parametrize(
+    ("scores", "trained"),
+    [
+        ({"train_r2": 0.5}, False),
+        ({"train_r2": 0.51}, True),
+        ({"train_r2": 0.1, "chance_r2": None}, True),
+        ({**dict.fromkeys(TARGETS), "train_mse": 1.01, "val_mse": 1.0, "chance_mse": 2.0}, False),
+        ({**dict.fromkeys(TARGETS), "train_mse": 0.99, "val_mse": 1.0, "chance_mse": 2.0}, True),
+        ({**dict.fromkeys(TARGETS), "train_loss": 1.1, "chance_loss": 1.0}, False),
+        ({**dict.fromkeys(TARGETS), "train_loss": 0.9, "chance_loss": 1.0}, True),
+    ],
+)
+def test_trained_is_halfway_from_chance_to_the_best_value(scores: Row, trained: bool) -> None:
+    """In the direction of the first metric; one without a best value has to be better than chance."""
+    assert is_trained(table([{**TARGETS, **scores}])).tolist() == [trained]
+
+
+def test_an_error_has_a_gap_too() -> None:
+    """How much worse it is in validation, at equal training loss; a diverged run stays at the chance of its task."""
+    curves: list[Row] = [
+        {"run_id": "a", "step": step, "train_loss": loss, "train_mse": loss, "val_mse": loss + 0.25}
+        for step, loss in ((10, 1.5), (20, 0.5))
+    ]
+    rows = [{**TARGETS, **row} for row in GAP_RUNS]
+    rows[1] |= {"status": "diverged"}
+    contrast = judged("matched_gap", rows, curves=curves, treatment={"norm": "group"}, control=BATCH, metric="mse")
+    assert seeds_of(contrast) == {0: 0.25}
+
+
+def test_a_score_without_a_chance_level_is_an_error() -> None:
+    """Nobody knows what a diverged run counts as."""
+    rows = [{**TARGETS, **BATCH}, {**TARGETS, **NONE, "status": "diverged", "chance_r2": None}]
+    with pytest.raises(StudyError, match="run 000000000001 has neither test_r2 nor a chance level of it"):
+        batch_minus_none(rows, {"name": "tuned_score", "metric": "test_r2"})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "taken"),
+    [
+        ("metric", "test_miou_precise", True),
+        ("metric", "chance_miou", False),
+        ("metric", "val_miou_batch", False),
+        ("by", "val_mse", True),
+        ("by", "fastest", True),
+        ("by", None, True),
+        ("by", "test_mse", False),
+    ],
+)
+def test_any_metric_may_be_measured_and_chosen_by(argument: str, value: str | None, taken: bool) -> None:
+    """But chosen on the validation part alone."""
+    args = {**GOOD, "measure": {**SCORE, argument: value}}
+    if taken:
+        assert check("difference", args)["measure"].args == {argument: value}
+        return
+    with pytest.raises(ConfigError, match=f"measure.{argument}: unknown value '{value}'"):
+        check("difference", args)

@@ -26,9 +26,9 @@ LARGEST = {"batch": 2.0, "none": -2.0}
 """log2 of the largest rate that trains; 0 for other norms."""
 
 
-def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16) -> dict[str, Claim]:
-    """Write a judged study of shipped claims, all where none is named, and return the catalogue."""
-    claims = load_claims(SHIPPED)
+def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16, **changed: Claim) -> dict[str, Claim]:
+    """Write a judged study of shipped claims, all where none is named, some changed, and return the catalogue."""
+    claims = load_claims(SHIPPED) | changed
     runs: dict[str, dict[str, Any]] = {}
     for claim in claims.values():
         if names and claim.id not in names:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from analysis.tables import runs_table
+from analysis.tables import regression_rows, runs_table, write_regression
 from commands import Command
 
 from normbench.claims.designs import Design, kept
+from normbench.claims.loading import load_claims
 from normbench.claims.spec import Claim
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES
 from normbench.report import sweep_view
 from normbench.report.page import page
-from report.made_up import judged_study, tables
+from report.made_up import SHIPPED, judged_study, tables
 
 NAMES = (
     "small_batch_hurts", "faster_convergence", "higher_lr", "regularizes", "eval_consistent", "vanishing_exploding",
@@ -102,6 +103,19 @@ def test_figures_follow_the_design(judged: tuple[Path, dict[str, Claim], str], c
     """The factor that varies, the curves of the tuned key, stairs for steps to a target, the gap for a gap."""
     found = re.findall(rf'<figure id="s0-{claim}-([^"]+)"', section(judged[2], claim))
     assert found == figures
+
+
+def test_tuning_is_shown_by_what_was_tuned_by(tmp_path: Path) -> None:
+    """Where a claim chooses by the validation loss, the figure shows that, and not the accuracy."""
+    shipped = load_claims(SHIPPED)["small_batch_hurts"]
+    assert shipped.estimand is not None
+    measure = {**shipped.estimand.args["measure"], "by": "val_loss"}
+    claim = replace(shipped, estimand=replace(shipped.estimand, args={**shipped.estimand.args, "measure": measure}))
+    claims = judged_study(tmp_path / "s", [claim.id], seeds=4, **{claim.id: claim})
+    text = section(page([tmp_path / "s"], claims), claim.id)
+    tuning = text[text.index(f'<figure id="s0-{claim.id}-tuning"') :]
+    assert "val_loss against lr" in tuning and "val_accuracy" not in tuning
+    assert "Diverged runs count as chance." in tuning
 
 
 def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Claim], str]) -> None:
@@ -202,6 +216,29 @@ def test_an_ordinary_sweep_has_tables_and_figures_by_its_axes(tmp_path: Path) ->
     assert "Each seed at its own best lr" in text and "Every cell" in text
     assert "Estimated from runs" not in text
     assert all(f"{place:012x}" in text for place in range(36))
+
+
+def test_a_task_without_accuracy_is_shown_by_its_first_metric(tmp_path: Path) -> None:
+    """Tables, figures and learning curves of r2, as it is and not in points; below 0 is a place on the scale."""
+    study = write_regression(tmp_path / "curve")
+    text = page([study], {})
+    assert re.findall(r'<figure id="s0-s0-([^"]+)"', text) == ["lr", "learning"]
+    assert "<th>test_r2<svg" in text and "test_r2 against lr" in text and "val_r2 against step" in text
+    assert "accuracy" not in text and "in points" not in text
+    assert "0.81 [0.7852, 0.8348]" in text
+
+
+def test_tasks_of_a_study_have_tables_of_their_own(tmp_path: Path) -> None:
+    """No axis is shared by accuracies and errors, and no row."""
+    rows = [{**row, "task": "targets"} for row in regression_rows()]
+    images = [
+        {"task": "images", "norm": norm, "seed": seed, "val_accuracy": 0.5, "test_accuracy": 0.5}
+        for norm in ("batch", "none")
+        for seed in range(3)
+    ]
+    text = page([sweep(tmp_path, runs_table(*rows, *images))], {})
+    assert re.findall(r"<th>(test_[^<]+)<svg", text) == ["test_accuracy, points", "test_r2", "test_r2"]
+    assert re.findall(r'<figure id="s0-s0-([^"]+)"', text) == ["r2-lr"]
 
 
 def test_a_single_run_has_a_page(tmp_path: Path) -> None:
