@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from normbench.analysis.cells import cells
-from normbench.analysis.metric_columns import as_shown
+from normbench.analysis.metric_columns import as_shown, metric_of
 from normbench.analysis.tasks import first_metric
 from normbench.claims.estimands.arguments import Measure
 from normbench.claims.estimands.choice import log2_steps, score
@@ -14,7 +14,7 @@ from normbench.claims.estimands.contrast import in_words
 from normbench.claims.estimands.records import is_trained
 from normbench.report.axes import choose, telling
 from normbench.report.design import AT_EDGE, MeasuredDesign
-from normbench.report.findings import Findings, argument, measure_words
+from normbench.report.findings import Findings
 from normbench.report.palette import Style, norm_style, nth_style
 from normbench.report.panels import Figure, Panel, Series, listed, panels
 
@@ -41,13 +41,13 @@ def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
     axes = choose(design.frame, design.names)
     if axes.x is None:
         return None
-    made, left_out = panels(design.frame, axes, measure_words(design.measure))
+    made, left_out = panels(design.frame, axes, design.words)
     if not made:
         return None
     tuned = f", each arm and seed at its own best {found.claim.over.key}" if found.claim.over else ""
     return Figure(
         f"{found.claim.id}-{axes.x}",
-        f"{measure_words(design.measure)} against {axes.x}",
+        f"{design.words} against {axes.x}",
         f"A dot a seed; means with 95 % t intervals{tuned}. A ring: an optimum or a limit at the end of the grid.",
         tuple(made),
         left_out + design.skipped,
@@ -76,7 +76,7 @@ def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", s
     """Return the number that a rate is chosen by, of each run, its name, and whether diverged runs count as chance."""
     if measure.name in ("largest_rate", "trained"):
         return is_trained(runs).astype("float64"), "share of seeds that train", False
-    by = argument(measure, "by")
+    by = measure.argument("by")
     if by == "fastest":
         return log2_steps(runs), "log2 of the steps to the target", False
     criterion = by or f"val_{first_metric(runs)}"
@@ -102,32 +102,39 @@ def _survival(found: Findings) -> Figure:
     series, behind = [], []
     for seen, style in zip(found.arms, arm_styles(found), strict=True):
         steps = np.sort(2.0 ** seen.measured.values.to_numpy(dtype=np.float64))
-        budget = float(seen.runs["steps"].max())
+        budget = float(seen.measured.rows["steps"].max())
         arrived = steps[steps < budget]
         x = np.concatenate([[0.0], arrived, [budget]])
         share = np.concatenate(
             [[1.0], 1 - np.arange(1, len(arrived) + 1) / len(steps), [1 - len(arrived) / len(steps)]]
         )
         series.append(Series(in_words(dict(seen.arm)), style, x, share, _NONE, _NONE))
-        behind.append((in_words(dict(seen.arm)), seen.runs["run_id"]))
+        behind.append((in_words(dict(seen.arm)), seen.measured.rows["run_id"]))
     panel = Panel("", tuple(series), "steps", "share of seeds still on the way", False, True, listed(behind))
     note = "Each seed's chosen run, until its validation accuracy first reaches the target or the budget is spent."
     return Figure(f"{found.claim.id}-survival", "Steps to the target", note, (panel,), filters=_filters(found))
 
 
 def _gap(found: Findings) -> Figure:
-    """Return validation minus training loss against training loss, a line a seed."""
+    """Return how much worse validation is than training, against the training loss, a line a seed."""
+    column = str(found.arms[0].measure.argument("metric"))
+    metric, train = metric_of(column), column.replace("val_", "train_")
+    worse, better = (train, column) if metric.higher_is_better else (column, train)
     series, behind = [], []
     for seen, style in zip(found.arms, arm_styles(found), strict=True):
-        own = found.records.curves[found.records.curves["run_id"].isin(seen.runs["run_id"])]
+        own = found.records.curves[found.records.curves["run_id"].isin(seen.measured.rows["run_id"])]
         own = own.sort_values(["run_id", "step"], kind="stable")
         threads = tuple(
-            (run["train_loss"].to_numpy(dtype=np.float64), (run["val_loss"] - run["train_loss"]).to_numpy(np.float64))
+            (
+                run["train_loss"].to_numpy(dtype=np.float64),
+                (metric.scale * (run[worse] - run[better])).to_numpy(np.float64),
+            )
             for _, run in own.groupby("run_id")
         )
         series.append(Series(in_words(dict(seen.arm)), style, _NONE, _NONE, _NONE, _NONE, threads=threads))
-        behind.append((in_words(dict(seen.arm)), seen.runs["run_id"]))
-    panel = Panel("", tuple(series), "train_loss", "val_loss − train_loss", True, behind=listed(behind))  # noqa: RUF001
+        behind.append((in_words(dict(seen.arm)), seen.measured.rows["run_id"]))
+    y_label = f"{worse} − {as_shown(better)}"  # noqa: RUF001 - a minus sign
+    panel = Panel("", tuple(series), "train_loss", y_label, True, behind=listed(behind))
     note = "A line a seed, at its chosen rate, from right to left. The arms are compared at equal training loss."
     return Figure(f"{found.claim.id}-gap", "Generalisation gap", note, (panel,), filters=_filters(found))
 

@@ -13,14 +13,16 @@ from normbench.analysis.folders import is_packed
 from normbench.analysis.intervals import Floats, clopper_pearson, t_interval
 from normbench.claims.designs import Design, kept
 from normbench.claims.estimands import DECIMALS
+from normbench.claims.estimands.arms import MeasuredArm
 from normbench.claims.estimands.contrast import in_words
+from normbench.claims.estimands.measures import Measured
 from normbench.claims.signed_rank import hodges_lehmann, interval
 from normbench.claims.spec import Claim
 from normbench.errors import StudyError
 from normbench.report.claim_figures import claim_figures
 from normbench.report.contents import Contents, Row
 from normbench.report.design import MeasuredDesign
-from normbench.report.findings import ArmSeen, Findings, argument, findings, measure_words, values_by_level
+from normbench.report.findings import Findings, findings, values_by_level
 from normbench.report.palette import norm_style
 from normbench.report.panels import Figure
 from normbench.report.strip import Scale, strip
@@ -204,21 +206,22 @@ def _effect_row(label: str, values: Floats, judged: int, scale: Scale, unit: str
     return EffectRow(label, strip(scale, values, typical, low, high, "ink", f"{label} {text}"), text, len(own))
 
 
-def _arm_row(seen: ArmSeen, scale: Scale) -> ArmRow:
+def _arm_row(seen: MeasuredArm, scale: Scale) -> ArmRow:
+    runs = seen.measured.rows
     values = np.asarray(seen.measured.values, dtype=np.float64)
     mean, text, low, high = _summary(values)
     label = in_words(dict(seen.arm)) or "all runs"
     return ArmRow(
         label,
-        measure_words(seen.measure),
-        strip(scale, values, mean, low, high, _colour(seen.runs["norm"].unique().tolist()), f"{label}: {text}"),
+        seen.measured.words,
+        strip(scale, values, mean, low, high, _colour(runs["norm"].unique().tolist()), f"{label}: {text}"),
         mean,
         text,
         len(values),
         int(seen.measured.collapsed.sum()),
-        _tuned(seen),
+        _tuned(seen.measured),
         ", ".join(f"{edge.end} end: {edge.seeds}" for edge in seen.measured.edges),
-        tuple(seen.runs["run_id"])[:MOST_LISTED],
+        tuple(runs["run_id"])[:MOST_LISTED],
     )
 
 
@@ -241,7 +244,7 @@ def _surrounding_row(arm: dict[str, Any], own: pd.DataFrame, design: MeasuredDes
     label = setting(arm) or "all runs"
     return ArmRow(
         label,
-        measure_words(design.measure),
+        design.words,
         strip(scale, values, mean, low, high, _colour([arm.get("norm", "")]), f"{label}: {text}"),
         mean,
         text,
@@ -253,14 +256,14 @@ def _surrounding_row(arm: dict[str, Any], own: pd.DataFrame, design: MeasuredDes
     )
 
 
-def _tuned(seen: ArmSeen) -> str:
+def _tuned(measured: Measured) -> str:
     """Return the values that the seeds choose most, and how many do."""
-    over = argument(seen.measure, "over") or ()
-    if not over or seen.measure.name == "largest_rate":
+    if not measured.chosen:
         return ""
-    votes = Counter(in_words({name: _plain(run[name]) for name in over}) for run in seen.runs.to_dict("records"))
+    runs = measured.rows.to_dict("records")
+    votes = Counter(in_words({name: _plain(run[name]) for name in measured.chosen}) for run in runs)
     (best, count), *_ = sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))
-    return f"{best} ({count} of {len(seen.runs)})"
+    return f"{best} ({count} of {len(runs)})"
 
 
 def _plain(value: Any) -> Any:

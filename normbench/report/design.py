@@ -11,7 +11,7 @@ from normbench.claims.estimands.arguments import Measure
 from normbench.claims.estimands.measures import Measured
 from normbench.errors import StudyError
 from normbench.report.axes import telling
-from normbench.report.findings import Findings, argument, scored_runs
+from normbench.report.findings import Findings
 
 AT_EDGE = Contrast.SHARE_AT_EDGE
 """Share of the seeds from which on an optimum at an end of the grid is flagged."""
@@ -26,6 +26,7 @@ class MeasuredDesign:
         frame: One row an arm and seed: the factors, `value`, `lost`, `flag` and `run_id`.
         ends: For each arm, by its values, the ends of the grid at which too many seeds have their optimum.
         measure: What was measured.
+        words: The same in words; empty where it applies to no arm.
         skipped: How many arms this measure does not apply to.
     """
 
@@ -33,6 +34,7 @@ class MeasuredDesign:
     frame: pd.DataFrame
     ends: dict[tuple[Any, ...], frozenset[str]]
     measure: Measure
+    words: str
     skipped: int
 
     @classmethod
@@ -40,25 +42,26 @@ class MeasuredDesign:
         """Measure the whole design as the claim's first arm is measured."""
         records, key = found.records, found.claim.over.key if found.claim.over else None
         measure = _of_design(found.arms[0].measure, key)
-        tuned = argument(measure, "over") or ()
+        tuned = measure.argument("over") or ()
         names = telling(records.runs, leave_out=tuned)
         _, arms = cells(records.runs, names)
         frames: list[pd.DataFrame] = []
         ends: dict[tuple[Any, ...], frozenset[str]] = {}
-        skipped = 0
+        skipped, words = 0, ""
         for values in arms.astype(object).itertuples(index=False, name=None):
             arm = {name: None if pd.isna(value) else value for name, value in zip(names, values, strict=True)}
             try:
-                measured, runs = measure(records, arm), scored_runs(records, measure, arm)
+                measured = measure(records, arm)
             except StudyError:  # the design has arms of other budgets, or without this probe, for its other contrasts
                 skipped += 1
                 continue
             ends[tuple(arm.values())] = _open_ends(measured)
-            frames.append(_arm_frame(arm, measured, runs))
+            frames.append(_arm_frame(arm, measured))
+            words = measured.words
         columns = [*names, "seed", "value", "lost", "flag", "run_id"]
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
         typed = {name: records.runs[name].dtype for name in names}
-        return cls(tuple(names), frame.astype(typed), ends, measure, skipped)
+        return cls(tuple(names), frame.astype(typed), ends, measure, words, skipped)
 
     def arms(self) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         """Return the config values of each arm and its rows of the frame, in the order of the frame."""
@@ -73,8 +76,8 @@ class MeasuredDesign:
 def _of_design(measure: Measure, key: str | None) -> Measure:
     """Return the measure that shows every arm of a design by itself: a grid is not folded, only the rate is tuned."""
     if measure.name in ("worst_case", "grid_share"):
-        measure = Measure("tuned_score", {"metric": argument(measure, "metric")})
-    over = argument(measure, "over") or ()
+        measure = Measure("tuned_score", {"metric": measure.argument("metric")})
+    over = measure.argument("over") or ()
     return Measure(measure.name, {**measure.args, "over": tuple(name for name in over if name == key)})
 
 
@@ -82,8 +85,8 @@ def _open_ends(measured: Measured) -> frozenset[str]:
     return frozenset(edge.end for edge in measured.edges if edge.seeds > AT_EDGE * len(measured.values))
 
 
-def _arm_frame(arm: dict[str, Any], measured: Measured, runs: pd.DataFrame) -> pd.DataFrame:
-    ids = runs.groupby("seed")["run_id"].agg(" ".join)
+def _arm_frame(arm: dict[str, Any], measured: Measured) -> pd.DataFrame:
+    ids = measured.rows.groupby("seed")["run_id"].agg(" ".join)
     own = pd.DataFrame({"value": measured.values, "lost": measured.collapsed, "run_id": ids}).rename_axis("seed")
     return own.reset_index().assign(
         flag=bool(_open_ends(measured)), **{name: [v] * len(own) for name, v in arm.items()}

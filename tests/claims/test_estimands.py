@@ -530,6 +530,44 @@ def test_a_run_without_a_curve_is_missing() -> None:
         judged("matched_gap", GAP_RUNS, curves=GAP_CURVES[:3], treatment=BATCH, control={"norm": "group"})
 
 
+def test_a_gap_reports_what_it_compared() -> None:
+    """Each arm with its own gap at the level that both reach, not with a score of another name."""
+    contrast = judged("matched_gap", GAP_RUNS, curves=GAP_CURVES, treatment=BATCH, control={"norm": "group"})
+    assert [(one.arm, round(one.measured.values[0], 9)) for one in contrast.arms] == [
+        (BATCH, 0.2),
+        ({"norm": "group"}, 0.8),
+    ]
+    assert {one.measured.words for one in contrast.arms} == {"gap of loss at equal training loss"}
+
+
+WORDS = {
+    "test_accuracy in points": SCORE,
+    "test_loss": {**SCORE, "metric": "test_loss"},
+    "worst test_accuracy in points": {"name": "worst_case", "grid": ["batch_size"]},
+    "share of the grid that is near the best": {"name": "grid_share", "over": ["lr"], "within": 2.0},
+    "log2 of the largest rate that trains": {"name": "largest_rate"},
+    "log2 of the steps to the target": {"name": "steps_to_target"},
+    "trains (1) or not (0)": {"name": "trained"},
+}
+
+
+@pytest.mark.parametrize(("words", "measure"), WORDS.items(), ids=WORDS)
+def test_an_estimand_reports_its_arms(words: str, measure: Row) -> None:
+    """What was measured of each, its number a seed, and the runs that the seeds are scored on."""
+    rows = runs_of(BATCH, {0: {0.25: 0.9, 0.5: 0.8}, 1: {0.25: 0.7, 0.5: 0.9}})
+    rows += runs_of(NONE, {0: {0.25: 0.8, 0.5: 0.7}, 1: {0.25: 0.6, 0.5: 0.8}})
+    contrast = batch_minus_none(rows, measure)
+    assert [one.arm for one in contrast.arms] == [BATCH, NONE]
+    batch, none = (one.measured for one in contrast.arms)
+    np.testing.assert_array_equal((batch.values - none.values).round(6), contrast.values)
+    assert (batch.words, none.words) == (words, words)
+    scored = [(0, 0.25), (0, 0.5), (1, 0.25), (1, 0.5)] if measure["name"] == "largest_rate" else [(0, 0.25), (1, 0.5)]
+    if measure["name"] == "steps_to_target":
+        scored = [(0, 0.25), (1, 0.25)]
+    assert list(zip(batch.rows["seed"], batch.rows["lr"], strict=True)) == scored
+    assert batch.chosen == (() if measure["name"] == "largest_rate" else ("lr",))
+
+
 def missing_cells(rows: list[Row]) -> tuple[str, ...]:
     with pytest.raises(MissingCells) as caught:
         batch_minus_none(rows, SCORE)

@@ -118,6 +118,17 @@ def test_tuning_is_shown_by_what_was_tuned_by(tmp_path: Path) -> None:
     assert "Diverged runs count as chance." in tuning
 
 
+def test_a_gap_is_shown_in_the_metric_that_was_judged(tmp_path: Path) -> None:
+    """Of accuracies in points, training less validation, in the table of arms and in the figure."""
+    shipped = load_claims(SHIPPED)["regularizes"]
+    assert shipped.estimand is not None
+    claim = replace(shipped, estimand=replace(shipped.estimand, args={**shipped.estimand.args, "metric": "accuracy"}))
+    claims = judged_study(tmp_path / "s", [claim.id], seeds=4, **{claim.id: claim})
+    text = section(page([tmp_path / "s"], claims), claim.id)
+    assert "gap of accuracy in points at equal training loss" in text
+    assert "train_accuracy \N{MINUS SIGN} val_accuracy in points" in text and "val_loss" not in text
+
+
 def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Claim], str]) -> None:
     """Its tuning figure lists all, the comparison those that the verdict rests on."""
     folder, claims, text = judged

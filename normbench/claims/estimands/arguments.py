@@ -39,8 +39,13 @@ class Measure:
     @property
     def tuned(self) -> str:
         """The first tuned column, or nothing."""
-        over = self.args.get("over", inspect.signature(MEASURES[self.name]).parameters["over"].default)
+        over = self.argument("over")
         return str(over[0]) if over else ""
+
+    def argument(self, name: str) -> Any:
+        """Return an argument, its default where none is given, and None where the measure takes no such argument."""
+        parameters = inspect.signature(MEASURES[self.name]).parameters
+        return self.args.get(name, parameters[name].default) if name in parameters else None
 
 
 def bound(function: Callable[..., Any], args: Mapping[str, Any], where: str) -> dict[str, Any]:

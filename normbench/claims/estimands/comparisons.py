@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from normbench.claims.estimands.arguments import Arms, Measure, Sizes, Weighted
+from normbench.claims.estimands.arms import MeasuredArm
 from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
-from normbench.claims.estimands.measures import Measured
 from normbench.claims.estimands.records import Arm, Records
 
 Term = tuple[float, Measure, Arm]
@@ -135,7 +135,7 @@ def over_levels(
     ]
     measured = _measured(records, terms)
     columns = {
-        in_words(dict(level)): measured[place].values - measured[place + 1].values
+        in_words(dict(level)): measured[place].measured.values - measured[place + 1].measured.values
         for level, place in zip(levels, range(0, len(measured), 2), strict=True)
     }
     return _contrast(pd.DataFrame(columns), measured)
@@ -143,32 +143,34 @@ def over_levels(
 
 def _sum(records: Records, terms: Sequence[Term]) -> Contrast:
     measured = _measured(records, terms)
-    weighted = [weight * one.values for (weight, _, _), one in zip(terms, measured, strict=True)]
+    weighted = [weight * one.measured.values for (weight, _, _), one in zip(terms, measured, strict=True)]
     return _contrast(reduce(add, weighted), measured)
 
 
-def _contrast(values: "pd.Series[float] | pd.DataFrame", measured: Sequence[Measured]) -> Contrast:
-    collapsed = reduce(or_, (one.collapsed for one in measured))
-    return Contrast(values, collapsed, tuple(sorted({edge for one in measured for edge in one.edges})))
+def _contrast(values: "pd.Series[float] | pd.DataFrame", arms: Sequence[MeasuredArm]) -> Contrast:
+    collapsed = reduce(or_, (one.measured.collapsed for one in arms))
+    found = {edge for one in arms for edge in one.measured.edges}
+    return Contrast(values, collapsed, tuple(sorted(found)), tuple(arms))
 
 
-def _measured(records: Records, terms: Sequence[Term]) -> list[Measured]:
+def _measured(records: Records, terms: Sequence[Term]) -> list[MeasuredArm]:
     """Measure each arm.
 
     Raises:
         MissingCells: Arms lack runs, or have tried other values than the rest: all that is missing, at once.
     """
-    measured: list[Measured] = []
+    measured: list[MeasuredArm] = []
     missing: list[str] = []
     for _, measure, arm in terms:
         try:
-            measured.append(measure(records, arm))
+            measured.append(MeasuredArm(arm, measure(records, arm), measure))
         except MissingCells as error:
             missing += error.cells
     if not missing:
-        everything = frozenset().union(*(one.tried for one in measured))
-        for (_, measure, arm), one in zip(terms, measured, strict=True):
-            missing += [in_words({**arm, measure.tuned: value}) for value in sorted(everything - one.tried)]
+        everything = frozenset().union(*(one.measured.tried for one in measured))
+        for one in measured:
+            untried = sorted(everything - one.measured.tried)
+            missing += [in_words({**one.arm, one.measure.tuned: value}) for value in untried]
     if missing:
         raise MissingCells(missing)
     return measured

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 
 from normbench.errors import StudyError
+
+if TYPE_CHECKING:
+    from normbench.claims.estimands.arms import MeasuredArm
 
 _NAMED = 8
 """Missing cells that a message names; the rest is counted."""
@@ -41,6 +44,7 @@ class Contrast:
         collapsed: Indexed by seed: whether some run that the seed is scored on was not trained (diverged, or final
             training accuracy at most halfway between chance and 1).
         edges: Arms whose optimum or limit some seed has at an end of the grid.
+        arms: What was compared, in the order of the terms; an arm may be in several.
     """
 
     SHARE_AT_EDGE: ClassVar[float] = 0.1
@@ -48,6 +52,7 @@ class Contrast:
     values: "pd.Series[float] | pd.DataFrame"
     collapsed: "pd.Series[bool]"
     edges: tuple[Edge, ...] = ()
+    arms: "tuple[MeasuredArm, ...]" = ()
 
     @property
     def open_edges(self) -> tuple[Edge, ...]:

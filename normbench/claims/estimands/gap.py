@@ -1,13 +1,18 @@
 """The generalisation gap of two arms that fit their training data equally well."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from normbench.analysis.chance import chance
-from normbench.claims.estimands.choice import MetricName, chosen, edges
+from normbench.analysis.metric_columns import as_shown
+from normbench.claims.estimands.arguments import Measure
+from normbench.claims.estimands.arms import MeasuredArm
+from normbench.claims.estimands.choice import MetricName
 from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
 from normbench.claims.estimands.measures import Columns
-from normbench.claims.estimands.records import Arm, Records, has_collapsed
+from normbench.claims.estimands.records import Arm, Records
 from normbench.metrics import METRICS
 
 LOSS = MetricName("loss")
@@ -37,21 +42,24 @@ def matched_gap(
     Raises:
         MissingCells: An arm lacks runs, or a chosen run its curve.
     """
+    measure = Measure("tuned_score", {"metric": f"val_{metric}", "over": over})
     arms = (treatment, control)
-    rows = [chosen(records, arm, over) for arm in arms]
-    curves = [_curves(records, own, arm, metric) for own, arm in zip(rows, arms, strict=True)]
-    values = {}
+    measured = [measure(records, arm) for arm in arms]
+    curves = [_curves(records, one.rows, arm, metric) for one, arm in zip(measured, arms, strict=True)]
+    gaps: list[dict[int, float]] = [{}, {}]
     for seed in records.seeds:
         pair = [by_seed[seed] for by_seed in curves]
         level = max(curve["train_loss"].min() for curve in pair)
-        gaps = [_gap_at(curve, level) for curve in pair]
-        values[seed] = gaps[1] - gaps[0]
-    collapsed = [pd.Series(has_collapsed(own).to_numpy(dtype=np.bool_), index=own["seed"].to_numpy()) for own in rows]
-    found = [edges(own, records.rows(arm, ()), arm, over) for own, arm in zip(rows, arms, strict=True)]
+        for own, curve in zip(gaps, pair, strict=True):
+            own[seed] = _gap_at(curve, level)
+    values = [pd.Series(own, dtype="float64").rename_axis("seed") for own in gaps]
+    words = f"gap of {as_shown(f'val_{metric}').removeprefix('val_')} at equal training loss"
+    seen = [replace(one, values=own, words=words) for one, own in zip(measured, values, strict=True)]
     return Contrast(
-        values=pd.Series(values, dtype="float64").rename_axis("seed"),
-        collapsed=(collapsed[0] | collapsed[1]).rename_axis("seed"),
-        edges=tuple(sorted({edge for own in found for edge in own})),
+        values=values[1] - values[0],
+        collapsed=seen[0].collapsed | seen[1].collapsed,
+        edges=tuple(sorted({edge for one in seen for edge in one.edges})),
+        arms=tuple(MeasuredArm(arm, one, measure) for arm, one in zip(arms, seen, strict=True)),
     )
 
 

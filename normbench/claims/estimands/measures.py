@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.metric_columns import metric_of
+from normbench.analysis.metric_columns import as_shown, metric_of
 from normbench.claims.estimands.choice import TEST_ACCURACY, Criterion, ScoreColumn, chosen, edges, log2_steps, score
 from normbench.claims.estimands.contrast import Edge, MissingCells, in_words
 from normbench.claims.estimands.records import Arm, Records, has_collapsed, is_trained
@@ -30,12 +30,18 @@ class Measured:
     Attributes:
         values: One number a seed.
         collapsed: Whether a run that the seed is scored on was not trained.
+        rows: The runs that the seeds are scored on, ordered by seed; of a grid, all of it.
+        words: What was measured, in words short enough for an axis.
+        chosen: The columns that a seed has chosen its value of.
         edges: The ends of the grid that some seed has its optimum or limit at.
         tried: The values of the first tuned column.
     """
 
     values: "pd.Series[float]"
     collapsed: "pd.Series[bool]"
+    rows: pd.DataFrame
+    words: str
+    chosen: Columns = ()
     edges: tuple[Edge, ...] = ()
     tried: frozenset[Any] = frozenset()
 
@@ -50,7 +56,7 @@ def tuned_score(
 ) -> Measured:
     """Return the score of the run that each seed chooses on its own validation set; shares in points of 100."""
     rows = chosen(records, arm, over, by=by)
-    return _measured(records, arm, over, rows, score(rows, metric))
+    return _measured(records, arm, over, rows, score(rows, metric), as_shown(metric))
 
 
 def steps_to_target(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterion = "fastest") -> Measured:
@@ -59,7 +65,7 @@ def steps_to_target(records: Records, arm: Arm, *, over: Columns = ("lr",), by: 
     By default each seed takes its fastest rate, so that an arm is as fast as its grid lets it be.
     """
     rows = chosen(records, arm, over, by=by)
-    return _measured(records, arm, over, rows, log2_steps(rows))
+    return _measured(records, arm, over, rows, log2_steps(rows), "log2 of the steps to the target")
 
 
 def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Measured:
@@ -76,7 +82,14 @@ def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Meas
     high, low = int((limits == grid[-1]).sum()), int(none.sum())
     name = in_words(dict(arm))
     found = [Edge(name, "high", high)] * (high > 0) + [Edge(name, "low", low, trains=False)] * (low > 0)
-    return Measured(limits.fillna(grid[0] - step), none, tuple(found), frozenset(tried[over[0]]))
+    return Measured(
+        values=limits.fillna(grid[0] - step),
+        collapsed=none,
+        rows=tried.sort_values(["seed", over[0]], kind="stable"),
+        words="log2 of the largest rate that trains",
+        edges=tuple(found),
+        tried=frozenset(tried[over[0]]),
+    )
 
 
 def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterion = None) -> Measured:
@@ -86,7 +99,7 @@ def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterio
     """
     rows = chosen(records, arm, over, by=by)
     untrained = rows[~is_trained(rows)]
-    measured = _measured(records, arm, over, rows, is_trained(rows))
+    measured = _measured(records, arm, over, rows, is_trained(rows), "trains (1) or not (0)")
     return replace(measured, edges=edges(untrained, records.rows(arm, ()), arm, over))
 
 
@@ -97,7 +110,8 @@ def worst_case(
     rows = chosen(records, arm, over, grid=grid)
     scores = score(rows, metric)
     worst = (metric_of(metric).sign * scores).groupby(rows["seed"]).idxmin()
-    return _measured(records, arm, over, rows.loc[worst], scores[worst])
+    measured = _measured(records, arm, over, rows.loc[worst], scores[worst], f"worst {as_shown(metric)}")
+    return replace(measured, rows=rows)
 
 
 def grid_share(
@@ -113,7 +127,8 @@ def grid_share(
     reference = pd.Series((sign * score(rows, metric)).to_numpy(), index=rows["seed"].to_numpy())
     near = (sign * score(tried, metric) >= tried["seed"].map(reference) - within) & is_trained(tried)
     shares = near.groupby(tried["seed"]).mean()
-    return replace(_measured(records, arm, over, rows, shares[rows["seed"]]), edges=())
+    words = "share of the grid that is near the best"
+    return replace(_measured(records, arm, over, rows, shares[rows["seed"]], words), edges=())
 
 
 def probe(
@@ -159,16 +174,24 @@ def probe(
     if lost.any() and if_diverged is None:
         run = rows["run_id"][lost].iloc[0]
         raise StudyError(f"run {run} has no finite {column} at step {step}: if_diverged has to say what it counts as")
-    return _measured(records, arm, over, rows, found.mask(lost, if_diverged))
+    words = column.removeprefix("probe.")
+    words = f"|{words}|" if absolute else words
+    words = f"log2 {words}" if log2 else words
+    return _measured(records, arm, over, rows, found.mask(lost, if_diverged), words)
 
 
-def _measured(records: Records, arm: Arm, over: Columns, rows: pd.DataFrame, values: "pd.Series[Any]") -> Measured:
+def _measured(
+    records: Records, arm: Arm, over: Columns, rows: pd.DataFrame, values: "pd.Series[Any]", words: str
+) -> Measured:
     """Return values that stand in the order of the chosen rows as one arm, by seed."""
     seeds = pd.Index(rows["seed"].to_numpy(), name="seed")
     tried = records.rows(arm, ())
     return Measured(
         values=pd.Series(values.to_numpy(dtype=np.float64), index=seeds).sort_index(),
         collapsed=pd.Series(has_collapsed(rows).to_numpy(dtype=np.bool_), index=seeds).sort_index(),
+        rows=rows,
+        words=words,
+        chosen=over,
         edges=edges(rows, tried, arm, over),
         tried=frozenset(tried[over[0]]) if over else frozenset(),
     )
