@@ -21,7 +21,7 @@ CHUNK_VALUES = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Examples):
-    """Labelled images, the last `num_test` of which are the set's own test part.
+    """Labelled images, the last of which are the set's own validation part and behind it its own test part.
 
     Attributes:
         name: Name for messages and tables.
@@ -31,6 +31,8 @@ class Dataset(Examples):
         class_names: One name a class.
         content: SHA-256 in hex of the data before `limit` and `resize`: the same data, the same hash everywhere.
         test_shift: What `test_batch` does to images, one of `shift.KINDS`; the images here are as they are.
+        num_val: Images of the set's own validation part; 0 where `split` has to draw one.
+        notes: What a user should be told of the set, a line each.
     """
 
     name: str
@@ -40,21 +42,33 @@ class Dataset(Examples):
     class_names: tuple[str, ...]
     content: str
     test_shift: str = "none"
+    num_val: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shift.refuse_unknown(self.test_shift)
+        for key, values in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(values, Tensor):
+                raise DataError(
+                    f"data set '{self.name}': {key} must be a torch.Tensor, got {type(values).__name__}; "
+                    f"torch.as_tensor({key}) makes one"
+                )
         if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
-                f"got {tuple(self.images.shape)} in {self.images.dtype}"
+                f"got {tuple(self.images.shape)} in {self.images.dtype}; images.float() fits values of any range"
             )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
             raise DataError(
                 f"data set '{self.name}': labels must be ({len(self.images)},) in int64, "
-                f"got {tuple(self.labels.shape)} in {self.labels.dtype}"
+                f"got {tuple(self.labels.shape)} in {self.labels.dtype}; labels.long() has this type"
             )
         if not 0 <= self.num_test < len(self.images):
             raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self.images)} images are test images")
+        if not 0 <= self.num_val < self.num_pool:
+            raise DataError(
+                f"data set '{self.name}': {self.num_val} of its {self.num_pool} other images are validation images"
+            )
         if self.labels.min() < 0 or self.labels.max() >= self.num_classes:
             raise DataError(
                 f"data set '{self.name}': labels must lie in 0..{self.num_classes - 1} for its {self.num_classes} "
@@ -136,9 +150,11 @@ class Dataset(Examples):
         """Return black images of the first class."""
         return {"images": torch.zeros(count, *self.input_shape), "labels": torch.zeros(count, dtype=torch.int64)}
 
-    def select(self, rows: Tensor, num_test: int) -> Self:
+    def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
         """Return a set of some images."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows], num_test=num_test)
+        return replace(
+            self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test
+        )
 
     def draw(self, kind: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw crops and flips; see `augmentation.draw`."""
@@ -204,18 +220,20 @@ def chunk_length(images: Tensor) -> int:
     return max(1, CHUNK_VALUES // images[0].numel())
 
 
-def content_hash(images: Tensor, labels: Tensor, num_test: int) -> str:
+def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0) -> str:
     """Return the SHA-256 in hex of a data set's tensors, the same on every machine.
 
     Args:
         images: (N, C, H, W) uint8 or float32.
         labels: (N,) int64.
         num_test: Images of the set's own test part.
+        num_val: Images of its own validation part.
 
     Returns:
         64 hex digits.
     """
-    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)} {num_test}".encode())
+    own_val = f" {num_val}" if num_val else ""
+    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)} {num_test}{own_val}".encode())
     for tensor in (images, labels):
         array = tensor.contiguous().numpy()
         digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)

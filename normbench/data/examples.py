@@ -15,27 +15,31 @@ Batch = Mapping[str, Tensor]
 
 
 class Examples(ABC):
-    """Samples with named fields, the last `num_test` of which are the set's own test part.
+    """Samples with named fields, the last of which are the set's own validation part and behind it its own test part.
 
     A subclass holds the fields and says how a batch of them is made. Most need no class of their own: `Dataset` holds
     labelled images, `Fields` any named tensors.
 
     Attributes:
         name: Name for messages and tables.
+        num_val: Samples of the set's own validation part; 0 where `split` has to draw one.
         num_test: Samples of the set's own test part; 0 where `split` has to draw one.
         content: SHA-256 in hex of the data: the same data, the same hash everywhere.
         class_names: One name a class; empty where samples have no classes.
         label: Field that holds the class of each sample; None where there is none. A run's split holds this field
             itself, so that `fetch` leaves it out: label noise belongs to a run, not to the data set.
         test_shift: What `fetch_test` does to inputs; `none` where the test is like the training.
+        notes: What a user should be told of the set, a line each.
     """
 
     name: str
+    num_val: int
     num_test: int
     content: str
     class_names: tuple[str, ...]
     label: str | None
     test_shift: str
+    notes: tuple[str, ...]
 
     @abstractmethod
     def __len__(self) -> int:
@@ -71,8 +75,8 @@ class Examples(ABC):
         """Return a batch of `count` samples of zeros, every field included, to try a model on."""
 
     @abstractmethod
-    def select(self, rows: Tensor, num_test: int) -> Self:
-        """Return a set of some samples, the last `num_test` of which are its test part."""
+    def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
+        """Return a set of some samples, with so many of them in its validation and its test part."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:

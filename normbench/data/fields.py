@@ -20,19 +20,23 @@ class Fields(Examples):
         name: Name for messages and tables.
         fields: By name (N, ...); the model's first input comes first.
         num_test: Samples of the set's own test part, the last ones; 0 where `split` has to draw one.
+        num_val: Samples of its own validation part, those before; likewise.
         content: SHA-256 in hex of the data; that of the tensors where it is left out.
         class_names: One name a class; empty where samples have no classes.
         label: Field of classes, (N,) int64 in [0, num_classes); None where there is none.
         test_shift: Always `none`.
+        notes: What a user should be told of the set, a line each.
     """
 
     name: str
     fields: Mapping[str, Tensor]
     num_test: int = 0
+    num_val: int = 0
     content: str = ""
     class_names: tuple[str, ...] = ()
     label: str | None = None
     test_shift: str = "none"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {field: len(values) for field, values in self.fields.items()}
@@ -42,6 +46,8 @@ class Fields(Examples):
             raise DataError(f"data set '{self.name}': data.test_shift={self.test_shift} is for images alone")
         if not 0 <= self.num_test < len(self):
             raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self)} samples are test samples")
+        if not 0 <= self.num_val < self.num_pool:
+            raise DataError(f"data set '{self.name}': {self.num_val} of its {self.num_pool} others are validation samples")
         for field, values in self.fields.items():
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
                 raise DataError(f"data set '{self.name}': field '{field}' has values that are nan or infinite")
@@ -53,7 +59,7 @@ class Fields(Examples):
                     f"got {classes.dtype} in {classes.min()}..{classes.max()}"
                 )
         if not self.content:
-            object.__setattr__(self, "content", fields_hash(self.fields, self.num_test))
+            object.__setattr__(self, "content", fields_hash(self.fields, self.num_test, self.num_val))
 
     def __len__(self) -> int:
         return len(next(iter(self.fields.values())))
@@ -81,9 +87,10 @@ class Fields(Examples):
         """Return `count` samples of zeros."""
         return {field: values.new_zeros(count, *values.shape[1:]) for field, values in self.fields.items()}
 
-    def select(self, rows: Tensor, num_test: int) -> Self:
+    def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
         """Return a set of some samples."""
-        return replace(self, fields={field: values[rows] for field, values in self.fields.items()}, num_test=num_test)
+        fields = {field: values[rows] for field, values in self.fields.items()}
+        return replace(self, fields=fields, num_val=num_val, num_test=num_test)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the set with its tensors on `device`; itself where they are there already."""
@@ -91,17 +98,18 @@ class Fields(Examples):
         return self if all(moved[field] is self.fields[field] for field in moved) else replace(self, fields=moved)
 
 
-def fields_hash(fields: Mapping[str, Tensor], num_test: int) -> str:
+def fields_hash(fields: Mapping[str, Tensor], num_test: int, num_val: int = 0) -> str:
     """Return the SHA-256 in hex of named tensors, the same on every machine.
 
     Args:
         fields: By name (N, ...).
         num_test: Samples of the set's own test part.
+        num_val: Samples of its own validation part.
 
     Returns:
         64 hex digits.
     """
-    digest = hashlib.sha256(f"{num_test}".encode())
+    digest = hashlib.sha256(f"{num_test} {num_val}".encode())
     for field in sorted(fields):
         array = fields[field].cpu().contiguous().numpy()
         digest.update(f"\n{field} {array.dtype} {array.shape} ".encode())

@@ -58,13 +58,14 @@ def split(
 ) -> Split:
     """Draw training, validation and test parts, each with the classes in proportion as far as counts allow.
 
-    A part has exactly ``round(n * fraction)`` samples, where n counts the samples outside the set's own test part. The
-    test part does not depend on `val_fraction`, and more label noise keeps the wrong labels that less noise has.
+    A part has exactly ``round(n * fraction)`` samples, where n counts the samples outside the set's own test and
+    validation part. The test part does not depend on `val_fraction`, and more label noise keeps the wrong labels that
+    less noise has.
 
     Args:
         dataset: What to split.
         seed: Seed of the run; the streams "split" and "label_noise" are drawn from.
-        val_fraction: Share of the n samples for validation.
+        val_fraction: Share of the n samples for validation; unused where the set has its own validation part.
         test_fraction: Share of the n samples for the test; unused where the set has its own test part.
         label_noise: Share of the training samples whose label becomes a uniformly random other class.
 
@@ -82,9 +83,9 @@ def split(
     if label_noise and dataset.label is None:
         raise DataError(f"data.label_noise: data set '{dataset.name}' has no classes, got {label_noise}, expected 0")
     labels, kinds = dataset.strata.cpu(), max(dataset.num_classes, 1)
-    size = dataset.num_pool
+    size = dataset.num_pool - dataset.num_val
     num_test = 0 if dataset.num_test else round(size * test_fraction)
-    num_val = round(size * val_fraction)
+    num_val = 0 if dataset.num_val else round(size * val_fraction)
     if num_test + num_val >= size:
         raise DataError(
             f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of its {size} samples "
@@ -93,8 +94,10 @@ def split(
     order = torch.randperm(size, generator=generator(seed, "split"))
     test, rest = _take(order, labels, num_test, kinds)
     val, train = _take(rest, labels, num_val, kinds)
+    if dataset.num_val:
+        val = torch.arange(size, dataset.num_pool)
     if dataset.num_test:
-        test = torch.arange(size, len(labels))
+        test = torch.arange(dataset.num_pool, len(labels))
     _check(dataset, labels, train, val, test)
     train = train.sort().values
     fields = {}
@@ -104,11 +107,11 @@ def split(
 
 
 def limit(dataset: _Set, n: int) -> _Set:
-    """Keep at most `n` samples, and at most `n` of the set's own test part: stratified, and the same for every seed.
+    """Keep at most `n` samples, and as many of each part of the set's own: stratified, and the same for every seed.
 
     Args:
         dataset: What to cut down.
-        n: Most samples of either part.
+        n: Most samples of each part.
 
     Returns:
         The smaller data set, samples in their old order; `dataset` itself where it is small enough.
@@ -118,17 +121,17 @@ def limit(dataset: _Set, n: int) -> _Set:
     """
     if n < 1:
         raise DataError(f"data.limit must be at least 1, or null for all samples; got {n}")
-    size, num_test = dataset.num_pool, dataset.num_test
-    if max(size, num_test) <= n:
+    size, num_val, num_test = dataset.num_pool - dataset.num_val, dataset.num_val, dataset.num_test
+    if max(size, num_val, num_test) <= n:
         return dataset
     strata, kinds = dataset.strata.cpu(), max(dataset.num_classes, 1)
     kept = []
-    for start, count, part in ((0, size, "pool"), (size, num_test, "test")):
+    for start, count, part in ((0, size, "pool"), (size, num_val, "val"), (size + num_val, num_test, "test")):
         order = start + torch.randperm(count, generator=generator(0, "limit", part))
         # The samples to drop are taken, not those to keep: `_take` leaves each class one image where it can.
         _, rest = _take(order, strata, max(0, count - n), kinds)
         kept.append(rest.sort().values)
-    return dataset.select(torch.cat(kept), len(kept[1]))
+    return dataset.select(torch.cat(kept), num_val=len(kept[1]), num_test=len(kept[2]))
 
 
 def resize(dataset: Dataset, size: int) -> Dataset:

@@ -89,8 +89,16 @@ def test_shapes(images: Tensor) -> None:
         ({"labels": torch.zeros(50)}, "int64"),
         ({"labels": torch.full((50,), 2)}, r"labels must lie in 0\.\.1 .* got 2\.\.2"),
         ({"num_test": 50}, "50 of its 50 images are test images"),
+        ({"num_test": 10, "num_val": 40}, "40 of its 40 other images are validation images"),
+        ({"images": torch.zeros(50, 3, 4, 5, dtype=torch.uint16)}, r"in torch\.uint16; images\.float\(\) fits"),
+        ({"images": np.zeros((50, 3, 4, 5), np.uint8)}, r"got ndarray; torch\.as_tensor\(images\) makes one"),
+        ({"labels": [0, 1]}, r"labels must be a torch\.Tensor, got list; torch\.as_tensor\(labels\)"),
+        ({"labels": torch.zeros(50, dtype=torch.int32)}, r"in torch\.int32; labels\.long\(\)"),
     ],
-    ids=["images_3d", "images_float64", "labels_too_few", "labels_float", "label_too_large", "all_test"],
+    ids=[
+        *("images_3d", "images_float64", "labels_too_few", "labels_float", "label_too_large", "all_test", "all_val"),
+        *("images_uint16", "images_numpy", "labels_list", "labels_int32"),
+    ],
 )
 def test_unfit_tensors_are_refused(images: Tensor, change: dict[str, object], message: str) -> None:
     """A user's loader that returns unfit tensors is told what is wrong with them."""
@@ -113,11 +121,11 @@ def test_content_hash_is_fixed(dtype: torch.dtype, expected: str) -> None:
     assert dataset.content_hash(images, torch.tensor([0, 1]), 0) == expected
 
 
-@pytest.mark.parametrize("what", ["images", "labels", "num_test", "shape"])
+@pytest.mark.parametrize("what", ["images", "labels", "num_test", "num_val", "shape"])
 def test_content_hash_sees_every_part(what: str) -> None:
     """Other pixels, labels, shapes or another test part are other data."""
     images = torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2)
-    labels, num_test = torch.tensor([0, 1]), 0
+    labels, num_test, num_val = torch.tensor([0, 1]), 0, 0
     before = dataset.content_hash(images, labels, num_test)
     match what:
         case "images":
@@ -126,9 +134,11 @@ def test_content_hash_sees_every_part(what: str) -> None:
             labels = 1 - labels
         case "num_test":
             num_test = 1
+        case "num_val":
+            num_val = 1
         case "shape":
             images = images.view(2, 1, 1, 4)
-    assert dataset.content_hash(images, labels, num_test) != before
+    assert dataset.content_hash(images, labels, num_test, num_val) != before
 
 
 def test_content_hash_does_not_see_the_memory_layout(images: Tensor) -> None:

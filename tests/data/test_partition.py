@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,6 +36,25 @@ def test_parts_are_exact_disjoint_and_complete(counts: list[int], num_test: int,
     assert len(parts.test) == (num_test or round(size * 0.2))
     if num_test:
         assert torch.equal(parts.test, torch.arange(size, size + num_test))
+
+
+@pytest.mark.parametrize("num_test", [0, 15], ids=["drawn_test", "own_test"])
+def test_a_validation_part_of_the_set_is_used(num_test: int) -> None:
+    """Whatever the seed and the share, and the test part is drawn from the rest, or is the set's own behind it."""
+    data = replace(make([50, 50], 30), num_val=30 - num_test, num_test=num_test)
+    for seed, share in ((0, 0.1), (1, 0.5)):
+        parts = split(data, seed=seed, val_fraction=share, test_fraction=0.2)
+        assert torch.equal(parts.val, torch.arange(100, 130 - num_test))
+        assert torch.equal(torch.cat([parts.train, parts.val, parts.test]).sort().values, torch.arange(130))
+        assert len(parts.test) == (num_test or 20)
+        assert num_test == 0 or torch.equal(parts.test, torch.arange(130 - num_test, 130))
+
+
+def test_a_validation_part_of_the_set_changes_no_other_part() -> None:
+    """The test part of a seed is drawn as it is from the same images without it."""
+    alone = split(make([50, 50]), seed=3, val_fraction=0.1, test_fraction=0.2)
+    beside = split(replace(make([50, 50], 30), num_val=30, num_test=0), seed=3, val_fraction=0.1, test_fraction=0.2)
+    assert torch.equal(beside.test, alone.test)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -163,6 +183,16 @@ def test_limit_is_stratified_in_both_parts() -> None:
     rows = cut.images.flatten()
     assert torch.equal(rows, rows.sort().values)
     assert (rows[20:] >= 100).all()
+
+
+def test_limit_cuts_each_part_of_its_own() -> None:
+    """A validation part is cut down as the others are, and what is drawn from them is what it was without it."""
+    data = replace(make([30, 30], num_test=50), num_val=20, num_test=30)
+    cut = limit(data, 10)
+    assert (cut.num_pool, cut.num_val, cut.num_test) == (20, 10, 10)
+    rows = cut.images.flatten()
+    assert ((rows[10:20] >= 60) & (rows[10:20] < 80)).all() and (rows[20:] >= 80).all()
+    assert torch.equal(rows[:10], limit(make([30, 30]), 10).images.flatten())
 
 
 def test_limit_keeps_labels_with_their_images() -> None:
