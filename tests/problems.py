@@ -45,6 +45,7 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "multistep": (("mlp-none",), ("schedule=multistep", "schedule.milestones=[0.4,0.7]")),
     "dropout": (("mlp-batch", "mlp-layer", "resnet-batch"), ("model.dropout=0.3",)),
     "crop_flip": (("mlp-none", "resnet-batch"), ("data.augment=crop_flip",)),
+    "resized_crop": (("mlp-none",), ("data.augment=random_resized_crop_flip",)),
     "label_noise": (("mlp-batch",), ("data.label_noise=0.3",)),
     "ghost": (
         ("mlp-batch", "resnet-batch", "mlp-batch_noisy", "mlp-batch_renorm", "resnet-evonorm_b0"),

@@ -118,7 +118,9 @@ RULES: Mapping[str, Rule] = {
     "data.val_fraction": Rule(float, above=0, below=1),
     "data.test_fraction": Rule(float, above=0, below=1),
     "data.label_noise": _SHARE,
-    "data.augment": Rule(str, choices=("none", "crop", "flip", "crop_flip")),
+    "data.augment": Rule(
+        str, choices=("none", "crop", "flip", "crop_flip", "random_resized_crop", "random_resized_crop_flip")
+    ),
     "data.test_shift": Rule(str, choices=("none", "contrast", "noise")),
     "data.num_classes": Rule(int, low=2),
     "data.num_samples": _COUNT,

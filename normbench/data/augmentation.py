@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from normbench.data.resized_crop import Windows, draw_windows, scale_windows
 from normbench.errors import DataError, nearest
 
-KINDS = ("none", "crop", "flip", "crop_flip")
+KINDS = ("none", "crop", "flip", "crop_flip", "random_resized_crop", "random_resized_crop_flip")
 
 
 class Draws(NamedTuple):
@@ -27,12 +28,13 @@ def padding(height: int) -> int:
     return max(1, height // 8)
 
 
-def draw(batch_size: int, height: int, kind: str, generator: torch.Generator) -> Draws:
+def draw(batch_size: int, height: int, width: int, kind: str, generator: torch.Generator) -> Draws | Windows:
     """Draw crops and flips for a batch; what `kind` leaves out is drawn as "no change".
 
     Args:
         batch_size: Images B.
         height: Pixels a column.
+        width: Pixels a row.
         kind: One of `KINDS`.
         generator: CPU generator that is drawn from; `none` draws nothing.
 
@@ -44,6 +46,8 @@ def draw(batch_size: int, height: int, kind: str, generator: torch.Generator) ->
     """
     if kind not in KINDS:
         raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
+    if kind.startswith("random_resized_crop"):
+        return draw_windows(batch_size, height, width, kind.endswith("flip"), generator)
     pad = padding(height)
     offsets = torch.full((batch_size, 2), pad)
     flips = torch.zeros(batch_size, dtype=torch.bool)
@@ -54,8 +58,10 @@ def draw(batch_size: int, height: int, kind: str, generator: torch.Generator) ->
     return Draws(offsets, flips)
 
 
-def apply(images: Tensor, draws: Draws) -> Tensor:
-    """Pad with zeros, cut the drawn windows and mirror them (He et al. 2016): a pure function, fit for `torch.vmap`.
+def apply(images: Tensor, draws: Draws | Windows) -> Tensor:
+    """Pad with zeros, cut the drawn windows and mirror them (He et al. 2016), or scale them (see `resized_crop`).
+
+    A pure function, fit for `torch.vmap`.
 
     Args:
         images: (B, C, H, W) float, standardised, so that zero is the mean.
@@ -64,6 +70,8 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
     Returns:
         (B, C, H, W).
     """
+    if isinstance(draws, Windows):
+        return scale_windows(images, draws)
     batch_size, _, height, width = images.shape
     pad = padding(height)
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
@@ -75,21 +83,23 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
     return windows.permute(0, 3, 1, 2).contiguous()
 
 
-def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Draw and apply in one go.
+def augment(images: Tensor, kind: str, *generators: torch.Generator) -> Tensor:
+    """Draw and apply in one go, for the batches of one or several runs.
 
     Args:
-        images: (B, C, H, W) float, standardised.
+        images: (R * B, C, H, W) float, standardised: the batches of R runs one after another.
         kind: One of `KINDS`; `none` returns `images` itself.
-        generator: CPU generator that is drawn from.
+        generators: A CPU generator for each run; each draws for its own batch, as if it were alone.
 
     Returns:
-        (B, C, H, W).
+        (R * B, C, H, W).
 
     Raises:
         DataError: The kind is unknown.
     """
-    draws = draw(len(images), images.shape[2], kind, generator)
     if kind == "none":
         return images
-    return apply(images, Draws(draws.offsets.to(images.device), draws.flips.to(images.device)))
+    size, (height, width) = len(images) // len(generators), images.shape[2:]
+    draws = [draw(size, height, width, kind, generator) for generator in generators]
+    joined = (torch.cat(parts).to(images.device) for parts in zip(*draws, strict=True))
+    return apply(images, type(draws[0])(*joined))

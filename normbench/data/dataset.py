@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from normbench.data import shift
-from normbench.data.augmentation import Draws, apply, draw
+from normbench.data.augmentation import KINDS, augment
 from normbench.data.examples import Batch, Examples
-from normbench.errors import DataError
+from normbench.errors import DataError, nearest
 
 # Standardised once and kept up to this size as float32; a larger set stays as it is and each batch is standardised.
 CACHED_BYTES = 256 * 2**20
@@ -156,14 +156,18 @@ class Dataset(Examples):
             self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test
         )
 
-    def draw(self, kind: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw crops and flips; see `augmentation.draw`."""
-        draws = draw(count, self.input_shape[1], kind, generator)
-        return () if kind == "none" else draws
+    def check_augmentation(self, kind: str) -> None:
+        """See that images can be augmented so.
 
-    def augmented(self, batch: Batch, draws: tuple[Tensor, ...]) -> Batch:
-        """Return a batch with its images cropped and flipped."""
-        return {**batch, "images": apply(batch["images"], Draws(*draws))} if draws else batch
+        Raises:
+            DataError: If not.
+        """
+        if kind not in KINDS:
+            raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
+
+    def augmented(self, batch: Batch, kind: str, *generators: torch.Generator) -> Batch:
+        """Return batches with their images cropped and flipped; see `augmentation.augment`."""
+        return {**batch, "images": augment(batch["images"], kind, *generators)}
 
     def to(self, device: torch.device | str) -> Self:
         """Return the data set with its tensors on `device`; itself where they are there already."""

@@ -82,30 +82,22 @@ class Examples(ABC):
     def to(self, device: torch.device | str) -> Self:
         """Return the set with its tensors on `device`; itself where they are there already."""
 
-    def draw(self, kind: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Draw how `count` samples are augmented; nothing where `kind` is ``none``.
-
-        Args:
-            kind: Value of `data.augment`.
-            count: Samples B.
-            generator: CPU generator that is drawn from.
-
-        Returns:
-            Tensors (B, ...) on the CPU, for `augmented`.
+    def check_augmentation(self, kind: str) -> None:
+        """See that the set knows an augmentation, the value of `data.augment`.
 
         Raises:
-            DataError: If the set knows no such augmentation.
+            DataError: If not.
         """
         if kind != "none":
-            raise DataError(f"data set '{self.name}' has no augmentation: got data.augment={kind}, expected none")
-        return ()
+            raise DataError(f"data.augment: data set '{self.name}' has no augmentation, got {kind}, expected none")
 
-    def augmented(self, batch: Batch, draws: tuple[Tensor, ...]) -> Batch:
-        """Return a batch changed by what was drawn for it; a pure function.
+    def augmented(self, batch: Batch, kind: str, *generators: torch.Generator) -> Batch:
+        """Return the batches of one or several runs, augmented.
 
         Args:
-            batch: Fields (B, ...).
-            draws: What `draw` returned, on the device of the batch.
+            batch: Fields (R * B, ...): the batches of R runs one after another.
+            kind: Value of `data.augment`.
+            generators: A CPU generator for each run; each draws for its own batch, as if it were alone.
         """
         return batch
 

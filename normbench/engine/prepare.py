@@ -234,6 +234,7 @@ def _check(run: Run) -> Checked:
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
     check_probes(run.probes)
+    dataset.check_augmentation(run.data.text("augment"))
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
     return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))

@@ -70,12 +70,13 @@ def train(
 def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint | None) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
     rates = next(iter(setup.params.values())).new_tensor(setup.rates)
+    augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
     probes = probes_of(setup)
     begun = resume(setup, checkpoint, probes)
     window, curve = begun.window, begun.curve
     for step, index in enumerate(batches(setup.parts.train, run, setup.budget, taken=begun.step), begun.step + 1):
-        batch = augmented(setup, setup.parts.batch(setup.dataset, index))
+        batch = setup.dataset.augmented(setup.parts.batch(setup.dataset, index), augmentation, setup.crops)
         if dropout:
             draw_masks(model, run.batch_size, setup.masks)
         evaluates = setup.budget.evaluates(step)
@@ -101,13 +102,6 @@ def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint |
     if not all(math.isfinite(score.loss) for score in test.values()):
         return setup.outcome(curve, diverged_at_step=setup.budget.total)
     return setup.outcome(curve, test=test)
-
-
-def augmented(setup: Setup, batch: Batch) -> Batch:
-    """Return a batch of a run changed as its data config asks, drawn from its generator of augmentations."""
-    draws = setup.dataset.draw(setup.run.data.text("augment"), setup.run.batch_size, setup.crops)
-    device = next(iter(setup.params.values())).device
-    return setup.dataset.augmented(batch, tuple(draw.to(device) for draw in draws))
 
 
 def take_step(setup: Setup, batch: Batch, lr: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

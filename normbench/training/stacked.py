@@ -363,11 +363,9 @@ def epochs_of_batches(pack: Pack) -> Iterator[Tensor]:
 def _augmented(batch: Batch, kind: str, setups: Sequence[Setup]) -> Batch:
     if kind == "none":
         return batch
-    dataset, shape = setups[0].dataset, next(iter(batch.values())).shape[:2]
-    draws = [dataset.draw(kind, shape[1], setup.crops) for setup in setups]
-    device = next(iter(batch.values())).device
-    joined = tuple(torch.cat(parts).to(device) for parts in zip(*draws, strict=True))
-    changed = dataset.augmented({name: field.flatten(0, 1) for name, field in batch.items()}, joined)
+    shape = next(iter(batch.values())).shape[:2]
+    flat = {name: field.flatten(0, 1) for name, field in batch.items()}
+    changed = setups[0].dataset.augmented(flat, kind, *(setup.crops for setup in setups))
     return {name: field.view(*shape, *field.shape[1:]) for name, field in changed.items()}
 
 
