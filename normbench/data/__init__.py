@@ -12,6 +12,7 @@ from normbench.data import digits, image_folder, synthetic, torchvision_sets
 from normbench.data.dataset import Dataset, content_hash
 from normbench.data.examples import Batch, Examples
 from normbench.data.fields import Fields
+from normbench.data.inspection import refuse_nonfinite, variance_notes
 from normbench.data.partition import Split, limit, resize, split
 from normbench.errors import DataError, nearest
 
@@ -59,7 +60,7 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | N
         The data set; shared, so not to be written to.
 
     Raises:
-        DataError: The name is unknown, the arguments do not fit the loader, or the loader found its data unfit.
+        DataError: The name is unknown, the arguments do not fit the loader, or its data are unfit, such as nan or inf.
     """
     function = loader or REGISTRY.get(name)
     if function is None:
@@ -89,6 +90,9 @@ def _load_once(function: Callable[..., Examples], name: str, canonical: str, _di
     if not isinstance(dataset, Examples):
         wanted = "a normbench.data.Dataset of images, or normbench.data.Fields"
         raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected {wanted}.")
+    if isinstance(dataset, Dataset):
+        refuse_nonfinite(dataset)
+        dataset = replace(dataset, notes=(*dataset.notes, *variance_notes(dataset)))
     if shared.get("limit") is not None:
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:
