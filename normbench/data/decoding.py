@@ -1,33 +1,41 @@
 """Image files decoded once into one memory-mapped array, which later runs and all workers share.
 
-The cache holds two kinds of files. ``<listing>.content``, named after the paths, sizes and times of the image files,
-holds their content hash, so that a second start opens no image. ``<content>-<size>-v1.npy`` holds the decoded images.
-Both are written under a temporary name and renamed: whole or absent, also when two processes decode at once.
+The cache holds two kinds of files. ``<listing>-v2.json``, named after the paths, sizes and times of the image files,
+holds their content hash and what was found in them, so that a second start opens no image. ``<content>-<size>-v1.npy``
+holds the decoded images. Both are written under a temporary name and renamed: whole or absent, also when two processes
+decode at once.
 """
 
 import hashlib
-import io
+import json
 import logging
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, combinations
 from multiprocessing import current_process, get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from normbench.data.pixels import decode_file
 from normbench.errors import DataError
 
-# Part of the names in the cache; to be raised when the same files are to give other pixels.
-FORMAT = 1
+# Parts of the names in the cache: to be raised when a content hash is to give other pixels, and when the same files
+# are to give another content hash, or more is to be found in them.
+ARRAY_FORMAT = 1
+LISTING_FORMAT = 2
+# Marks whose pixels were other ones before: the content hash holds them.
+HASHED_MARKS = frozenset({"oriented", "sixteen_bit", "float"})
 CHUNK_IMAGES = 100
 
 logger = logging.getLogger("normbench")
@@ -52,36 +60,56 @@ class Job:
     size: int | None
 
 
-def load_images(root: Path, files: Sequence[str], size: int | None) -> tuple[Tensor, str]:
+@dataclass(frozen=True)
+class Loaded:
+    """Decoded images.
+
+    Attributes:
+        images: (N, 3, H, W) uint8, mapped copy-on-write.
+        content: SHA-256 in hex of the files' bytes and paths below the root.
+        found: How many images have which of `Decoded.marks`; under "copies" those that others of their part equal byte
+            for byte, and under such as "train test" the images of the second part that the first has too.
+    """
+
+    images: Tensor
+    content: str
+    found: Mapping[str, int]
+
+
+def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str = "") -> Loaded:
     """Return the pixels of image files, decoded by the first call and mapped from the cache by later ones.
 
     Args:
         root: Absolute folder under which the files lie.
-        files: Absolute paths of the images.
+        parts: Absolute paths of the images, by the name of their part.
         size: Pixels of the square that is cut out of each image; None takes images as they are.
+        mark: What the content hash is to hold besides the files.
 
     Returns:
-        (N, 3, H, W) uint8, mapped copy-on-write, and the SHA-256 in hex of the files' bytes and paths below `root`.
+        The images, part after part, and what was found in their files.
 
     Raises:
         DataError: An image cannot be read, sizes differ and `size` is None, or the cache cannot be written.
     """
     cache = cache_folder()
-    listing = cache / f"{_listing_key(files)}.content"
+    files = list(chain.from_iterable(parts.values()))
+    listing = cache / f"{_listing_key(files, mark)}-v{LISTING_FORMAT}.json"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        content = listing.read_text() if listing.exists() else None
-        if content is None or not _array_path(cache, content, size).exists():
+        known: Any = json.loads(listing.read_text()) if listing.exists() else None
+        if known is None or not _array_path(cache, known["content"], size).exists():
             logger.info("decoding %d images of %s once into %s", len(files), root, cache)
-            content = _decode(root, files, size, cache)
+            content, found = _decode(root, parts, size, mark, cache)
+            known = {"content": content, "found": found}
             with _temporary(cache) as temporary:
-                temporary.write_text(content)
+                temporary.write_text(json.dumps(known))
                 temporary.replace(listing)
     except OSError as error:  # one about an image is a DataError by now
         remedy = "NORMBENCH_CACHE=FOLDER moves them"
         raise DataError(f"cannot keep decoded images in {cache} ({error}); {remedy}") from error
     # Copy-on-write: torch warns about read-only memory, and pages that nobody writes to stay shared.
-    return torch.from_numpy(np.load(_array_path(cache, content, size), mmap_mode="c")), content
+    images = torch.from_numpy(np.load(_array_path(cache, known["content"], size), mmap_mode="c"))
+    return Loaded(images, known["content"], known["found"])
 
 
 def cache_folder() -> Path:
@@ -93,13 +121,17 @@ def cache_folder() -> Path:
 
 
 def _array_path(cache: Path, content: str, size: int | None) -> Path:
-    return cache / f"{content}-{size or 'full'}-v{FORMAT}.npy"
+    return cache / f"{content}-{size or 'full'}-v{ARRAY_FORMAT}.npy"
 
 
-def _listing_key(files: Sequence[str]) -> str:
-    digest = hashlib.sha256()
+def _listing_key(files: Sequence[str], mark: str) -> str:
+    digest = hashlib.sha256(mark.encode(errors="surrogateescape"))
     for file in files:
-        status = os.stat(file)
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            cause = f"a broken link, to {os.readlink(file)}" if os.path.islink(file) else error.strerror
+            raise DataError(f"cannot read image {file}: {cause}") from error
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -113,9 +145,12 @@ def _temporary(cache: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _decode(root: Path, files: Sequence[str], size: int | None, cache: Path) -> str:
-    """Write all images into an array in the cache, named after their content hash, and return the hash."""
-    first, _ = _decode_file(files[0], size)
+def _decode(
+    root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str, cache: Path
+) -> tuple[str, Counter[str]]:
+    """Write all images into an array in the cache, named after their content hash; return it and what was found."""
+    files = list(chain.from_iterable(parts.values()))
+    first = decode_file(files[0], size).pixels
     with _temporary(cache) as temporary:
         with temporary.open("wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *first.shape)}
@@ -126,12 +161,25 @@ def _decode(root: Path, files: Sequence[str], size: int | None, cache: Path) -> 
             for row in range(0, len(files), CHUNK_IMAGES)
         ]
         with _executor(len(jobs)) as executor:
-            digests = [digest for chunk in executor.map(_decode_job, jobs) for digest in chunk]
-        names = (file.removeprefix(f"{root}/") for file in files)
-        lines = "".join(f"{digest} {name}\n" for digest, name in zip(digests, names, strict=True))
-        content = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
-        temporary.replace(_array_path(cache, content, size))
-    return content
+            decoded = list(chain.from_iterable(executor.map(_decode_job, jobs)))
+        content = hashlib.sha256(mark.encode(errors="surrogateescape"))
+        for file, (digest, marks) in zip(files, decoded, strict=True):
+            held = "".join(f"+{one}" for one in marks if one in HASHED_MARKS)
+            content.update(f"{digest}{held} {file.removeprefix(f'{root}/')}\n".encode(errors="surrogateescape"))
+        temporary.replace(_array_path(cache, content.hexdigest(), size))
+    rows = iter(digest for digest, _ in decoded)
+    digests = {name: [next(rows) for _ in part] for name, part in parts.items()}
+    found = Counter(chain.from_iterable(marks for _, marks in decoded)) + _count_copies(digests)
+    return content.hexdigest(), found
+
+
+def _count_copies(digests: Mapping[str, Sequence[str]]) -> Counter[str]:
+    """Count equal files within parts, and from part to part."""
+    copies = Counter(copies=sum(len(part) - len(set(part)) for part in digests.values()))
+    for one, other in combinations(digests, 2):
+        known = set(digests[one])
+        copies[f"{one} {other}"] = sum(digest in known for digest in digests[other])
+    return copies
 
 
 def _executor(jobs: int) -> Executor:
@@ -145,36 +193,19 @@ def _executor(jobs: int) -> Executor:
     return ProcessPoolExecutor(workers, get_context("fork"), initializer=signal.signal, initargs=ignore_interrupt)
 
 
-def _decode_job(job: Job) -> list[str]:
-    """Write the pixels of the job's images and return the SHA-256 of each file."""
-    digests = []
+def _decode_job(job: Job) -> list[tuple[str, tuple[str, ...]]]:
+    """Write the pixels of the job's images and return the SHA-256 of each file, and its marks."""
+    found = []
     with job.array.open("r+b") as array:
         array.seek(job.start)
         for file in job.files:
-            pixels, digest = _decode_file(file, job.size)
-            if pixels.shape != job.shape:
-                width, height = pixels.shape[2], pixels.shape[1]
+            decoded = decode_file(file, job.size)
+            shape = decoded.pixels.shape
+            if shape != job.shape:
                 raise DataError(
-                    f"image {file} has {width} x {height} pixels, the first one {job.shape[2]} x {job.shape[1]}; "
+                    f"image {file} has {shape[2]} x {shape[1]} pixels, the first one {job.shape[2]} x {job.shape[1]}; "
                     "data.size=PIXELS brings all to one size"
                 )
-            array.write(pixels.tobytes())
-            digests.append(digest)
-    return digests
-
-
-def _decode_file(file: str, size: int | None) -> tuple[NDArray[np.uint8], str]:
-    """Return an image as (3, H, W) and the SHA-256 of its file."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        data = Path(file).read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            rgb = image.convert("RGB")
-    except UnidentifiedImageError as error:
-        raise DataError(f"cannot read image {file}: not an image format that Pillow knows") from error
-    except Exception as error:  # on a damaged file Pillow's decoders fail in many ways
-        raise DataError(f"cannot read image {file}: {error}") from error
-    if size is not None:
-        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb).transpose(2, 0, 1), hashlib.sha256(data).hexdigest()
+            array.write(decoded.pixels.tobytes())
+            found.append((decoded.digest, decoded.marks))
+    return found

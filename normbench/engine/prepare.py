@@ -237,4 +237,6 @@ def _check(run: Run) -> Checked:
     dataset.check_augmentation(run.data.text("augment"))
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
-    return replace(checked, steps=steps, structure=structure(checked.run), alone=why_alone(checked.run, dataset))
+    notes = (*dataset.notes, *checked.notes)
+    alone = why_alone(checked.run, dataset)
+    return replace(checked, steps=steps, structure=structure(checked.run), alone=alone, notes=notes)

@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import os
 import shutil
@@ -10,7 +11,8 @@ import pytest
 from PIL import Image
 
 from normbench.data import Dataset, decoding
-from normbench.data.image_folder import EXTENSIONS, image_folder
+from normbench.data.image_folder import image_folder
+from normbench.data.layout import EXTENSIONS
 from normbench.errors import DataError
 
 
@@ -48,11 +50,24 @@ def parted(tmp_path: Path) -> Path:
     return root
 
 
+def move(path: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return path.rename(target)
+
+
+def write_turned(path: Path, seed: int) -> None:
+    """Write an image of 6 x 8 pixels that its EXIF turns to 8 x 6."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("an image was decoded")
 
-    monkeypatch.setattr(decoding, "_decode_file", refuse)
+    monkeypatch.setattr(decoding, "decode_file", refuse)
 
 
 def test_images_labels_and_order_are_those_of_torchvision(flat: Path) -> None:
@@ -85,13 +100,14 @@ def test_own_test_part(parted: Path, own_test: str) -> None:
     np.testing.assert_array_equal(data.images[-1].numpy(), expected)
 
 
-def test_a_folder_beside_the_parts_is_named(parted: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Images that no part takes in are not passed over in silence."""
-    shutil.copytree(parted / "test", parted / "val")
-    with caplog.at_level(logging.WARNING, "normbench"):
-        data = image_folder(str(parted), None)
-    assert data.num_test == 2
-    assert "train and test are read, not val" in caplog.text
+def test_own_validation_part(parted: Path) -> None:
+    """Its images stand between those for training and for the test."""
+    for number, name in enumerate(["val/cat/5.png", "val/dog/6.png", "val/dog/7.png"]):
+        write_image(parted / name, 10 + number)
+    data = image_folder(str(parted), None)
+    assert (data.num_val, data.num_test, data.labels.tolist()) == (3, 2, [0, 0, 1, 0, 1, 1, 0, 1])
+    expected = np.asarray(Image.open(parted / "val/cat/5.png")).transpose(2, 0, 1)
+    np.testing.assert_array_equal(data.images[3].numpy(), expected)
 
 
 def test_grey_images_become_rgb(tmp_path: Path) -> None:
@@ -165,6 +181,67 @@ def test_content_is_the_same_elsewhere_and_at_any_size(flat: Path, tmp_path: Pat
     assert len(contents) == 1
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("cat", "dog"), "9098e6fec58559f6"),
+        (("train/cat", "train/dog", "test/cat", "test/dog"), "218bd8bd7f79c6ac"),
+        (("train/cat", "train/dog", "val/cat", "val/dog"), "29178f19656e9116"),
+    ],
+    ids=["classes", "train and test", "train and val"],
+)
+def test_content_is_fixed(folders: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    """The hash is part of run ids: it must never change for the same files and the same labels."""
+    for number, folder in enumerate(folders):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        header = b"P5 2 2 255 "
+        (tmp_path / "root" / folder / "1.pgm").write_bytes(header + bytes(range(number, number + 4)))
+    assert image_folder(str(tmp_path / "root"), None).content[:16] == expected
+
+
+def test_content_is_the_same_by_any_way_to_the_folder(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative and absolute, with a slash behind it, from home, through a link, and moved: one data set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to(flat)
+    roots = ["flat", "flat/", "./flat", "flat/../flat", str(flat), f"{flat}/", "~/flat", "link", "link/"]
+    contents = {image_folder(root, None).content for root in roots}
+    move(flat, tmp_path / "elsewhere/moved")
+    contents.add(image_folder("elsewhere/moved", None).content)
+    assert len(contents) == 1
+
+
+def test_other_labels_of_the_same_files_are_other_data(tmp_path: Path) -> None:
+    """Folders that were once taken for the classes "train" and "valid" do not share their runs with what they are."""
+    contents = set()
+    for name in ("val", "valid"):
+        for folder in ("train/cat", "train/dog", f"{name}/cat", f"{name}/dog"):
+            write_image(tmp_path / name / folder / "1.png", 0)
+        lines = "".join(
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.relative_to(tmp_path / name)}\n"
+            for path in sorted((tmp_path / name).rglob("*.png"))
+        )
+        plain = hashlib.sha256(lines.encode()).hexdigest()
+        contents.add(image_folder(str(tmp_path / name), None).content == plain)
+    assert contents == {True, False}
+
+
+def test_pixels_that_were_other_ones_before_are_other_data(flat: Path, tmp_path: Path) -> None:
+    """A folder with a turned image, or one of 16 bits, does not share its runs with what was trained on it before."""
+    write_turned(flat / "cat/0.png", 5)
+    files = [flat / name for name in ("cat/0.png", "cat/1.png", "cat/deep/2.png", "dog/a.png", "dog/b.BMP")]
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.relative_to(flat)}\n" for file in files]
+    before = hashlib.sha256("".join(lines).encode()).hexdigest()
+    data = image_folder(str(flat), None)
+    assert data.content != before
+    lines[0] = lines[0].replace(" ", "+oriented ")
+    assert data.content == hashlib.sha256("".join(lines).encode()).hexdigest()
+    expected = np.rot90(np.asarray(Image.open(files[0])), -1)
+    np.testing.assert_array_equal(data.images[0].numpy().transpose(1, 2, 0), expected)
+
+
 def test_each_size_has_its_own_array(flat: Path) -> None:
     """Another size is decoded anew and does not replace the first."""
     shapes = [tuple(image_folder(str(flat), size).images.shape[2:]) for size in (None, 4, 5, None)]
@@ -207,7 +284,7 @@ def test_no_temporary_file_is_left(flat: Path, cache: Path) -> None:
     (flat / "dog/broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png"):
         image_folder(str(flat), None)
-    assert sorted(path.suffix for path in cache.iterdir()) == [".content", ".npy"]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".npy"]
 
 
 def test_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,6 +301,28 @@ def test_a_cache_that_cannot_be_written_is_named(flat: Path, cache: Path) -> Non
     cache.write_text("a file in the way")
     with pytest.raises(DataError, match=rf"cannot keep decoded images in {cache} .*NORMBENCH_CACHE=FOLDER"):
         image_folder(str(flat), None)
+
+
+def test_a_broken_link_is_named(flat: Path) -> None:
+    """An image that is not there is no reason to blame the cache."""
+    (flat / "cat/3.png").symlink_to("/nowhere.png")
+    with pytest.raises(DataError, match=rf"^cannot read image {flat}/cat/3\.png: a broken link, to /nowhere\.png$"):
+        image_folder(str(flat), None)
+
+
+def test_notes_are_the_same_from_the_cache(parted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found in the images is kept with them: classes and counts, copies, what was done."""
+    shutil.copyfile(parted / "train/cat/0.png", parted / "test/cat/0.png")
+    write_turned(parted / "train/dog/7.png", 7)
+    first = image_folder(str(parted), None).notes
+    forbid_decoding(monkeypatch)
+    assert image_folder(str(parted), None).notes == first
+    counts = "train 4 images (cat 2, dog 2), test 2 images (cat 1, dog 1)"
+    assert first == (
+        f"{parted}: {counts}; validation images are drawn from train",
+        f"{parted}: turned by EXIF orientation: 1 of 6 images",
+        f"{parted}: warning: 1 of 2 test images also in train, byte for byte; test accuracy will be too high",
+    )
 
 
 @pytest.mark.parametrize("mode", ["bytes", "truncated", "empty"])
@@ -273,7 +372,7 @@ def empty_class(root: Path) -> str:
         (missing, r"data\.root is no folder: /.*/nowhere"),
         (no_class, r"deep must hold a subfolder for each of two or more classes, found none"),
         (one_class, r"cat must hold a subfolder .* found only 'deep'"),
-        (empty_class, r"class folder .*/emu holds no image \(\.jpg"),
+        (empty_class, r"no image in class folder emu \(read are \.jpg"),
     ],
     ids=["no_root", "missing", "no_class", "one_class", "empty_class"],
 )

@@ -28,6 +28,18 @@ def test_planning_writes_nothing(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+def test_the_plan_has_the_notes_of_its_data(here: Path) -> None:
+    """Once, however many runs there are: classes and counts of a folder of images."""
+    for number, name in enumerate(("cat", "dog")):
+        (here / "pets" / name).mkdir(parents=True)
+        for image in range(20):
+            (here / "pets" / name / f"{image}.pgm").write_bytes(b"P5 2 2 255 " + bytes([number, image, 0, 9]))
+    session = plan("data=image_folder", "data.root=pets", "seed=range(2)", "batch_size=4")
+    assert session.plan.notes == (
+        f"{here}/pets: 40 images (cat 20, dog 20); validation and test images are drawn from them",
+    )
+
+
 def test_the_same_command_again_has_nothing_to_do() -> None:
     """Finished runs are not trained again, and no block is added."""
     first = run("seed=range(2)")

@@ -1,0 +1,82 @@
+"""What a user should know of a folder of images: classes and counts, what was left out, what was done to images."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from normbench.data.layout import Layout, Listing
+
+MOST_CLASSES = 12
+"""Classes that are named with their counts; of more there is the range."""
+
+MARKS = {
+    "oriented": "turned by EXIF orientation",
+    "sixteen_bit": "16 bits a pixel, scaled to 8",
+    "faint": "at most 16 grey values left, as all lie below a sixteenth of that range; stretch them beforehand",
+    "float": "floats of 0 to 1, scaled to 8 bits",
+    "alpha": "transparency dropped",
+    "first_picture": "first of several pictures taken",
+}
+"""What to say of the images with a mark of `pixels.Decoded`."""
+
+
+def describe(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
+    """Yield what is to be said of a folder, a line each.
+
+    Args:
+        layout: Its parts.
+        found: What `decoding.load_images` found in its images.
+    """
+    yield _parts(layout)
+    yield from _left_out(layout)
+    total = sum(len(part.files) for part in layout.parts)
+    for mark, text in MARKS.items():
+        if count := found.get(mark):
+            yield f"{text}: {count} of {total} images"
+    yield from _copies(layout, found)
+
+
+def _parts(layout: Layout) -> str:
+    train, val, test = layout.parts
+    if not test.files:
+        return f"{_counts(train)}; validation and test images are drawn from them"
+    parts = [f"{part.folder} {_counts(part)}" for part in layout.parts if part.files]
+    if val.files:
+        return f"{', '.join(parts)}; {val.folder} is the validation part, and data.val_fraction does nothing"
+    rest = f"; validation images are drawn from {train.folder}"
+    if not test.folder.lower().startswith("test"):
+        rest = f"; {test.folder} is taken for the test part, as there is no other{rest}"
+    return ", ".join(parts) + rest
+
+
+def _counts(part: Listing) -> str:
+    of_class = Counter(part.labels)
+    if len(of_class) > MOST_CLASSES:
+        classes = f"{len(of_class)} classes of {min(of_class.values())} to {max(of_class.values())}"
+    else:
+        classes = ", ".join(f"{part.class_names[label]} {count}" for label, count in sorted(of_class.items()))
+    return f"{len(part.files)} images ({classes})"
+
+
+def _left_out(layout: Layout) -> Iterator[str]:
+    if layout.unused:
+        yield f"left out: {', '.join(layout.unused)}, without images"
+    left_out = sum((part.left_out for part in layout.parts), Counter[str]())
+    if loose := left_out.pop("", 0):
+        yield f"left out: images that lie in no class folder, {loose}"
+    if left_out:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+        yield f"left out: {kinds}; images of these types are not read"
+
+
+def _copies(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
+    sizes = {"val": len(layout.val.files), "test": len(layout.test.files)}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        if count := found.get(f"{one} {other}"):
+            share = "all" if count == sizes[other] else f"{count} of"
+            yield (
+                f"warning: {share} {sizes[other]} {other} images also in {one}, byte for byte; "
+                f"{other} accuracy will be too high"
+            )
+    if not layout.test.files and (count := found.get("copies")):
+        total = len(layout.train.files)
+        yield f"warning: {count} of {total} images copies of others, byte for byte; test and training may share them"
