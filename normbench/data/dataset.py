@@ -47,12 +47,7 @@ class Dataset(Examples):
 
     def __post_init__(self) -> None:
         shift.refuse_unknown(self.test_shift)
-        for key, values in (("images", self.images), ("labels", self.labels)):
-            if not isinstance(values, Tensor):
-                raise DataError(
-                    f"data set '{self.name}': {key} must be a torch.Tensor, got {type(values).__name__}; "
-                    f"torch.as_tensor({key}) makes one"
-                )
+        _refuse_no_tensors(images=self.images, labels=self.labels)
         if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
@@ -224,6 +219,15 @@ def chunk_length(images: Tensor) -> int:
     return max(1, CHUNK_VALUES // images[0].numel())
 
 
+def _refuse_no_tensors(**given: object) -> None:
+    for name, values in given.items():
+        if not isinstance(values, Tensor):
+            raise DataError(
+                f"{name} of a data set must be a torch.Tensor, got {type(values).__name__}; "
+                f"torch.as_tensor({name}) makes one"
+            )
+
+
 def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0) -> str:
     """Return the SHA-256 in hex of a data set's tensors, the same on every machine.
 
@@ -236,6 +240,7 @@ def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0
     Returns:
         64 hex digits.
     """
+    _refuse_no_tensors(images=images, labels=labels)
     own_val = f" {num_val}" if num_val else ""
     digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)} {num_test}{own_val}".encode())
     for tensor in (images, labels):

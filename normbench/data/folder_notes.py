@@ -10,6 +10,7 @@ MOST_CLASSES = 12
 
 MARKS = {
     "oriented": "turned by EXIF orientation",
+    "damaged_exif": "not turned, as their EXIF is damaged",
     "sixteen_bit": "16 bits a pixel, scaled to 8",
     "faint": "at most 16 grey values left, as all lie below a sixteenth of that range; stretch them beforehand",
     "float": "floats of 0 to 1, scaled to 8 bits",

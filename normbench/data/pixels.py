@@ -28,7 +28,8 @@ class Decoded:
     Attributes:
         pixels: (3, H, W) uint8.
         digest: SHA-256 in hex of the file.
-        marks: What was done to it: `oriented`, `sixteen_bit`, `faint`, `float`, `alpha`, `first_picture`.
+        marks: What was done to it: `oriented`, `damaged_exif`, `sixteen_bit`, `faint`, `float`, `alpha`,
+            `first_picture`.
     """
 
     pixels: NDArray[np.uint8]
@@ -58,8 +59,10 @@ def decode_file(file: str, size: int | None) -> Decoded:
         with Image.open(io.BytesIO(data)) as image:
             rgb, marks = _rgb(image)
             # Asked for after loading: Pillow turns a TIFF by itself, and a PNG may have the tag behind its pixels.
-            orientation = image.getexif().get(ORIENTATION, 1)
-        if orientation in range(2, 9):
+            orientation = _orientation(image)
+        if orientation is None:
+            marks.append("damaged_exif")
+        elif orientation in range(2, 9):
             rgb.getexif()[ORIENTATION] = orientation
             ImageOps.exif_transpose(rgb, in_place=True)
             marks.append("oriented")
@@ -70,6 +73,14 @@ def decode_file(file: str, size: int | None) -> Decoded:
     if size is not None:
         rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
     return Decoded(np.asarray(rgb).transpose(2, 0, 1), hashlib.sha256(data).hexdigest(), tuple(marks))
+
+
+def _orientation(image: "Image.Image") -> object:
+    """Return the EXIF orientation, 1 where there is none, and None where EXIF is damaged: the pixels are whole then."""
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # each of Pillow's readers fails in its own way
+        return None
 
 
 def _rgb(image: "Image.Image") -> "tuple[Image.Image, list[str]]":

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_shapes(images: Tensor) -> None:
         ({"num_test": 10, "num_val": 40}, "40 of its 40 other images are validation images"),
         ({"images": torch.zeros(50, 3, 4, 5, dtype=torch.uint16)}, r"in torch\.uint16; images\.float\(\) fits"),
         ({"images": np.zeros((50, 3, 4, 5), np.uint8)}, r"got ndarray; torch\.as_tensor\(images\) makes one"),
-        ({"labels": [0, 1]}, r"labels must be a torch\.Tensor, got list; torch\.as_tensor\(labels\)"),
+        ({"labels": [0, 1]}, r"labels of a data set must be a torch\.Tensor, got list; torch\.as_tensor\(labels\)"),
         ({"labels": torch.zeros(50, dtype=torch.int32)}, r"in torch\.int32; labels\.long\(\)"),
     ],
     ids=[
@@ -139,6 +140,13 @@ def test_content_hash_sees_every_part(what: str) -> None:
         case "shape":
             images = images.view(2, 1, 1, 4)
     assert dataset.content_hash(images, labels, num_test, num_val) != before
+
+
+def test_content_hash_of_other_than_tensors_is_refused() -> None:
+    """It is called first in a user's own function, and says what to do as the data set does."""
+    array: Any = np.zeros((2, 1, 2, 2), np.uint8)
+    with pytest.raises(DataError, match=r"images of a data set must be a torch\.Tensor, got ndarray"):
+        dataset.content_hash(array, torch.tensor([0, 1]), 0)
 
 
 def test_content_hash_does_not_see_the_memory_layout(images: Tensor) -> None:

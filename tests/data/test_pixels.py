@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,6 @@ def test_sixteen_bits_that_are_hardly_used_are_marked(tmp_path: Path) -> None:
 
 def test_sixteen_bits_a_colour_keep_their_upper_eight(tmp_path: Path) -> None:
     """So Pillow reads them; written here by hand, as it cannot write them."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -174,10 +174,23 @@ def test_sixteen_bits_are_turned_too(tmp_path: Path) -> None:
     assert decoded.marks == ("sixteen_bit", "oriented")
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage!", b"Exif\0\0"], ids=["garbage", "empty"])
-def test_damaged_exif_turns_nothing(exif: bytes, tmp_path: Path) -> None:
-    """The pixels are whole, and are taken as they are."""
-    assert decode(tmp_path / "x.jpg", Image.fromarray(RGB), exif=exif).marks == ()
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_damaged_exif_turns_nothing(suffix: str, tmp_path: Path) -> None:
+    """The pixels are whole, and are taken as they are, as they always were."""
+    decoded = decode(tmp_path / f"x.{suffix}", Image.fromarray(RGB), exif=b"Exif\0\0garbage!", lossless=True)
+    np.testing.assert_array_equal(decoded.pixels, RGB.transpose(2, 0, 1))
+    assert decoded.marks == ("damaged_exif",)
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the system's reason."""
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"^cannot read image x\.png: .*Permission denied"):
+        decode_file("x.png", None)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "ppm"])
