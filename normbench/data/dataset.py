@@ -147,9 +147,7 @@ class Dataset(Examples):
 
     def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
         """Return a set of some images."""
-        return replace(
-            self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test
-        )
+        return replace(self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test)
 
     def check_augmentation(self, kind: str) -> None:
         """See that images can be augmented so.

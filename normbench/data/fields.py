@@ -47,7 +47,9 @@ class Fields(Examples):
         if not 0 <= self.num_test < len(self):
             raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self)} samples are test samples")
         if not 0 <= self.num_val < self.num_pool:
-            raise DataError(f"data set '{self.name}': {self.num_val} of its {self.num_pool} others are validation samples")
+            raise DataError(
+                f"data set '{self.name}': {self.num_val} of its {self.num_pool} others are validation samples"
+            )
         for field, values in self.fields.items():
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
                 raise DataError(f"data set '{self.name}': field '{field}' has values that are nan or infinite")

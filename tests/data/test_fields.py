@@ -87,5 +87,7 @@ def test_image_keys_are_refused() -> None:
     """There is nothing to scale or to crop."""
     with pytest.raises(DataError, match=r"data\.size: data set 'mine' holds no images, got 4, expected null"):
         load("mine", {"size": 4}, waves)
-    with pytest.raises(DataError, match=r"data\.augment: data set 'waves' has no augmentation, got crop, expected none"):
+    with pytest.raises(
+        DataError, match=r"data\.augment: data set 'waves' has no augmentation, got crop, expected none"
+    ):
         waves().check_augmentation("crop")

@@ -18,7 +18,9 @@ def made(images: Tensor) -> Dataset:
 
 
 def loaded(images: Tensor) -> Dataset:
-    return load(f"mine{next(NAMES)}", {}, lambda: made(images))
+    found = load(f"mine{next(NAMES)}", {}, lambda: made(images))
+    assert isinstance(found, Dataset)
+    return found
 
 
 @pytest.fixture
