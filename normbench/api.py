@@ -1,8 +1,11 @@
 """What a command does, from overrides to tables: used by the command line and from Python."""
 
+import logging
 import math
+import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,10 +15,11 @@ from typing import TYPE_CHECKING
 from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
 from normbench.engine.estimate import Estimate, estimate, keep_times
-from normbench.engine.local import Progress, execute
-from normbench.engine.observers import run_observers
+from normbench.engine.local import Progress, check_workers, execute
+from normbench.engine.observers import lacks, run_observers
 from normbench.engine.prepare import Work, freeze, packs_of, pending, prepare
-from normbench.errors import StudyError
+from normbench.engine.surroundings import torchs_defaults
+from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, Plan
 from normbench.record.lock import Say
 from normbench.record.store import Study
@@ -43,6 +47,18 @@ class Silent:
 
     def tick(self) -> None:
         """Do nothing."""
+
+
+class _Logged(Silent):
+    """A watcher for programs: it says what went wrong, where the program's log goes."""
+
+    def note(self, text: str) -> None:
+        """Log a warning."""
+        logging.getLogger("normbench").warning("%s", text)
+
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Threads of one process take turns: torch's and Hydra's state are global."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,20 @@ class Session:
         """Number of runs of the plan that will be trained."""
         return len(self.new) + sum(len(work.runs) for work in self.unfinished)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should be told before anything starts, each once."""
+        return (*self.sweep.notes, *self.plan.notes, *self._again())
+
+    def _again(self) -> Iterator[str]:
+        log = self.sweep.settings.log
+        lacking = {run_id: lacks(run_id, self.plan.runs[run_id], self.study, log) for run_id in self.new}
+        if self.force or not any(lacking.values()):
+            return
+        ended = [run_id for run_id, record in self.study.results().items() if record.status != "failed"]
+        for what, count in Counter(lacking[run_id] for run_id in ended if lacking.get(run_id)).items():
+            yield f"{count} of the runs done have no {what}: trained again."
+
     @contextmanager
     def alone(self, say: Say) -> Iterator["Session"]:
         """Keep other commands from the study, and yield this one with what is still to do by then.
@@ -87,7 +117,7 @@ class Session:
             if self.study.state() == self.state:
                 yield self
             else:
-                unfinished, new = pending(self.plan, self.study, force=self.force)
+                unfinished, new = pending(self.plan, self.study, self.sweep.settings.log, force=self.force)
                 yield replace(self, unfinished=unfinished, new=new)
 
     @property
@@ -179,8 +209,10 @@ def open_session(
     plan = prepare(sweep.runs, sweep.settings, multirun=sweep.multirun)
     study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
     state = study.state()
-    unfinished, new = pending(plan, study, force=force)
-    return Session(sweep, plan, study, unfinished, new, force, command, state)
+    unfinished, new = pending(plan, study, sweep.settings.log, force=force)
+    session = Session(sweep, plan, study, unfinished, new, force, command, state)
+    check_workers(plan.runs.values(), lambda: session.packs, sweep.settings)
+    return session
 
 
 @contextmanager
@@ -223,15 +255,15 @@ def train(
     Raises:
         NormbenchError: If a name, a value, the data or the folder is wrong; nothing has started.
     """
-    settings = [
-        f"{key}={_quoted(str(value))}" for key, value in (("study", study), ("results_dir", results_dir)) if value
-    ]
+    places = (("study", study), ("results_dir", results_dir))
+    command = [*_texts(overrides), *(f"{key}={_quoted(str(value))}" for key, value in places if value is not None)]
     folder = None if config_dir is None else Path(config_dir)
-    session = open_session([*overrides, *settings], multirun=True, config_dir=folder, force=force)
-    session.study.create()
-    with session.alone(partial(warnings.warn, stacklevel=2)) as ready:
-        ready.execute(Silent())
-    return session.rows()
+    with _ONE_AT_A_TIME, torchs_defaults():
+        session = open_session(command, multirun=True, config_dir=folder, force=force)
+        session.study.create()
+        with session.alone(partial(warnings.warn, stacklevel=2)) as ready:
+            ready.execute(_Logged())
+        return session.rows()
 
 
 def load(study: str | Path) -> "pd.DataFrame":
@@ -249,6 +281,22 @@ def load(study: str | Path) -> "pd.DataFrame":
     from normbench.analysis.study import load_runs
 
     return load_runs(Path(study))
+
+
+def _texts(overrides: object) -> list[str]:
+    """Return overrides as a list.
+
+    Raises:
+        ConfigError: If they are anything but texts: Hydra would take a bare text for as many overrides as it has signs.
+    """
+    form = "expected a list of texts such as ['norm=batch', 'lr=0.1']"
+    if isinstance(overrides, str | Mapping) or not isinstance(overrides, Iterable):
+        raise ConfigError(f"overrides: got {overrides!r}, {form}.")
+    texts = list(overrides)
+    for text in texts:
+        if not isinstance(text, str):
+            raise ConfigError(f"overrides: got {text!r} among them, {form}.")
+    return texts
 
 
 def _quoted(text: str) -> str:

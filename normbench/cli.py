@@ -12,6 +12,7 @@ import click
 from normbench.commands import cursor
 from normbench.commands.reporting import report
 from normbench.commands.shells import completion, teach_click
+from normbench.commands.streams import show_anything
 from normbench.commands.studies import dashboard, merge
 from normbench.commands.tabulating import aggregate, compare
 from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
@@ -113,11 +114,11 @@ def list_(kind: str | None, config_dir: Path | None) -> int:
     if kind == "claims":
         from normbench.claims.show import claims_table
 
-        click.echo(claims_table(_catalogue("", config_dir), _width()), nl=False)
+        print(claims_table(_catalogue("", config_dir), _width()), end="")
         return 0
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
-    click.echo(choices_table(choices(kind, config_dir) if kind else kinds(config_dir), _width()), nl=False)
+    print(choices_table(choices(kind, config_dir) if kind else kinds(config_dir), _width()), end="")
     return 0
 
 
@@ -160,7 +161,7 @@ def claims_list(catalogue: str, config_dir: Path | None) -> int:
     """Show every claim."""
     from normbench.claims.show import claims_table
 
-    click.echo(claims_table(_catalogue(catalogue, config_dir), _width()), nl=False)
+    print(claims_table(_catalogue(catalogue, config_dir), _width()), end="")
     return 0
 
 
@@ -182,7 +183,7 @@ def claims_verdict(
         every = f"normbench claims run --all{f' --catalogue {catalogue}' if catalogue else ''}"
         raise StudyError(f"no study {str(folder)!r}; `{every}` makes it, --study names another.")
     if note := refresh(folder):
-        click.echo(note, err=True)
+        print(note, file=sys.stderr)
     check_catalogue(folder, known)
     if not any((folder / "claims").glob("*.json")) and not (folder / "verdicts.csv").is_file():
         raise StudyError(f"no claim was run in {str(folder)!r}; `normbench claims run --all --study NAME` does.")
@@ -231,14 +232,14 @@ def claims_run(
         for name in chosen:
             claim = known[name]
             if claim.design:
-                click.echo(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", nl=False)
+                print(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", end="")
         return 0
     request.begin()
     if quick:
         lines, problems = claiming.try_claims(request)
-        click.echo("two seeds, which decide nothing; the typical effect on them:")
+        print("two seeds, which decide nothing; the typical effect on them:")
         for line in lines:
-            click.echo(line)
+            print(line)
         return complain_of(problems)
     try:
         judged, problems = claiming.run_claims(request, minutes=budget)
@@ -266,9 +267,9 @@ def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     rates, broken = calibrate(
         Request(_catalogue("", None), (), _study_folder(study, results_dir), None), families=families
     )
-    click.echo(rates_table(rates), nl=False)
+    print(rates_table(rates), end="")
     for verdict in broken:
-        click.echo(f"{verdict.claim}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
+        print(f"{verdict.claim}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
     wrong = [verdict.verdict for verdict in broken] != ["supported", "refuted"]
     return 1 if wrong or any(rate.held is False for rate in rates) else 0
 
@@ -312,10 +313,10 @@ def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
     for name in ids:
         own = [row for row in contrasts if row["claim"] == name]
         others = [by_id[other] for other in by_id[name].claim.contradicts]
-        click.echo(details(by_id[name], own, others, _width()), nl=False)
+        print(details(by_id[name], own, others, _width()), end="")
     if not ids:
-        click.echo(verdict_table(judged, _width()), nl=False)
-        click.echo(tally(judged))
+        print(verdict_table(judged, _width()), end="")
+        print(tally(judged))
 
 
 @cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")
@@ -333,7 +334,7 @@ def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int
 
     comparison = train_again(find_run(run_id, study, results_dir), trust=trust)
     for text in describe(comparison):
-        click.echo(text)
+        print(text)
     return 1 if comparison.cells else 0
 
 
@@ -344,7 +345,7 @@ def doctor(data_root: Path) -> int:
     from normbench.commands.doctor import findings
 
     for name, value in findings(data_root):
-        click.echo(f"{name:<14}{value}")
+        print(f"{name:<14}{value}")
     return 0
 
 
@@ -353,6 +354,7 @@ def main() -> None:
     # The user's own modules (`norm._target_=my_norms.Mine`) lie where the user stands; they shadow nothing.
     sys.path.append(os.getcwd())
     teach_click()
+    show_anything()
     try:
         code = cli.main(prog_name="normbench", standalone_mode=False)
     except NormbenchError as error:
@@ -361,7 +363,7 @@ def main() -> None:
         error.show()
         code = 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: what was finished is kept; the same command goes on from there.", err=True)
+        print("interrupted: what was finished is kept; the same command goes on from there.", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -373,14 +375,14 @@ def _complain(error: NormbenchError, *, code: int) -> int:
     if os.environ.get("NORMBENCH_DEBUG") == "1":
         traceback.print_exception(error)
     else:
-        click.echo(f"normbench: {error}", err=True)
+        print(f"normbench: {error}", file=sys.stderr)
     return code
 
 
 def _print_config(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None) -> int:
     from normbench.config.sweep import expand
 
-    click.echo(expand(overrides, multirun=multirun, config_dir=config_dir).config, nl=False)
+    print(expand(overrides, multirun=multirun, config_dir=config_dir).config, end="")
     return 0
 
 

@@ -1,13 +1,12 @@
 """Runs become a frozen plan: identities, and skipped cells with their reasons."""
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.source import source_hash
 from normbench.spec import CLASSIFICATION, Checked, Component, Run, Value
 
 SCHEMA = 1
@@ -124,8 +123,9 @@ def run_id(run: Run, content: str) -> str:
     Returns:
         The first 12 hex digits of the SHA-256 of the canonical JSON of `science`.
     """
+    values = science(run, content)
     try:
-        text = json.dumps(science(run, content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
         raise ConfigError("an argument beside a _target_ is nan or inf, expected finite numbers.") from error
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -152,20 +152,3 @@ def science(run: Run, content: str) -> dict[str, Value]:
 
 
 _MISSING = object()
-
-
-def source_hash(target: str) -> str:
-    """Return the SHA-256 of the source file that holds `target`, a dotted path.
-
-    Raises:
-        ConfigError: If no module of that path has a source file.
-    """
-    parts = target.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        try:
-            found = importlib.util.find_spec(".".join(parts[:length]))
-        except (ImportError, ValueError):
-            continue
-        if found is not None and found.origin is not None and Path(found.origin).is_file():
-            return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
-    raise ConfigError(f"_target_={target}: no module of that name can be imported from here.")

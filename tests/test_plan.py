@@ -10,7 +10,7 @@ import pytest
 from normbench import plan
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.plan import Plan, make_plan, run_id, science, source_hash
+from normbench.plan import Plan, make_plan, run_id, science
 from normbench.spec import Checked, Component, Run
 
 GOLDEN = "5fbf4657c930"
@@ -156,18 +156,6 @@ def test_normbenchs_own_source_does_not(default: Run) -> None:
     run = replace(default, norm=Component("mine", {}, "normbench.norms.layer.LayerNorm"))
     norm = science(run, "")["norm"]
     assert norm == {"name": "mine", "_target_": "normbench.norms.layer.LayerNorm"}
-
-
-def test_a_source_is_found_for_what_is_nested_in_it(own_norm: Path) -> None:
-    """The path may go on within the module."""
-    assert source_hash(f"{own_norm.stem}.Norm.make") == source_hash(f"{own_norm.stem}.Norm")
-
-
-@pytest.mark.parametrize("target", ["no_such_module.Norm", "Norm", "sys.path"])
-def test_a_target_without_a_source(target: str) -> None:
-    """What has no source file has no identity."""
-    with pytest.raises(ConfigError, match=f"^_target_={target}: no module of that name"):
-        source_hash(target)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("nan")]], ids=["nan", "inf", "nested nan"])

@@ -25,7 +25,7 @@ _SHORT_SECONDS = 5.0
 
 def print_plan_notes(session: Session) -> None:
     """Say what was left out or skipped, and how much there is to do."""
-    for note in (*session.sweep.notes, *session.plan.notes):
+    for note in session.notes:
         say(f"note: {note}")
     if session.sweep.settings.engine.memory is not None:
         for reason in dict.fromkeys(pack.reason for pack in session.packs if "over engine.memory" in pack.reason):
@@ -54,7 +54,7 @@ def print_plan(session: Session) -> None:
     if session.to_train:
         expected = session.estimate(calibrate=True)
         print(f"time      {_about(expected)} ({expected.source})")
-    for note in (*session.sweep.notes, *session.plan.notes):
+    for note in session.notes:
         print(f"note      {note}")
 
 

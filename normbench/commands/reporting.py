@@ -1,5 +1,6 @@
 """The command `report`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,10 @@ def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, con
     catalogue = _claims(config_dir)
     folders = find_studies(studies, results_dir)
     for note in filter(None, map(refresh, folders)):
-        click.echo(note, err=True)
+        print(note, file=sys.stderr)
     path = output or (folders[0] if len(folders) == 1 else results_dir) / "report.html"
     write_whole(path, [page(folders, catalogue)])
-    click.echo(path)
+    print(path)
     return 0
 
 

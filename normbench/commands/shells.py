@@ -90,7 +90,7 @@ def completion(shell: str) -> int:
     """Print the script that lets SHELL (bash, zsh or fish) complete commands, overrides, studies and runs."""
     if shell not in SCRIPTS:
         raise ConfigError(f"unknown shell {shell!r}{nearest(shell, SCRIPTS)}")
-    click.echo(SCRIPTS[shell], nl=False)
+    print(SCRIPTS[shell], end="")
     return 0
 
 

@@ -14,7 +14,9 @@ _RESULTS_DIR = click.option(
     "--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True
 )
 
-_say = partial(click.echo, err=True)
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @click.command(epilog="Example: normbench dashboard quickstart")
@@ -45,7 +47,7 @@ def dashboard(studies: tuple[str, ...], host: str, port: int | None, results_dir
         _say(f"left out, as no run of them has ended yet: {', '.join(folder.name for folder in lacking)}")
     from normbench.dashboard.serve import serve
 
-    serve(begun, host=host, port=port, say=click.echo)
+    serve(begun, host=host, port=port, say=partial(print, flush=True))
     return 0
 
 
@@ -67,5 +69,5 @@ def merge(studies: tuple[str, ...], output: str, results_dir: Path) -> int:
         _say(f"{merged.equal} runs were in several studies with equal rows")
     if merged.differing:
         _say(f"{merged.differing} runs differ between studies: those of the study named first are kept")
-    click.echo(f"{merged.runs} runs, {merged.done} of them done, in {merged.folder}")
+    print(f"{merged.runs} runs, {merged.done} of them done, in {merged.folder}")
     return 0

@@ -70,13 +70,13 @@ def aggregate(
 
     folders = find_studies(studies, results_dir)
     for note in filter(None, map(refresh, folders)):
-        click.echo(note, err=True)
+        print(note, file=sys.stderr)
     runs = load_runs(*folders)
     table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best, pivot=pivot)
-    click.echo(render(table, form, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()), nl=False)
+    print(render(table, form, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()), end="")
     if form != "table":
         for note in notes(table, bold=form != "csv"):
-            click.echo(note, err=True)
+            print(note, file=sys.stderr)
     return 0
 
 
@@ -99,11 +99,11 @@ def compare(
 
     a, b = (find_studies([name], results_dir)[0] for name in (first, second))
     for note in filter(None, map(refresh, (a, b))):
-        click.echo(note, err=True)
+        print(note, file=sys.stderr)
     found = compare_studies(a, b, by=by.split(",") if by else None, metric=metric)
     parts = show.split(",") if show else SECTIONS
-    click.echo(
+    print(
         show_comparison(found, form, parts, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()),
-        nl=False,
+        end="",
     )
     return 0

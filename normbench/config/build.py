@@ -58,7 +58,7 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    engine = _section("engine", values, ("mode", "device", "threads", "workers", "memory", "checkpoint_every"))
+    engine = _section("engine", values, ("name", "mode", "device", "threads", "workers", "memory", "checkpoint_every"))
     log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
@@ -66,7 +66,7 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     return Settings(
         study=study,
         results_dir=str(checked("results_dir", _given(values, "results_dir"))),
-        engine=Engine(**engine),
+        engine=Engine(**{key: value for key, value in engine.items() if key != "name"}),
         log=Log(**log),
     )
 

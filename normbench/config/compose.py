@@ -10,16 +10,23 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from normbench.config.overrides import Setting
 from normbench.config.shipped import shipped_conf
 from normbench.errors import ConfigError, nearest
+
+_OF_AN_APP = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
+"""Hydra's global state that belongs to one app."""
 
 
 class _UserFolders(SearchPathPlugin):
@@ -72,14 +79,15 @@ class Composer:
     def __enter__(self) -> "Composer":
         _UserFolders.folders = self._folders
         Plugins.instance().register(_UserFolders)
-        GlobalHydra.instance().clear()
-        self._hydra = initialize_config_dir(str(shipped_conf()), version_base="1.3", job_name="normbench")
-        self._hydra.__enter__()
+        # The caller may be an app of Hydra's: its state must be as it was afterwards, and is none of ours meanwhile.
+        self._callers = Singleton._instances
+        Singleton._instances = {kind: own for kind, own in self._callers.items() if kind not in _OF_AN_APP}
+        initialize_config_dir(str(shipped_conf()), version_base="1.3", job_name="normbench")
         self._loader = GlobalHydra.instance().config_loader()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._hydra.__exit__(*exception)
+        Singleton._instances = self._callers
         _UserFolders.folders = ()
 
     @cached_property

@@ -74,7 +74,7 @@ RULES: Mapping[str, Rule] = {
     "results_dir": Rule(str),
     "log.tensorboard": Rule(str, choices=("auto", "off", "cell", "run")),
     "log.weights": Rule(str, choices=("none", "final")),
-    "engine.name": Rule(str),
+    "engine.name": Rule(str, choices=("local",)),
     "engine.mode": Rule(str, choices=("auto", "solo", "stacked", "compiled")),
     "engine.device": Rule(str),
     "engine.threads": Rule(int, optional=True, low=1, auto=True),

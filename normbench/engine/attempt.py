@@ -127,7 +127,9 @@ def _train(
     notes: list[str],
 ) -> list[Outcome]:
     runs = [work.runs[run_id] for run_id in run_ids]
-    watching = [observers(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
+    # A single run may stand in a pack that an earlier sweep planned: its log is not worth another plan.
+    looked_into = observers if work.pack.mode == "solo" else lambda run_id, run: ()
+    watching = [looked_into(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
     files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
     data = load_data(runs[0].data)
     return train_pack(

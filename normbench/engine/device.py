@@ -3,7 +3,9 @@
 import ctypes
 import os
 import resource
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ import torch
 
 from normbench.errors import ConfigError
 from normbench.record.provenance import processor
+
+_THREADS_A_CORE = 32
+"""Most threads of a training: fewer than that repeat the bits of a larger machine."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Dials of glibc's `mallopt`."""
@@ -78,9 +83,29 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def find_compiler() -> str | None:
-    """Return the path of a C++ compiler, which torch.compile needs on the CPU; None where there is none."""
-    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    """Return the C++ compiler that torch.compile takes on the CPU; None where it is not there, or does not run."""
+    return _working(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
+
+
+@cache
+def _working(command: str) -> str | None:
+    try:
+        words = shlex.split(command)
+        subprocess.run([*words, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return " ".join([shutil.which(words[0]) or words[0], *words[1:]])
+
+
+def check_threads(threads: int | None) -> None:
+    """See that the system can bear the threads of a training.
+
+    Raises:
+        ConfigError: If they are many times the cores: what starts them ends the process where it cannot.
+    """
+    most = _THREADS_A_CORE * cores()
+    if threads is not None and threads > most:
+        raise ConfigError(f"engine.threads: got {threads}, expected at most {most} on this machine of {cores()} cores.")
 
 
 def worker_devices(device: torch.device, workers: int | None, *, packs: int, threads: int) -> list[torch.device]:

@@ -56,7 +56,9 @@ def interrupts(until: float = math.inf) -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.signal(number, asked.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A handler that was not set from Python, as in a program that embeds it, could not be put back.
+    ours = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
+    before = {number: signal.signal(number, asked.handle) for number in ours}
     try:
         yield asked
         # Ctrl-C may have come after the last look: nobody else will hear of it.

@@ -1,8 +1,9 @@
 """Packs trained on this machine, in this process or in workers; each leaves a shard."""
 
 import math
+import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -22,16 +23,35 @@ from normbench.engine.pool import Pool, Report, can_fork_with_threads
 from normbench.engine.prepare import Work, load_data
 from normbench.engine.schedule import Schedule, Task
 from normbench.engine.worker import Duty
-from normbench.errors import StudyError
+from normbench.errors import ConfigError, StudyError
+from normbench.plan import Pack
 from normbench.record.provenance import commit, machine, versions
 from normbench.record.store import Study
-from normbench.spec import Run, Settings
+from normbench.source import MAIN
+from normbench.spec import Component, Run, Settings
 from normbench.training.compiled import load_compiler
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
 
 _TICK = 0.2
 """Seconds between looks at the clock while workers train."""
+
+
+class _Telling:
+    """Tells of what has ended, and once a command where runs left what was planned."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self.progress = progress
+        self._remarks: set[str] = set()
+
+    def ended(self, item: Work, trained: Sequence[Trained], notes: Sequence[str] = ()) -> None:
+        for text in notes:
+            self.progress.note(text)
+        for one in trained:
+            if one.outcome.remark and one.outcome.remark not in self._remarks:
+                self._remarks.add(one.outcome.remark)
+                self.progress.note(f"{one.outcome.remark}: trained without, which takes longer")
+            self.progress.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
 
 
 class Progress(Protocol):
@@ -74,22 +94,53 @@ def execute(
         KeyboardInterrupt: If the user asks to stop; finished packs are kept.
         OutOfTime: If the time is over; finished packs are kept.
     """
-    device = find_device(settings.engine.device)
-    threads = max((item.pack.threads for item in work), default=1)
-    devices = worker_devices(device, settings.engine.workers, packs=len(work), threads=threads)
+    devices, method = _crew([item.pack for item in work], settings)
     keep_freed_memory()
     with interrupts(until) as asked, threads_restored():
-        if len(devices) < 2:
+        if method == "here":
             checkpoints = Checkpoints(study, settings.engine.checkpoint_every)
-            _train_here(work, checkpoints, device, observers, progress, asked)
+            _train_here(work, checkpoints, devices[0], observers, progress, asked)
             return
-        method = _start_method(device, threads)
         if method == "fork":
             torch.set_num_threads(1)
-            _load_ahead(work, device)
+            _load_ahead(work, devices[0])
         duty = Duty(work, study.folder, observers, os.getpid(), settings.engine.checkpoint_every)
         with Pool(duty, devices, method) as pool:
             _train_in(pool, work, study, progress, asked)
+
+
+def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], settings: Settings) -> None:
+    """See that the workers of a command can have the user's own parts.
+
+    Args:
+        runs: The runs of the plan.
+        packs: Returns what is to be trained.
+        settings: Device, threads and workers.
+
+    Raises:
+        ConfigError: If a part stands in the user's script or notebook, which spawned workers know nothing of.
+    """
+    parts = {f"{group}._target_={part.target}" for run in runs for group, part in _parts(run) if part.target}
+    in_main = sorted(part for part in parts if f"={MAIN}" in part)
+    if in_main and _crew(packs(), settings)[1] == "spawn":
+        raise ConfigError(
+            f"{in_main[0]}: workers are spawned here and cannot import it; move it to a .py file, or engine.workers=1."
+        )
+
+
+def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
+    return ("model", run.model), ("norm", run.norm), ("data", run.data)
+
+
+def _crew(packs: Sequence[Pack], settings: Settings) -> tuple[list[torch.device], str]:
+    """Return where packs are trained, and how: `here`, in this process, or in workers that are forked or spawned."""
+    device = find_device(settings.engine.device)
+    threads = max((pack.threads for pack in packs), default=1)
+    devices = worker_devices(device, settings.engine.workers, packs=len(packs), threads=threads)
+    if len(devices) < 2 or multiprocessing.current_process().daemon:
+        # A process of multiprocessing.Pool may have no children.
+        return [device], "here"
+    return devices, _start_method(device, threads)
 
 
 def _train_here(
@@ -101,6 +152,7 @@ def _train_here(
     asked: Interrupts,
 ) -> None:
     make_deterministic(device)
+    telling = _Telling(progress)
 
     def all_observers(run_id: str, run: Run) -> Sequence[Observer]:
         return [*observers(run_id, run), *progress.observers(run_id, run)]
@@ -109,12 +161,13 @@ def _train_here(
         asked.check()
         done = attempt(item, device, all_observers, checkpoints)
         _keep(item, done.trained, checkpoints.study)
-        _tell(item, done.trained, done.notes, progress)
+        telling.ended(item, done.trained, done.notes)
     asked.check()
 
 
 def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress, asked: Interrupts) -> None:
     schedule = Schedule(work)
+    telling = _Telling(progress)
     while True:
         for worker in [worker for worker in pool.workers if worker.task is None]:
             others = {other.structure for other in pool.workers if other is not worker}
@@ -126,7 +179,7 @@ def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress
         # The tables need it, at the end; until then this process only waits.
         import_module("pandas")
         for worker, task, report in pool.reports(_TICK):
-            _take_in(report, task, worker.device, schedule, work[task.place], study, progress)
+            _take_in(report, task, worker.device, schedule, work[task.place], study, telling)
         progress.tick()
 
 
@@ -137,42 +190,41 @@ def _take_in(
     schedule: Schedule,
     item: Work,
     study: Study,
-    progress: Progress,
+    telling: _Telling,
 ) -> None:
     """Tell of a task that has ended, or see to it that what a dead worker left is tried again, once."""
     if isinstance(report, StudyError):
         raise report
     if isinstance(report, str) and task.run_id is None:
-        progress.note(f"{report}; trying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ' again'}")
+        telling.progress.note(
+            f"{report}; trying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ' again'}"
+        )
         schedule.split(task.place)
         return
     if task.run_id is None:
         assert not isinstance(report, str)
-        _tell(item, report.trained, report.notes, progress)
+        telling.ended(item, report.trained, report.notes)
         return
     if isinstance(report, str):
         report = Attempt((given_up(item, task.run_id, device, report),))
     for text in report.notes:
-        progress.note(text)
+        telling.progress.note(text)
     (one,) = report.trained
     if whole := schedule.gather(task.place, one):
         _keep(item, whole, study)
-        _tell(item, whole, (), progress)
+        telling.ended(item, whole)
 
 
 def _keep(item: Work, trained: Sequence[Trained], study: Study) -> None:
     study.write_shard(item.block, item.index, [one.record for one in trained])
 
 
-def _tell(item: Work, trained: Sequence[Trained], notes: Sequence[str], progress: Progress) -> None:
-    for text in notes:
-        progress.note(text)
-    for one in trained:
-        progress.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
-
-
 def _start_method(device: torch.device, threads: int) -> str:
     """Return how workers come to be: forked with all that is loaded, spawned where forks are not safe."""
+    if chosen := os.environ.get("NORMBENCH_START_METHOD"):
+        if chosen not in ("fork", "spawn"):
+            raise ConfigError(f"NORMBENCH_START_METHOD: got {chosen!r}, expected fork or spawn.")
+        return chosen
     forks = os.uname().sysname == "Linux" and device.type == "cpu"
     return "fork" if forks and (threads == 1 or can_fork_with_threads()) else "spawn"
 

@@ -50,6 +50,22 @@ def log_name(run_id: str, run: Run) -> str:
     return re.sub(r"[^\w.-]", "_", "-".join(parts))
 
 
+def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
+    """Return what the config asks to be kept of a run and the study does not have; empty where nothing lacks.
+
+    Args:
+        run_id: Identity of the run.
+        run: The run.
+        study: Where its files go.
+        log: What is wanted.
+    """
+    if log.weights == "final" and not study.weights(run_id).exists():
+        return "weights"
+    if log.tensorboard == "run" and not (study.folder / "tensorboard" / log_name(run_id, run)).exists():
+        return "TensorBoard log"
+    return ""
+
+
 class TensorBoardObserver:
     """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run.
 
@@ -114,7 +130,7 @@ class WeightsKeeper:
     """Saves a run's last weights to ``weights/<run_id>.pt``; load them with ``torch.load(..., weights_only=True)``."""
 
     def __init__(self, study: Study, run_id: str) -> None:
-        self._path = study.folder / "weights" / f"{run_id}.pt"
+        self._path = study.weights(run_id)
 
     def started(self, setup: Setup) -> None:
         """Remember the model."""

@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 import torch
 
@@ -114,7 +115,7 @@ class Pool:
         inherited = [worker.pipe for worker in self.workers] + [ours] if self._method == "fork" else []
         # context.Process has no type of its own that the contexts share.
         process: BaseProcess = context.Process(target=serve, args=(self._duty, device, theirs, inherited))  # type: ignore[attr-defined]
-        with _signals_held():
+        with _signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
             process.start()
             theirs.close()
             self.workers.append(Worker(process, ours, device))
@@ -157,3 +158,14 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep a spawned process from running the user's script again, which would train once more: it needs none of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,6 +1,7 @@
 """From frozen runs to a plan: loads the data, tries each model once, and finds what is still to do."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ from typing import Any
 import torch
 
 from normbench.data import Examples, load
-from normbench.engine.device import find_compiler, find_device, threads_restored
+from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
+from normbench.engine.observers import lacks
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
 from normbench.packing import Machine, make_packs
 from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
-from normbench.spec import Checked, Component, Run, Settings
+from normbench.spec import Checked, Component, Log, Run, Settings
 from normbench.training.budget import budget
 from normbench.training.build import dry_run, resolve_target, task_of
 from normbench.training.optimizers import check_optimizer
@@ -57,16 +59,21 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
         NormbenchError: If data, a model or the device is not to be had; nothing has started.
     """
     device = find_device(settings.engine.device)
+    check_threads(settings.engine.threads)
     with threads_restored():
         if multirun and device.type == "cpu":
             # Workers are forked later: what ran in several threads before a fork hangs in several threads after it.
             torch.set_num_threads(1)
-        return make_plan(
+        plan = make_plan(
             runs,
             content=lambda data: load_data(data).content,
             check=_Checker(),
             multirun=multirun,
         )
+    if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
+        note = f"CXX={os.environ['CXX']} is no C++ compiler that runs: no step is compiled."
+        return replace(plan, notes=(*plan.notes, note))
+    return plan
 
 
 def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:
@@ -106,15 +113,16 @@ def load_data(data: Component) -> Examples:
         raise ConfigError(f"data._target_={data.target}: {described(error)}") from error
 
 
-def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[str]]:
+def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Work], list[str]]:
     """Return what of a plan a study still lacks.
 
     A run belongs to the newest block that holds it, and is done when a record of that block or a later one says that it
-    finished or diverged, and it has every probe that the plan asks for.
+    finished or diverged, and it has every probe and file that the plan asks for.
 
     Args:
         plan: The plan of this command.
         study: Where its runs go.
+        log: The files to keep of each run.
         force: Whether finished runs are trained again.
 
     Returns:
@@ -130,8 +138,12 @@ def pending(plan: Plan, study: Study, *, force: bool) -> tuple[list[Work], list[
             new.append(run_id)
         elif record is None or record[0] < block.number:
             index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
-            work[block.number, index] = _work(block, index, plan)
-        elif record[1].status == "failed":
+            if block.packs[index]["mode"] != "solo" and lacks(run_id, run, study, log):
+                # Planned before that was asked for: only runs that train alone can be looked into.
+                new.append(run_id)
+            else:
+                work[block.number, index] = _work(block, index, plan)
+        elif record[1].status == "failed" or lacks(run_id, run, study, log):
             new.append(run_id)
     return [work[key] for key in sorted(work)], new
 

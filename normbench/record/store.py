@@ -75,8 +75,10 @@ class Study:
         Raises:
             StudyError: If it cannot be made or written to, or holds compressed tables, which new ones would hide.
         """
-        packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
-        if packed and not (self.folder / "runs.csv").is_file():
+        with _reading(self.folder):
+            packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
+            plain = (self.folder / "runs.csv").is_file()
+        if packed and not plain:
             raise StudyError(f"{self.folder} holds compressed tables, to be read only: train into another study.")
         make_folder(self.folder)
         make_folder(self._shards)
@@ -104,11 +106,16 @@ class Study:
         return self._lock.is_free
 
     def state(self) -> str:
-        """Return a text that changes with whatever the study gains."""
-        plan = self._plan.stat().st_size if self._plan.exists() else 0
-        if not self._shards.is_dir():
-            return f"{plan}"
-        return f"{plan} {sum(1 for _ in self._shards.glob('*.json'))} {self._shards.stat().st_mtime_ns}"
+        """Return a text that changes with whatever the study gains.
+
+        Raises:
+            StudyError: If its folder cannot be read.
+        """
+        with _reading(self.folder):
+            plan = self._plan.stat().st_size if self._plan.exists() else 0
+            if not self._shards.is_dir():
+                return f"{plan}"
+            return f"{plan} {sum(1 for _ in self._shards.glob('*.json'))} {self._shards.stat().st_mtime_ns}"
 
     def blocks(self) -> list[Block]:
         """Return the blocks of the plan in order; one that was cut off while it was written is not there.
@@ -116,7 +123,8 @@ class Study:
         Raises:
             StudyError: If a line is damaged.
         """
-        return [block for block, _ in self._read_blocks()]
+        with _reading(self._plan):
+            return [block for block, _ in self._read_blocks()]
 
     def append_block(
         self, header: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], packs: Sequence[Mapping[str, Any]]
@@ -163,6 +171,10 @@ class Study:
     def checkpoint(self, run_id: str) -> Path:
         """Return where the state of a run is kept while it trains."""
         return self._checkpoints / f"{run_id}.pt"
+
+    def weights(self, run_id: str) -> Path:
+        """Return where the last weights of a run are kept, where that is asked for."""
+        return self.folder / "weights" / f"{run_id}.pt"
 
     def drop_checkpoints(self, run_ids: Iterable[str]) -> None:
         """Delete the checkpoints of runs, where there are any."""
@@ -258,10 +270,21 @@ def block_lines(block: Block) -> Iterator[str]:
     yield from (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say of what the system refuses that the study cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}.") from error
+
+
 def _read_shard(path: Path) -> tuple[int, list[Record]]:
     """Return the number of a shard's block, and its records."""
+    with _reading(path):
+        content = path.read_bytes()
     try:
-        rows = [Record(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        rows = [Record(**row) for row in json.loads(content)]
         return int(path.name.partition("-")[0]), rows
     except (ValueError, TypeError) as error:
         raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -126,13 +127,12 @@ class CompiledStep:
 
 def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
     """Compile a step, taking it once, and keep what came out at `path`."""
-    from torch._dynamo.exc import TorchDynamoException
     from torch._inductor import standalone_compile
-    from torch._inductor.exc import InductorError
 
     leaves, nest = pytree.tree_flatten(args)
     made: list[Any] = []
     order: list[int] = []
+    began = False
 
     def flat(*leaves: Tensor) -> None:
         eager(*pytree.tree_unflatten(leaves, nest))
@@ -146,19 +146,20 @@ def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
             if None in places:
                 raise _StrayTensorError
             order.extend(place for place in places if place is not None)
+            nonlocal began
+            began = True
             return artifact(*given)
 
         return first
 
     try:
         torch.compile(flat, backend=backend, dynamic=False, fullgraph=True)(*leaves)
-    except (TorchDynamoException, InductorError, _StrayTensorError) as error:
-        cause = getattr(error, "inner_exception", error)
-        failure = f"not compiled ({type(cause).__name__}: {str(cause).strip().splitlines()[0][:200]})"
-        logging.getLogger("normbench").warning("%s: trained without, which takes longer", failure)
-        # It fails before anything has run: the state is as it was.
+    except Exception as error:
+        # The step can do without, whatever is wrong with compiler, disk or graph, while the state is as it was.
+        if began:
+            raise
         eager(*args)
-        return Artifact(None, failure=failure)
+        return Artifact(None, failure=f"not compiled ({_reason(error)})")
     finally:
         # What torch.compile keeps of its own is of no more use, and there is room for eight steps.
         torch.compiler.reset()
@@ -166,6 +167,12 @@ def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
     if path is not None:
         _keep(artifact, order, path)
     return Artifact(artifact.inner_fn.compiled_fn, tuple(order))
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "inner_exception", error)
+    text = " ".join(str(cause).split("\n", 1)[0].split())
+    return f"{type(cause).__name__}: {text[:200]}"
 
 
 def _keep(artifact: Any, order: Sequence[int], path: Path) -> None:
@@ -181,7 +188,7 @@ def _keep(artifact: Any, order: Sequence[int], path: Path) -> None:
 
 def _load(path: Path) -> Artifact | None:
     """Return the step that an earlier process kept, if any."""
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     from torch._inductor.standalone_compile import CompiledArtifact
 
@@ -206,7 +213,9 @@ def load_compiler() -> None:
     import_module("torch._inductor.config").compile_threads = 1  # type: ignore[attr-defined]
     # Both are kept by the process: a quarter of a second, and as much.
     import_module("torch._inductor.codecache").torch_key()
-    import_module("torch._inductor.cpu_vec_isa").pick_vec_isa()
+    with suppress(Exception):
+        # It asks the compiler. What is wrong with that one is said when a step is compiled.
+        import_module("torch._inductor.cpu_vec_isa").pick_vec_isa()
     _sources()
 
 

@@ -12,6 +12,7 @@ from torch.func import functional_call, grad_and_value
 
 from normbench.data import Batch, Examples, Split
 from normbench.models.dropout import Dropout, draw_masks
+from normbench.source import source_hash
 from normbench.spec import Run
 from normbench.tasks import Task
 from normbench.training.budget import epoch_order
@@ -56,7 +57,10 @@ def structure(run: Run) -> str:
 def graph_of(run: Run, task: Task) -> str:
     """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
     parts = json.loads(structure(run))
-    return json.dumps([task.key, *(parts[name] for name in ("task", "model", "norm", "optimizer", "norm_batch_size"))])
+    # In a notebook a user's own part is defined anew under the same name.
+    own = [source_hash(part.target) for part in (run.task, run.model, run.norm) if part.target is not None]
+    names = ("task", "model", "norm", "optimizer", "norm_batch_size")
+    return json.dumps([task.key, *(parts[name] for name in names), *own])
 
 
 class Tally(NamedTuple):

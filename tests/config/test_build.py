@@ -69,7 +69,12 @@ def test_a_run_has_one_budget(conf: Path, overrides: list[str], message: str) ->
 @pytest.mark.parametrize("name", [".", "..", "a/b", "a\\b", "a*", "a\nb", 'a"b', "a?"])
 def test_a_study_is_the_name_of_a_folder(name: str) -> None:
     """A path belongs into results_dir."""
-    engine = {"mode": "solo", "device": "auto", **dict.fromkeys(("threads", "workers", "memory", "checkpoint_every"))}
+    engine = {
+        "name": "local",
+        "mode": "solo",
+        "device": "auto",
+        **dict.fromkeys(("threads", "workers", "memory", "checkpoint_every")),
+    }
     values: dict[str, Any] = {"results_dir": "r", "engine": engine, "log": {"tensorboard": "off", "weights": "none"}}
     assert build_settings({**values, "study": "a b-1"}).study == "a b-1"
     with pytest.raises(ConfigError, match=r"^study: got "):

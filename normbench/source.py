@@ -1,0 +1,70 @@
+"""The source of a user's own part: its hash tells an edited part from what it was before."""
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import linecache
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+
+from normbench.errors import ConfigError
+
+MAIN = "__main__."
+"""How the dotted path begins of what stands in the user's script or notebook itself."""
+
+
+def source_hash(target: str) -> str:
+    """Return the SHA-256 of the source that holds `target`, a dotted path: of its file, or of its text in a notebook.
+
+    Raises:
+        ConfigError: If no module of that path has a source.
+    """
+    if target.startswith(MAIN):
+        return _hash_in_main(target)
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            found = importlib.util.find_spec(".".join(parts[:length]))
+        except (ImportError, ValueError):
+            continue
+        if found is not None and found.origin is not None and Path(found.origin).is_file():
+            return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    raise ConfigError(f"_target_={target}: no module of that name can be imported from here.")
+
+
+def _hash_in_main(target: str) -> str:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and Path(file).is_file():
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    # The outermost class or function holds all that is nested in it.
+    name = target.split(".")[1]
+    for text in _typed(pkgutil.resolve_name(f"__main__:{name}")):
+        return hashlib.sha256(_definition(text, name).encode()).hexdigest()
+    raise ConfigError(
+        f"_target_={target}: Python does not keep its source, which a run_id needs; define it in a .py file."
+    )
+
+
+def _typed(own: object) -> Iterator[str]:
+    """Yield what was typed, at a prompt or in a cell, around each piece of code of a class or function."""
+    parts = [own, *vars(own).values()] if inspect.isclass(own) else [own]
+    for part in parts:
+        code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
+        if isinstance(code, CodeType) and (lines := linecache.getlines(code.co_filename)):
+            yield "".join(lines)
+
+
+def _definition(text: str, name: str) -> str:
+    """Return the last definition of a name in a cell, decorators included; all of the cell where it cannot be told."""
+    try:
+        found = [node for node in ast.parse(text).body if getattr(node, "name", None) == name]
+    except SyntaxError:
+        return text
+    if not found or not isinstance(own := found[-1], ast.ClassDef | ast.FunctionDef):
+        return text
+    first = min(node.lineno for node in (own, *own.decorator_list))
+    return "\n".join(text.splitlines()[first - 1 : own.end_lineno])
