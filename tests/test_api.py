@@ -1,6 +1,7 @@
 """Tests of normbench from Python."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -100,3 +101,21 @@ def test_the_face_has_nothing_else() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = normbench.trian
     assert set(normbench.__all__) == {"data", "load", "models", "norms", "train"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    ["norm=batch", Path("norm=batch"), {"norm": "batch"}, None, 3, ["norm=batch", None], [3], [Path("a")], [{"a": 1}]],
+    ids=repr,
+)
+def test_overrides_are_a_list_of_texts(here: Path, overrides: Any) -> None:
+    """What else is given is named, with what it should be."""
+    with pytest.raises(ConfigError, match=r"^overrides: got .* expected a list of texts such as \['norm=batch', "):
+        normbench.train(overrides)
+    assert list(here.iterdir()) == []
+
+
+def test_a_study_without_a_name_is_not_the_default_one() -> None:
+    """An empty text is a name that no folder has."""
+    with pytest.raises(ConfigError, match=r"^study: got ''"):
+        normbench.train(TINY, study="")

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase
 from omegaconf import DictConfig
 
 from normbench.config.compose import Composer, Compositions, resolve
@@ -120,3 +122,17 @@ def test_an_interpolation_that_leads_nowhere() -> None:
     """The key that cannot be resolved is named."""
     with pytest.raises(ConfigError, match=r"cannot resolve the config: .*nowhere"):
         resolve({"lr": "${nowhere}"})
+
+
+def test_an_app_of_hydras_finds_its_state_again(tmp_path: Path) -> None:
+    """What `hydra.main` has set up is neither seen by normbench nor changed, also where composing fails."""
+    write(tmp_path, "app", "norm: batch\n")
+    with initialize_config_dir(str(tmp_path), version_base="1.2", job_name="app"):
+        state, job = GlobalHydra.instance().hydra, JobRuntime.instance().conf
+        expand(["norm=group"])
+        with pytest.raises(ConfigError):
+            expand(["norm=grup"])
+        assert GlobalHydra.instance().hydra is state
+        assert (JobRuntime.instance().conf, JobRuntime.instance().get("name")) == (job, "app")
+        assert str(VersionBase.instance().getbase()) == "1.2"
+        assert compose("app").norm == "batch"

@@ -10,7 +10,7 @@ from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.record.store import Study
 from normbench.spec import Run
 
-from .sessions import plan, run
+from .sessions import plan, run, tables
 
 
 def seeds(runs: list[Run]) -> list[int]:
@@ -169,3 +169,36 @@ def test_a_device_that_is_not_there_is_found_before_anything_starts() -> None:
     """Nothing is planned for it."""
     with pytest.raises(ConfigError, match=r"^engine\.device: got 'tpu'"):
         plan("engine.device=tpu")
+
+
+KEPT = {
+    "weights": ("log.weights=final", "weights/*.pt"),
+    "TensorBoard log": ("log.tensorboard=run", "tensorboard/*"),
+}
+
+
+@pytest.mark.parametrize(("what", "override", "files"), [(what, *rest) for what, rest in KEPT.items()], ids=KEPT)
+def test_runs_that_lack_a_file_are_trained_again(what: str, override: str, files: str) -> None:
+    """It is said beforehand, the rows are as they were, and a third time there is nothing to do."""
+    before = tables(run("seed=range(2)").study.folder)
+    session = plan("seed=range(3)", override)
+    assert session.to_train == 3
+    assert session.notes == (f"2 of the runs done have no {what}: trained again.",)
+    session = run("seed=range(2)", override)
+    assert tables(session.study.folder) == before
+    assert len(list(session.study.folder.glob(files))) == 2
+    again = plan("seed=range(2)", override)
+    assert (again.to_train, again.notes) == (0, ())
+
+
+def test_what_is_to_be_looked_into_leaves_an_unfinished_pack() -> None:
+    """Only runs that train alone can be looked into; a single run's own log is no reason for another plan."""
+    stacked = ("seed=range(4)", "engine.mode=stacked", "engine.workers=1")
+    session = plan(*stacked)
+    session.study.create()
+    freeze(session.plan, session.new, session.study, session.sweep.settings, command=(), changed=())
+    kept = plan(*stacked, "log.weights=final")
+    assert (len(kept.new), kept.unfinished) == (4, [])
+    single = run("seed=3", "engine.mode=stacked", multirun=False)
+    assert single.rows()["status"].tolist() == ["finished"]
+    assert {record.status for _, record in single.study.records().values()} == {"finished"}

@@ -17,7 +17,7 @@ from normbench.api import Session, Silent, load
 from normbench.engine import local
 from normbench.engine.interrupt import OutOfTime
 from normbench.engine.pool import Pool
-from normbench.errors import StudyError
+from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
 from normbench.spec import Run
 from normbench.training import pack
@@ -304,3 +304,32 @@ def test_tables_are_mended_where_a_killed_command_left_them() -> None:
     assert plan(*SWEEP).to_train == 0
     run(*SWEEP)
     assert tables(session.study.folder) == whole
+
+
+def test_a_planned_compilation_that_fails_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study planned with a compiler and gone on with without: trained eagerly, in any number of workers and packs."""
+    sweep = ("seed=range(4)", "model.width=8,16", "engine.mode=compiled", "study=mine")
+    eager = run(*[text.replace("compiled", "stacked") for text in sweep], results_dir="eager")
+    monkeypatch.setattr("normbench.engine.prepare.find_compiler", lambda: "c++")
+
+    def no_compiler(*_: object, **__: object) -> None:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr("torch.compile", no_compiler)
+    monkeypatch.setattr("torch._inductor.cpu_vec_isa.pick_vec_isa", no_compiler)
+    monkeypatch.setattr("normbench.training.compiled._MADE", {})
+    session, listener = listen(*sweep, "engine.workers=2")
+    assert {pack.mode for pack in plan(*sweep, force=True).packs} == {"compiled"}
+    assert listener.notes == [
+        "not compiled (RuntimeError: No working C++ compiler found): trained without, which takes longer"
+    ]
+    assert tables(session.study.folder) == tables(eager.study.folder)
+    remarks = pd.read_csv(session.study.folder / "provenance.csv")["remark"]
+    assert set(remarks) == {"not compiled (RuntimeError: No working C++ compiler found)"}
+
+
+def test_a_start_method_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where forks are not safe though normbench cannot know, as beside other threads."""
+    monkeypatch.setenv("NORMBENCH_START_METHOD", "spwan")
+    with pytest.raises(ConfigError, match=r"^NORMBENCH_START_METHOD: got 'spwan', expected fork or spawn\.$"):
+        run("seed=range(2)", "engine.workers=2")

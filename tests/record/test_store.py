@@ -163,3 +163,23 @@ def test_a_damaged_shard_is_named(study: Study, name: str, text: str) -> None:
     (study.folder / "shards" / name).write_text(text)
     with pytest.raises(StudyError, match=rf"{name} is damaged .*: delete it, its runs will be trained again"):
         study.records()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/inside"], ids=["too long", "below a file"])
+def test_a_folder_that_the_system_refuses(tmp_path: Path, name: str) -> None:
+    """It is an error of the study in one line, by whichever look it is found."""
+    (tmp_path / "file").touch()
+    study = Study(tmp_path / name)
+    with pytest.raises(StudyError, match=r"^cannot (read|make) [^\n]*: (File name too long|Not a directory)\."):
+        study.state()
+        study.create()
+
+
+def test_records_that_the_system_refuses(study: Study) -> None:
+    """They are not damaged, and nobody is told to delete them."""
+    (study.folder / "shards" / "0001-000000.json").mkdir()
+    with pytest.raises(StudyError, match=r"^cannot read .*0001-000000\.json: Is a directory\.$"):
+        study.records()
+    (study.folder / "plan.jsonl").mkdir()
+    with pytest.raises(StudyError, match=r"^cannot read .*plan\.jsonl: Is a directory\.$"):
+        study.blocks()
