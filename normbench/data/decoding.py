@@ -122,9 +122,9 @@ def cache_folder() -> Path:
         DataError: If it cannot be told, or the temporary one is somebody else's.
     """
     if chosen := os.environ.get("NORMBENCH_CACHE"):
-        if (folder := Path(os.path.expanduser(chosen))).parts[:1] == ("~",):
-            raise DataError(f"NORMBENCH_CACHE={chosen}: this user has no home folder; give another path.")
-        return folder.absolute()
+        if (folder := os.path.expanduser(chosen)).startswith("~"):
+            raise DataError(f"NORMBENCH_CACHE={chosen}: there is no such home folder; give another path.")
+        return Path(folder).absolute()
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "normbench"
     home = os.path.expanduser("~")

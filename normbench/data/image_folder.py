@@ -36,7 +36,7 @@ def image_folder(root: str | None, size: int | None) -> Dataset:
         raise DataError("data set 'image_folder' needs a folder: data.root=FOLDER, with one subfolder a class")
     if size is not None and size < 1:
         raise DataError(f"data.size must be at least 1 pixel, or null for the images' own size; got {size}")
-    folder = Path(root).expanduser().resolve()
+    folder = Path(os.path.expanduser(root)).resolve()
     if not folder.is_dir():
         raise DataError(f"data.root is no folder: {folder}")
     layout = read_layout(folder)

@@ -1,5 +1,6 @@
 """The data sets that torchvision knows how to fetch and read, as tensors."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def _load(name: str, class_name: str, root: Path, download: bool) -> Dataset:
 
     torchvision_class = getattr(datasets, class_name)
     # Files of their own, as SVHN has, are expected in the root itself.
-    files = (root.expanduser() / FILES[name]).resolve()
+    files = (Path(os.path.expanduser(root)) / FILES[name]).resolve()
     folder = files.parent if files.suffix else files
     parts = []
     for part in ("train", "test"):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from normbench.data import Examples, load
+from normbench.data.decoding import cache_folder
 from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
 from normbench.engine.observers import lacks
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
@@ -60,6 +61,8 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     """
     device = find_device(settings.engine.device)
     check_threads(settings.engine.threads)
+    # Where it cannot be told each compiled run would fail by itself.
+    cache_folder()
     with threads_restored():
         if multirun and device.type == "cpu":
             # Workers are forked later: what ran in several threads before a fork hangs in several threads after it.

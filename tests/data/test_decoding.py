@@ -1,11 +1,12 @@
 """Tests of where the cache lies."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from normbench.data import decoding
+from normbench.data import decoding, load
 from normbench.errors import DataError
 
 
@@ -46,8 +47,15 @@ def test_a_temporary_folder_that_somebody_else_may_have_made(kind: str, temporar
         decoding.cache_folder()
 
 
-def test_a_cache_in_a_home_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No folder is called `~`."""
-    monkeypatch.setenv("NORMBENCH_CACHE", "~/cache")
-    with pytest.raises(DataError, match=r"^NORMBENCH_CACHE=~/cache: this user has no home folder"):
+@pytest.mark.parametrize("home", ["~", "~nobody-of-that-name"])
+def test_a_folder_in_a_home_that_is_not_there(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder is called `~`: neither the cache nor data are looked for in one."""
+    monkeypatch.setenv("NORMBENCH_CACHE", f"{home}/cache")
+    with pytest.raises(DataError, match=rf"^NORMBENCH_CACHE={home}/cache: there is no such home folder"):
         decoding.cache_folder()
+    for name, args in (
+        ("image_folder", {"root": f"{home}/images"}),
+        ("cifar10", {"root": f"{home}/data", "download": False}),
+    ):
+        with pytest.raises(DataError, match=re.escape(f"{home}/")):
+            load(name, args)
