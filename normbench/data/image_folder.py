@@ -1,5 +1,6 @@
 """A folder of images, one subfolder a class: the layout of torchvision's `ImageFolder`, or several of them as parts."""
 
+import os
 from pathlib import Path
 
 import torch
