@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
+from normbench.config.texts import literal
 from normbench.engine.estimate import Estimate, estimate, keep_times
 from normbench.engine.local import Progress, check_workers, execute
 from normbench.engine.observers import lacks, run_observers
@@ -256,7 +257,7 @@ def train(
         NormbenchError: If a name, a value, the data or the folder is wrong; nothing has started.
     """
     places = (("study", study), ("results_dir", results_dir))
-    command = [*_texts(overrides), *(f"{key}={_quoted(str(value))}" for key, value in places if value is not None)]
+    command = [*_texts(overrides), *(f"{key}={literal(str(value))}" for key, value in places if value is not None)]
     folder = None if config_dir is None else Path(config_dir)
     with _ONE_AT_A_TIME, torchs_defaults():
         session = open_session(command, multirun=True, config_dir=folder, force=force)
@@ -297,8 +298,3 @@ def _texts(overrides: object) -> list[str]:
         if not isinstance(text, str):
             raise ConfigError(f"overrides: got {text!r} among them, {form}.")
     return texts
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -10,14 +10,13 @@ from typing import Any
 import click
 
 from normbench.commands import cursor
+from normbench.commands.paths import HomePath
 from normbench.commands.reporting import report
 from normbench.commands.shells import completion, teach_click
 from normbench.commands.streams import show_anything
 from normbench.commands.studies import dashboard, merge
 from normbench.commands.tabulating import aggregate, compare
 from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
-
-OVERRIDES_HELP = "OVERRIDE is Hydra's grammar: norm=group, model.depth=6, +experiment=small_batch, seed=range(10)."
 
 
 class _Commands(click.Group):
@@ -48,7 +47,7 @@ def _planning(command: Any) -> Any:
         click.option("--force", is_flag=True, help="Train finished runs again."),
         click.option(
             "--config-dir",
-            type=click.Path(path_type=Path),
+            type=HomePath(),
             help="Your own conf folder, searched before the shipped one.",
         ),
         click.option(
@@ -101,9 +100,7 @@ def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, fo
 
 @cli.command("list", epilog="Example: normbench list norms")
 @click.argument("kind", required=False, metavar="[KIND]", shell_complete=cursor.kinds)
-@click.option(
-    "--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: what it adds is listed with the rest."
-)
+@click.option("--config-dir", type=HomePath(), help="Your own conf folder: what it adds is listed with the rest.")
 def list_(kind: str | None, config_dir: Path | None) -> int:
     """Show what there is of KIND, a line each: norms, models, data, optimizers, experiments, claims ...
 
@@ -137,7 +134,7 @@ def claims() -> None:
 
 _CATALOGUE = (
     click.option("--catalogue", default="", metavar="NAME", help="The claims in conf/claim/NAME, such as cifar10."),
-    click.option("--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first."),
+    click.option("--config-dir", type=HomePath(), help="Your own conf folder: its claim/ comes first."),
 )
 
 
@@ -147,7 +144,7 @@ def _claims_place(command: Any) -> Any:
         click.option(
             "--study", help="A folder, or a name under --results-dir: claims when left out, with the catalogue's name."
         ),
-        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
+        click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True),
         *_CATALOGUE,
     ):
         command = option(command)
@@ -257,7 +254,7 @@ def claims_run(
     "--families", type=click.IntRange(min=1), default=1000, show_default=True, help="To simulate of each kind."
 )
 @click.option("--study", default="calibration", show_default=True, help="Where the real runs and calibration.csv go.")
-@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     """Judge the judge: simulated claims with known effects, real seeds against each other, a broken batch norm."""
     from normbench.claims.show import rates_table
@@ -322,7 +319,7 @@ def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
 @cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")
 @click.argument("run_id", shell_complete=cursor.run)
 @click.option("--study", help="Its study: a folder, or a name under --results-dir; all are searched when left out.")
-@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 @click.option("--trust", is_flag=True, help="Run the code that the record names by _target_.")
 def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int:
     """Train a recorded run again, in its mode and pack, and compare bit for bit; writes nothing.
@@ -339,7 +336,7 @@ def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int
 
 
 @cli.command(epilog="Example: normbench doctor --data-root ~/data")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+@click.option("--data-root", type=HomePath(), default=Path("data"), show_default=True)
 def doctor(data_root: Path) -> int:
     """Show versions, device, threads, compiler and data sets, and what would be slow or missing."""
     from normbench.commands.doctor import findings

@@ -49,6 +49,30 @@ BAD_INPUT = {
     "sweep of a setting": (["-m", "study=a,b"], "cannot be swept"),
     "sweep of nothing possible": (["-m", "norm=instance", "seed=0,1"], "no run of this sweep is possible"),
     "grammar": (["model.depth=[1"], "cannot read the override 'model.depth=[1'"),
+    "a list for a sweep": (["norm=[batch,none]"], "a list; a sweep is norm=batch,none with -m."),
+    "a path with a quote": (["data.root=~/it's"], """a text is quoted: 'data.root="~/it'"'"'s"'"""),
+    "interpolation": (["lr=${nowhere}"], "cannot resolve lr: Interpolation key 'nowhere' not found"),
+    "interpolation in a sweep": (["-m", "seed=0,1", "lr=${nowhere},1"], "cannot resolve lr: Interpolation key"),
+    "axes of unequal length": (
+        ["-m", "lr=1,2,3", "seed=0,1", "sweep.zip=[lr,seed]"],
+        "need equally many values: lr has 3, seed has 2.",
+    ),
+    "seed beyond 64 bits": (["seed=18446744073709551615"], "expected an integer of at most 9223372036854775807"),
+    "rate below any float": (["lr=1e-400"], "lr: got 0.0, expected a number above 0."),
+    "rate above any float": (["lr=1e400"], "lr: got inf, expected a number above 0."),
+    "hundred thousand threads": (
+        ["engine.threads=100000"],
+        "engine.threads: got 100000, expected an integer of at least",
+    ),
+    "hundred thousand workers": (
+        ["engine.workers=100000"],
+        "engine.workers: got 100000, expected an integer of at least",
+    ),
+    "study of 300 characters": ([f"study={'a' * 300}"], "longer than the 255 bytes that a file system takes"),
+    "study of spaces": (["study='  '"], "neither begins nor ends with a space"),
+    "data path of 300 characters": (["data=image_folder", f"data.root={'a' * 300}"], "longer than the 255 bytes"),
+    "results path of 300 characters": ([f"results_dir={'a' * 300}"], "longer than the 255 bytes"),
+    "no such home": (["results_dir=~no_such_user/x"], "results_dir: got '~no_such_user/x', but there is no such home"),
     "given twice": (["lr=0.1", "lr=0.2"], "'lr' is given twice"),
     "no such engine": (["engine.name=slurm"], "engine.name: unknown value 'slurm'. Known: local"),
     "too many threads": (["engine.threads=100000"], "engine.threads: got 100000, expected"),
@@ -100,6 +124,29 @@ def image_folder(root: Path, classes: int = 2, images: int = 12) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (label * 90, number * 5, 0)).save(path)
     return root
+
+
+def test_paths_work_as_typed(normbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves the ~ after an = as it is, and people's folders have brackets, signs and letters of any script."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    image_folder(tmp_path / "home" / "研究 (1)" / "a=b#c&d")
+    data = ["data=image_folder", "data.root=~/研究 (1)/a=b#c&d"]
+    result = normbench("train", *data, "study=研究", "results_dir=~/results", "batch_size=4", *TINY)
+    assert result.code == 0
+    assert (tmp_path / "home" / "results" / "研究" / "runs.csv").is_file()
+    assert not (tmp_path / "~").exists()
+    for option in (["--results-dir=~/results"], ["--results-dir", "~/results"]):
+        assert normbench("aggregate", "研究", *option).code == 0
+
+
+def test_the_longest_seed_and_study_leave_tables_that_can_be_read(normbench: Command) -> None:
+    """What is let in does no harm: the next command reads it."""
+    big = [f"study={'a' * 255}", "seed=9223372036854775807", "engine.workers=1024"]
+    for command in (["train", *big, *TINY], ["train", *big, *TINY], ["aggregate", "a" * 255, "--by", "seed"]):
+        result = normbench(*command)
+        assert result.code == 0
+        assert "Traceback" not in result.err
+    assert "9223372036854775807" in result.out
 
 
 def test_a_truncated_image_is_named(normbench: Command, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows
 from normbench.commands.terminal import SweepView, say
 from normbench.config.compose import Compositions
 from normbench.config.sweep import Sweep, expand
+from normbench.config.texts import literal
 from normbench.engine.interrupt import OutOfTime
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.properties import CHECKS
@@ -59,7 +60,7 @@ class Request:
         """
         # Where data lie is no part of a design, and nobody else's business.
         given = {text.lstrip("+~").partition("=")[0] for text in self.settings}
-        place = (f"study='{self.study.name}'", f"results_dir='{self.study.parent}'")
+        place = (f"study={literal(self.study.name)}", f"results_dir={literal(str(self.study.parent))}")
         sweeps = [
             expand(
                 (*overrides, *self.settings, *place),

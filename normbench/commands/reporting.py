@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from normbench.commands import cursor
+from normbench.commands.paths import HomePath
 
 if TYPE_CHECKING:
     from normbench.claims.spec import Claim
@@ -14,11 +15,9 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: normbench report quickstart")
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="report.html in the study when left out."
-)
-@click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--config-dir", type=click.Path(path_type=Path), help="Your own conf folder: its claim/ comes first.")
+@click.option("-o", "--output", type=HomePath(), metavar="FILE", help="report.html in the study when left out.")
+@click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
+@click.option("--config-dir", type=HomePath(), help="Your own conf folder: its claim/ comes first.")
 def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, config_dir: Path | None) -> int:
     """Write one HTML page on the studies named (a folder or a name under --results-dir), or on all.
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import click
 
 from normbench.commands import cursor
+from normbench.commands.paths import HomePath
 from normbench.errors import StudyError
 
-_RESULTS_DIR = click.option(
-    "--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True
-)
+_RESULTS_DIR = click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 
 
 def _say(text: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from normbench.commands import cursor
+from normbench.commands.paths import HomePath
 
 
 def _tabulating(command: Any) -> Any:
     """Add the options that `aggregate` and `compare` share."""
     for option in (
-        click.option("--results-dir", type=click.Path(path_type=Path), default=Path("results"), show_default=True),
+        click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True),
         click.option("--format", "form", default="table", show_default=True, help="table, csv, markdown or latex."),
         click.option(
             "--metric",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from normbench.config.rules import checked
+from normbench.config.rules import checked, too_long
 from normbench.errors import ConfigError
 from normbench.spec import Component, Engine, Log, Run, Settings, Value
 
@@ -63,6 +63,10 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
         raise ConfigError(f"study: got {study!r}, expected the name of a folder, without slashes; see results_dir.")
+    if study != study.strip():
+        raise ConfigError(f"study: got {study!r}, expected a name that neither begins nor ends with a space.")
+    if too_long(study):
+        raise ConfigError(f"study: got '{study[:40]}...', longer than the 255 bytes that a file system takes.")
     return Settings(
         study=study,
         results_dir=str(checked("results_dir", _given(values, "results_dir"))),

@@ -1,6 +1,11 @@
 """Hydra's compose API over the shipped conf folder and the user's own, which is searched first."""
 
-from collections.abc import Mapping, Sequence
+import codecs
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +23,16 @@ from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from normbench.config.overrides import Setting
 from normbench.config.shipped import shipped_conf
 from normbench.errors import ConfigError, nearest
+from normbench.spec import Value
+
+_HEADER = re.compile(rb"(\s*#\s*@[^\n]*\n)*\s*#\s*@package\s+_global_\s")
+"""What Hydra looks for in the first lines of a YAML that are neither empty nor anything else."""
 
 _OF_AN_APP = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 """Hydra's global state that belongs to one app."""
@@ -71,9 +80,10 @@ class Composer:
         Raises:
             ConfigError: If `config_dir` is no folder.
         """
-        if config_dir is not None and not config_dir.is_dir():
-            raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
-        self._folders = () if config_dir is None else (config_dir.absolute(),)
+        folder = None if config_dir is None else Path(os.path.expanduser(config_dir)).absolute()
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"--config-dir: no folder at {folder}.")
+        self._folders = () if folder is None else (folder,)
         self._composed: Compositions = {} if composed is None else composed
 
     def __enter__(self) -> "Composer":
@@ -117,10 +127,12 @@ class Composer:
         return self._composed[key]
 
     def _compose(self, choices: Mapping[str, str]) -> Composition:
+        if "experiment" in choices:
+            self._check_header(choices["experiment"])
         overrides = [f"{'+' if group == 'experiment' else ''}{group}={option}" for group, option in choices.items()]
         try:
             composed = compose("config", overrides=overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"cannot compose {' '.join(overrides) or 'the config'}: {_flat(error)}") from error
         chosen = {str(group): str(option) for group, option in composed.hydra.runtime.choices.items()}
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
@@ -129,8 +141,21 @@ class Composer:
         return Composition(
             choices={group: option for group, option in chosen.items() if group in self.groups},
             values={str(key): value for key, value in values.items()},
-            interpolated=_interpolates(values),
+            interpolated=interpolates(values),
         )
+
+    def _check_header(self, experiment: str) -> None:
+        """See that an experiment's keys go to the top of the config, and not to a section `experiment`."""
+        files = [folder / "experiment" / f"{experiment}.yaml" for folder in (*self._folders, shipped_conf())]
+        path = next(path for path in files if path.is_file())
+        content = path.read_bytes()
+        if _HEADER.match(content):
+            return
+        if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ConfigError(
+                f"{path} begins with a byte order mark, which hides its first line: save it as plain UTF-8."
+            )
+        raise ConfigError(f"{path}: its first line has to be '# @package _global_', so that its keys are the config's.")
 
     def check_option(self, group: str, option: object) -> str:
         """Return `option` if the group has it.
@@ -155,20 +180,56 @@ class Composer:
         return tuple(names)
 
 
-def resolve(values: dict[str, Any]) -> dict[str, Any]:
+class Cells:
+    """Resolves one config again and again, with some of its values set anew."""
+
+    def __init__(self, values: Mapping[str, Any], keys: Sequence[str]) -> None:
+        """Prepare to resolve.
+
+        Args:
+            values: The config, interpolations unresolved.
+            keys: Dotted names of what each cell sets.
+
+        Raises:
+            ConfigError: If an interpolation cannot be read.
+        """
+        with _told():
+            self._config = OmegaConf.create(dict(values))
+        self._keys = keys
+
+    def at(self, cell: Sequence[Value]) -> dict[str, Any]:
+        """Return the config with the values of a cell, every interpolation resolved.
+
+        Raises:
+            ConfigError: If one cannot be.
+        """
+        with _told():
+            for key, value in zip(self._keys, cell, strict=True):
+                OmegaConf.update(self._config, key, value, merge=False, force_add=True)
+            # What a resolver gave is kept under the text of its arguments, which means another value in each cell.
+            OmegaConf.clear_cache(self._config)
+            resolved = OmegaConf.to_container(self._config, resolve=True)
+        assert isinstance(resolved, dict)
+        json.dumps(resolved, default=_refuse)
+        return {str(key): value for key, value in resolved.items()}
+
+
+def resolve(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with every interpolation resolved.
 
     Raises:
         ConfigError: If one cannot be.
     """
-    config = OmegaConf.create(values)
-    assert isinstance(config, DictConfig)
-    try:
-        resolved = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"cannot resolve the config: {_flat(error)}") from error
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return Cells(values, ()).at(())
+
+
+def interpolates(value: object) -> bool:
+    """Return whether a value, or one inside it, refers to another."""
+    if isinstance(value, dict):
+        return any(interpolates(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(interpolates(item) for item in value)
+    return isinstance(value, str) and "${" in value
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
@@ -176,12 +237,19 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
-def _interpolates(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_interpolates(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_interpolates(item) for item in value)
-    return isinstance(value, str) and "${" in value
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        why = (error.msg or str(error)).splitlines()[0]
+        raise ConfigError(f"cannot resolve {error.full_key or 'the config'}: {why}") from error
+
+
+def _refuse(value: object) -> None:
+    raise ConfigError(
+        f"an interpolation gives {value!r}, expected a number, a text, true or false, null, a list or a dict."
+    )
 
 
 def _flat(error: Exception) -> str:

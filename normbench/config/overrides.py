@@ -7,8 +7,10 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
-from hydra.errors import HydraException
 
+from normbench.config.logspace import logspace
+from normbench.config.rules import RULES
+from normbench.config.texts import UNREADABLE, quoted, to_paste
 from normbench.errors import ConfigError
 from normbench.spec import Value
 
@@ -77,15 +79,22 @@ def axis(key: str, values: Value) -> Setting:
 
 
 @cache
-def _parser() -> OverridesParser:
-    return OverridesParser.create()
+def parser() -> OverridesParser:
+    """Return Hydra's parser of overrides, which knows `logspace` too."""
+    own = OverridesParser.create()
+    own.functions.register("logspace", logspace)
+    return own
+
+
+def quoting_hint(key: str, value: str) -> str:
+    """Return the tail of a message that says how a text is quoted; empty where the key takes none."""
+    rule = RULES.get(key)
+    takes_text = "." in key if rule is None else rule.kind is str and not rule.choices
+    return f"; a text is quoted: {to_paste(key, value)}" if takes_text else ""
 
 
 def _parse_one(text: str) -> Setting:
-    try:
-        override = _parser().parse_override(text)
-    except HydraException as error:
-        raise ConfigError(f"cannot read the override {text!r}: {_first_line(error)}") from error
+    override = _override(text)
     if override.package is not None:
         raise ConfigError(f"{text!r}: packages (@) are not supported on the command line.")
     key = override.key_or_group
@@ -99,6 +108,18 @@ def _parse_one(text: str) -> Setting:
     if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
         return Setting(key, (), sweep=True, glob=override.value(), text=text)
     return Setting(key, _sweep_values(override, text), sweep=True, text=text)
+
+
+def _override(text: str) -> Override:
+    try:
+        return parser().parse_override(text)
+    except UNREADABLE as error:
+        start, equals, value = text.partition("=")
+        try:
+            return parser().parse_override(f"{start}{equals}{quoted(value, parser())}")
+        except UNREADABLE:
+            hint = quoting_hint(start.lstrip("+~"), value)
+            raise ConfigError(f"cannot read the override {text!r}: {_first_line(error)}{hint or '.'}") from error
 
 
 def _sweep_values(override: Override, text: str) -> tuple[Value, ...]:
@@ -122,4 +143,4 @@ def _unquoted(value: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") + "."
+    return str(error).splitlines()[0].rstrip(".")

@@ -1,5 +1,6 @@
 """What each config key may hold: one literal table, and the check of a value against it."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Rule:
         choices: The texts allowed; empty allows any text but the empty one.
         auto: Whether the text `auto` stands for null.
         texts: Whether a list holds texts.
+        path: Whether a text is a path, in which ~ is the user's home.
     """
 
     kind: type
@@ -33,6 +35,7 @@ class Rule:
     choices: tuple[str, ...] = ()
     auto: bool = False
     texts: bool = False
+    path: bool = False
 
     def describe(self) -> str:
         """Return what is allowed, in words."""
@@ -55,6 +58,15 @@ class Rule:
 
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", list: "a list of numbers"}
 
+_LARGEST = 2**63 - 1
+"""Largest integer of any key: what tables, plans and torch's generators hold."""
+
+_MOST = 1024
+"""Threads and processes that a machine may have: beyond some thousands of threads OpenMP crashes."""
+
+_LONGEST_PATH = 3000
+"""Bytes: Linux takes 4096, with the folder where the user stands and the files of a study."""
+
 _COUNT = Rule(int, low=1)
 _SHARE = Rule(float, low=0, high=1)
 _PART = Rule(float, low=0, below=1)
@@ -71,14 +83,14 @@ RULES: Mapping[str, Rule] = {
     "target_accuracy": Rule(float, optional=True, above=0, high=1),
     "target": Rule(float, optional=True),
     "study": Rule(str),
-    "results_dir": Rule(str),
+    "results_dir": Rule(str, path=True),
     "log.tensorboard": Rule(str, choices=("auto", "off", "cell", "run")),
     "log.weights": Rule(str, choices=("none", "final")),
     "engine.name": Rule(str, choices=("local",)),
     "engine.mode": Rule(str, choices=("auto", "solo", "stacked", "compiled")),
     "engine.device": Rule(str),
-    "engine.threads": Rule(int, optional=True, low=1, auto=True),
-    "engine.workers": Rule(int, optional=True, low=1, auto=True),
+    "engine.threads": Rule(int, optional=True, low=1, high=_MOST, auto=True),
+    "engine.workers": Rule(int, optional=True, low=1, high=_MOST, auto=True),
     "engine.memory": Rule(float, optional=True, above=0),
     "engine.checkpoint_every": Rule(int, optional=True, low=1),
     "task.name": Rule(str),
@@ -111,7 +123,7 @@ RULES: Mapping[str, Rule] = {
     "norm.shift_spread": Rule(float, low=0),
     "norm.scale_spread": Rule(float, low=0),
     "data.name": Rule(str),
-    "data.root": Rule(str, optional=True),
+    "data.root": Rule(str, optional=True, path=True),
     "data.download": Rule(bool),
     "data.limit": Rule(int, optional=True, low=1),
     "data.size": Rule(int, optional=True, low=1),
@@ -177,7 +189,21 @@ def checked(key: str, value: Value) -> Value:
         raise _wrong(key, value, rule)
     if rule.choices and value not in rule.choices:
         raise ConfigError(f"{key}: unknown value {value!r}{nearest(str(value), rule.choices)}")
-    return value
+    return _expanded(key, str(value)) if rule.path else value
+
+
+def too_long(path: str) -> bool:
+    """Return whether file systems refuse a path for its length in bytes, or that of a name in it."""
+    return len(os.fsencode(path)) > _LONGEST_PATH or any(len(os.fsencode(name)) > 255 for name in path.split("/"))
+
+
+def _expanded(key: str, path: str) -> str:
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ConfigError(f"{key}: got {path!r}, but there is no such home folder; './{path}' is a folder right here.")
+    if too_long(expanded):
+        raise ConfigError(f"{key}: got '{path[:40]}...', longer than the 255 bytes a name that file systems take.")
+    return expanded
 
 
 def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
@@ -185,6 +211,8 @@ def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
         raise _wrong(key, value, rule)
     if kind is int and not isinstance(value, int):
         raise _wrong(key, value, rule)
+    if kind is int and value > _LARGEST:
+        raise ConfigError(f"{key}: got {value}, expected an integer of at most {_LARGEST}, which 64 bits hold.")
     inside = (
         (rule.low is None or value >= rule.low)
         and (rule.above is None or value > rule.above)
@@ -199,4 +227,5 @@ def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
 
 
 def _wrong(key: str, value: Value, rule: Rule) -> ConfigError:
-    return ConfigError(f"{key}: got {value!r}, expected {rule.describe()}.")
+    several = f"; a sweep is {key}={','.join(map(str, value))} with -m" if isinstance(value, list) and value else ""
+    return ConfigError(f"{key}: got {value!r}, expected {rule.describe()}{several if rule.kind is not list else ''}.")

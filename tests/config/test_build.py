@@ -66,7 +66,9 @@ def test_a_run_has_one_budget(conf: Path, overrides: list[str], message: str) ->
         expand(overrides, config_dir=conf)
 
 
-@pytest.mark.parametrize("name", [".", "..", "a/b", "a\\b", "a*", "a\nb", 'a"b', "a?"])
+@pytest.mark.parametrize(
+    "name", [".", "..", "a/b", "a\\b", "a*", "a\nb", 'a"b', "a?", " ", "a ", " a", "a" * 256, "é" * 128]
+)
 def test_a_study_is_the_name_of_a_folder(name: str) -> None:
     """A path belongs into results_dir."""
     engine = {
@@ -76,7 +78,8 @@ def test_a_study_is_the_name_of_a_folder(name: str) -> None:
         **dict.fromkeys(("threads", "workers", "memory", "checkpoint_every")),
     }
     values: dict[str, Any] = {"results_dir": "r", "engine": engine, "log": {"tensorboard": "off", "weights": "none"}}
-    assert build_settings({**values, "study": "a b-1"}).study == "a b-1"
+    for good in ("a b-1", "研究", "é" * 127, "a" * 255):
+        assert build_settings({**values, "study": good}).study == good
     with pytest.raises(ConfigError, match=r"^study: got "):
         build_settings({**values, "study": name})
 

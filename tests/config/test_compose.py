@@ -9,7 +9,7 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import DictConfig
 
-from normbench.config.compose import Composer, Compositions, resolve
+from normbench.config.compose import Composer, Compositions
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError
 from normbench.norms import REGISTRY
@@ -93,17 +93,69 @@ def test_a_broken_yaml_is_an_error_of_one_line(tmp_path: Path, text: str) -> Non
     assert not GlobalHydra.instance().is_initialized()
 
 
+HEADLESS = {
+    "no header": "lr: 0.7\n",
+    "only defaults and a section": "defaults:\n  - override /norm: group\nmodel:\n  depth: 4\n",
+    "header below a comment": "# Mine.\n# @package _global_\nlr: 0.7\n",
+}
+
+
+@pytest.mark.parametrize("text", HEADLESS.values(), ids=HEADLESS)
+def test_an_experiment_without_its_header_is_told_the_line(tmp_path: Path, text: str) -> None:
+    """Its keys would be those of `experiment`: the file and the line to add are named."""
+    write(tmp_path, "experiment/mine", text)
+    with pytest.raises(ConfigError) as raised:
+        expand(["+experiment=mine"], config_dir=tmp_path)
+    path = tmp_path / "experiment" / "mine.yaml"
+    assert str(raised.value).startswith(f"{path}: its first line has to be '# @package _global_', ")
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    """An editor's mark hides the header of an experiment, and nothing of another YAML."""
+    write(tmp_path, "experiment/mine", "\ufeff# @package _global_\nlr: 0.7\n")
+    write(tmp_path, "norm/mine", "\ufeffname: mine\n_target_: my.Norm\ngain: 2\n")
+    with pytest.raises(ConfigError, match=r"experiment/mine\.yaml begins with a byte order mark"):
+        expand(["+experiment=mine"], config_dir=tmp_path)
+    assert expand(["norm=mine"], config_dir=tmp_path).runs[0].norm.args == {"gain": 2}
+
+
+def test_a_file_of_another_encoding(tmp_path: Path) -> None:
+    """UTF-16, as some shells write, is an error of one line."""
+    for name in ("experiment/mine", "norm/mine"):
+        write(tmp_path, name, "")
+        (tmp_path / f"{name}.yaml").write_bytes("# @package _global_\nname: mine\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"^cannot compose norm=mine: 'utf-8' codec can't decode"):
+        expand(["norm=mine"], config_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"experiment/mine\.yaml begins with a byte order mark"):
+        expand(["+experiment=mine"], config_dir=tmp_path)
+
+
+def test_a_folder_in_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--config-dir=~/conf works in shells that leave the ~ as it is."""
+    write(tmp_path / "conf", "norm/mine", "name: mine\n_target_: my.Norm\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand(["norm=mine"], config_dir=Path("~/conf")).runs[0].norm.name == "mine"
+
+
 def test_an_unknown_option_names_the_nearest() -> None:
     """Options are looked up before Hydra sees them."""
     with pytest.raises(ConfigError, match=r"^unknown model 'mpl'; did you mean 'mlp'\? Known: mlp, plain"):
         expand(["model=mpl"])
 
 
-@pytest.mark.parametrize("value", ["null", "3", "[batch]"])
+@pytest.mark.parametrize("value", ["null", "3", "{a:1}"])
 def test_an_option_is_a_name(value: str) -> None:
-    """A group cannot be null, a number or a list."""
+    """A group cannot be null, a number or a dict."""
     with pytest.raises(ConfigError, match=r"^unknown norm "):
         expand([f"norm={value}"])
+
+
+@pytest.mark.parametrize("multirun", [False, True], ids=["without -m", "with -m"])
+def test_a_list_of_options_is_answered_by_the_sweep_that_was_meant(multirun: bool) -> None:
+    """Hydra's list is one value."""
+    message = r"^'norm=\[batch,none\]' is one value, a list; a sweep is norm=batch,none with -m\.$"
+    with pytest.raises(ConfigError, match=message):
+        expand(["norm=[batch,none]"], multirun=multirun)
 
 
 def test_a_glob_that_matches_nothing() -> None:
@@ -116,12 +168,6 @@ def test_groups_are_the_folders() -> None:
     """Hydra's own groups and the claims are none of a run's."""
     with Composer() as composer:
         assert composer.groups == ("data", "engine", "experiment", "model", "norm", "optimizer", "schedule")
-
-
-def test_an_interpolation_that_leads_nowhere() -> None:
-    """The key that cannot be resolved is named."""
-    with pytest.raises(ConfigError, match=r"cannot resolve the config: .*nowhere"):
-        resolve({"lr": "${nowhere}"})
 
 
 def test_an_app_of_hydras_finds_its_state_again(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ SWEEPS: dict[str, tuple[str, tuple[Value, ...]]] = {
     "range with a step": ("seed=range(2,9,3)", (2, 5, 8)),
     "range of one": ("seed=range(1)", (0,)),
     "sorted": ("lr=sort(3,1,2)", (1, 2, 3)),
+    "logspace": ("lr=logspace(-3,0,7)", (0.001, 0.00316227766, 0.01, 0.0316227766, 0.1, 0.316227766, 1.0)),
+    "logspace downwards": ("lr=logspace(0, -2, 3)", (1.0, 0.1, 0.01)),
+    "logspace of one": ("lr=logspace(-3,0,1)", (0.001,)),
+    "logspace of integers": ("batch_size=int(logspace(0,3,4))", (1, 10, 100, 1000)),
 }
 
 
@@ -80,6 +84,10 @@ WRONG = {
     "range of text": ("x=range(a)", "cannot read the override 'x=range(a)'"),
     "package": ("norm@x=batch", "packages (@) are not supported"),
     "interval": ("lr=interval(0,1)", "an interval has no list of values; give choices or range(start, stop, step)"),
+    "no logspace": ("lr=logspace(-3,0)", "missing a required argument: 'count'"),
+    "empty logspace": ("lr=logspace(-3,0,0)", "a count of at least 1 is needed, got 0"),
+    "logspace beyond floats": ("lr=logspace(0,400,3)", "10**-323 to 10**308 are the powers that a float holds"),
+    "thousands of digits": (f"seed={'1' * 5000}", "cannot read the override 'seed=111"),
     "empty range": ("seed=range(3,0)", "the sweep is empty"),
 }
 
@@ -104,6 +112,7 @@ def test_refuses_a_key_given_twice(second: str) -> None:
 AXES: dict[str, tuple[Value, tuple[Value, ...]]] = {
     "list": (["batch", "none"], ("batch", "none")),
     "range": ("range(3)", (0, 1, 2)),
+    "logspace": ("logspace(-2, 0, 3)", (0.01, 0.1, 1.0)),
     "choices": ("0.1,0.2", (0.1, 0.2)),
     "one value": ("batch", ("batch",)),
     "list of lists": ([[0.5], [0.3, 0.6]], ([0.5], [0.3, 0.6])),

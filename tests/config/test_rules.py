@@ -40,12 +40,33 @@ def test_a_float_passes_inside_its_bounds_alone(key: str, value: float) -> None:
 
 @given(key=st.sampled_from(WHOLE), value=st.integers() | st.integers(-3, 3))
 def test_an_integer_passes_inside_its_bounds_alone(key: str, value: int) -> None:
-    """Integers have bounds and no largest value."""
-    if inside(RULES[key], min(value, 10**9)):
+    """And below 2**63, which tables and torch's generators hold."""
+    if inside(RULES[key], value) and value < 2**63:
         assert checked(key, value) == value
     else:
         with pytest.raises(ConfigError, match=f"^{key}: got "):
             checked(key, value)
+
+
+@pytest.mark.parametrize("key", [key for key in WHOLE if RULES[key].high is None])
+def test_an_integer_has_64_bits(key: str) -> None:
+    """The largest that every reader of a table takes passes, the next one does not."""
+    assert checked(key, 2**63 - 1) == 2**63 - 1
+    for value in (2**63, 18446744073709551615, 10**30):
+        with pytest.raises(
+            ConfigError, match=f"^{key}: got {value}, expected an integer of at most 9223372036854775807, "
+        ):
+            checked(key, value)
+
+
+@pytest.mark.parametrize("key", ["engine.threads", "engine.workers"])
+def test_threads_and_workers_have_a_bound(key: str) -> None:
+    """A hundred thousand threads are a crash."""
+    assert checked(key, 1024) == 1024
+    with pytest.raises(
+        ConfigError, match=rf"^{key}: got 100000, expected an integer of at least 1 and of at most 1024"
+    ):
+        checked(key, 100000)
 
 
 @given(key=st.sampled_from(REAL), value=st.integers(-2, 2) | st.integers(-(10**15), 10**15))
@@ -160,3 +181,31 @@ DESCRIBED = {
 def test_describes_what_is_allowed(key: str, words: str) -> None:
     """The words of an error follow from the rule."""
     assert RULES[key].describe() == words
+
+
+@pytest.mark.parametrize("key", ["data.root", "results_dir"])
+def test_a_path_begins_in_the_users_home(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ~ that the shell left as it is makes no folder of that name."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert checked(key, "~/x") == "/home/someone/x"
+    assert checked(key, "~") == "/home/someone"
+    assert checked(key, "x/~") == "x/~"
+    with pytest.raises(ConfigError, match=rf"^{key}: got '~no_such_user/x', but there is no such home folder; '\./~no"):
+        checked(key, "~no_such_user/x")
+
+
+@pytest.mark.parametrize(
+    "path", ["a" * 256, f"/x/{'é' * 128}/y", "/".join(["abc"] * 1000)], ids=["name", "bytes", "all"]
+)
+@pytest.mark.parametrize("key", ["data.root", "results_dir"])
+def test_a_path_that_no_file_system_takes(key: str, path: str) -> None:
+    """It is said before a system call says it."""
+    assert checked(key, "a" * 255) == "a" * 255
+    with pytest.raises(ConfigError, match=rf"^{key}: got '.*longer than the 255 bytes a name that file systems take"):
+        checked(key, path)
+
+
+def test_a_list_for_a_number_is_answered_by_the_sweep_that_was_meant() -> None:
+    """As Hydra's users write sweeps of another tool."""
+    with pytest.raises(ConfigError, match=r"^lr: got \[0\.1, 0\.2\], .*; a sweep is lr=0\.1,0\.2 with -m\.$"):
+        checked("lr", [0.1, 0.2])

@@ -69,6 +69,14 @@ def test_several_values_need_m() -> None:
         expand(["seed=0,1"])
 
 
+def test_a_path_with_a_comma_is_answered_by_its_quoted_form() -> None:
+    """Hydra's comma makes a sweep; what one path with a comma is typed as is said."""
+    message = r"^'data\.root=/a,b' gives several values: add -m for a sweep; a text is quoted: 'data\.root=\"/a,b\"'$"
+    with pytest.raises(ConfigError, match=message):
+        expand(["data=image_folder", "data.root=/a,b"])
+    assert expand(["data=image_folder", 'data.root="/a,b"']).runs[0].data.args["root"] == "/a,b"
+
+
 def test_m_with_one_value_is_a_sweep_of_one() -> None:
     """What was asked for decides, not what came of it."""
     assert expand(["seed=1"], multirun=True).multirun
@@ -188,6 +196,7 @@ REFUSED = {
     "results_dir": ("results_dir=a,b", "results_dir changes no result"),
     "engine": ("engine.threads=1,2", "engine.threads changes no result"),
     "log": ("log.weights=none,final", "log.weights changes no result"),
+    "study with a comma": ("study=a,b", "; a text is quoted: 'study=\"a,b\"'"),
     "study as an axis": ("sweep.study=[a,b]", "study changes no result"),
     "section": ("model.args=1,2", "unknown key 'model.args'"),
     "whole section": ("log=3", "log is a section; set one of its keys"),
@@ -243,29 +252,6 @@ def test_a_target_may_be_swept() -> None:
     assert sweep.changed == ("norm", "norm._target_")
 
 
-@pytest.fixture
-def interpolating(conf: Path) -> Path:
-    write(conf, "scaled", "base: 0.1\nlr: ${base}\nmodel:\n  depth: ${seed}\nsweep:\n  seed: [1, 2]\n")
-    return conf
-
-
-def test_a_config_that_interpolates_is_resolved_cell_by_cell(interpolating: Path) -> None:
-    """A value that refers to an axis follows it, a helper key may be swept, and the slowness is said once."""
-    sweep = expand(["+experiment=scaled", "base=0.1,0.5"], config_dir=interpolating)
-    assert [(run.lr, run.seed, run.model.args["depth"]) for run in sweep.runs] == [
-        (lr, seed, seed) for lr in (0.1, 0.5) for seed in (1, 2)
-    ]
-    assert sweep.notes == (
-        "the config interpolates values: each cell is resolved on its own, which is slow for large sweeps.",
-    )
-
-
-def test_an_override_may_interpolate() -> None:
-    """What is typed is resolved with the rest."""
-    (run,) = expand(["model.width=${batch_size}", "batch_size=16"]).runs
-    assert run.model.args["width"] == 16
-
-
 CHANGED: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "nothing": (["lr=0.1"], ()),
     "a value": (["model.depth=5"], ("model.depth",)),
@@ -316,6 +302,7 @@ def test_hydra_composes_an_experiment_once_a_choice(conf: Path, monkeypatch: pyt
 
 
 def test_the_config_is_shown_before_its_axes(conf: Path) -> None:
-    """--cfg prints YAML: the values set, and the axes under sweep."""
+    """--cfg prints YAML: the values set, and the axes under sweep, choices of groups among them."""
+    axes = {"norm": ["batch", "none"], "seed": [0, 1]}
     shown: Mapping[str, object] = yaml.safe_load(expand(["+experiment=two_norms", "lr=0.5"], config_dir=conf).config)
-    assert (shown["lr"], shown["seed"], shown["sweep"]) == (0.5, 0, {"seed": [0, 1]})
+    assert (shown["lr"], shown["seed"], shown["sweep"]) == (0.5, 0, axes)
