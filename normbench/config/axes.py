@@ -71,7 +71,8 @@ def checked_zips(zips: Zips, axes: Sequence[Setting], fixed: Collection[str]) ->
     every = [name for names in free for name in names]
     for name in every:
         if name not in counts:
-            raise ConfigError(f"sweep.zip: {name!r} is no axis of this sweep{nearest(name, counts)}")
+            known = nearest(name, counts) if counts else ", which has none."
+            raise ConfigError(f"sweep.zip: {name!r} is no axis of this sweep{known}")
         if every.count(name) > 1:
             raise ConfigError(f"sweep.zip: {name!r} stands there twice.")
     for names in free:

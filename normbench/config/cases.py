@@ -113,7 +113,7 @@ class Case:
             base[setting.key] = setting.values if len(setting.values) > 1 else setting.values[0]
         for key, value in base.items():
             group, _, leaf = key.partition(".")
-            if group in SETTINGS or leaf == "name":
+            if group in SETTINGS or leaf == "name" or (group not in COMPONENTS and key not in RULES):
                 continue
             if key not in plain or plain[key] != value:
                 yield key

@@ -143,4 +143,5 @@ def _unquoted(value: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    """Return what a parser says is wrong, without the tokens that it would have taken."""
+    return str(error).splitlines()[0].partition(" expecting ")[0].rstrip(".")

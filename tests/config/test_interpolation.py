@@ -84,6 +84,7 @@ def test_a_value_of_an_experiment_follows_an_axis(conf: Path) -> None:
         (lr, seed, seed) for lr in (0.1, 0.5) for seed in (1, 2)
     ]
     assert sweep.notes == ()
+    assert sweep.changed == ("lr", "model.depth", "seed")
 
 
 def test_a_typed_value_may_refer_to_a_helper_key(conf: Path) -> None:
