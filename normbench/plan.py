@@ -22,6 +22,9 @@ _LATER_KEYS: Mapping[str, Value] = {
 
 NOT_SCIENCE = {"data": ("root", "download")}
 
+_VERSIONED = {"optimizer": ("normbench.", "torch.")}
+"""Packages whose source is no part of an id, where it is not normbench alone: a new version would change every id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -142,7 +145,9 @@ def science(run: Run, content: str) -> dict[str, Value]:
             value.pop(key, None)
         for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
             del value[key]
-        if isinstance(target := value.get("_target_"), str) and not target.startswith("normbench."):
+        if isinstance(target := value.get("_target_"), str) and not target.startswith(
+            _VERSIONED.get(group, "normbench.")
+        ):
             value["source"] = source_hash(target)
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]

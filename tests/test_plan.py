@@ -158,6 +158,16 @@ def test_normbenchs_own_source_does_not(default: Run) -> None:
     assert norm == {"name": "mine", "_target_": "normbench.norms.layer.LayerNorm"}
 
 
+def test_torchs_optimizers_have_no_source_in_the_identity(default: Run, own_norm: Path) -> None:
+    """A new version of torch would change every identity; a user's own optimizer has one, as any part."""
+    found = [
+        science(replace(default, optimizer=Component("mine", {}, target)), "")["optimizer"]
+        for target in ("torch.optim.RMSprop", f"{own_norm.stem}.make")
+    ]
+    assert found[0] == {"name": "mine", "_target_": "torch.optim.RMSprop"}
+    assert isinstance(found[1], dict) and found[1]["source"] == source_hash(f"{own_norm.stem}.Norm")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("nan")]], ids=["nan", "inf", "nested nan"])
 def test_an_argument_that_is_not_finite(default: Run, value: Any) -> None:
     """JSON has no nan: it is an error of the config, not a traceback."""

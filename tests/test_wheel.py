@@ -63,7 +63,7 @@ def test_the_installed_wheel_trains_in_an_empty_folder(installed: Path, tmp_path
 def test_the_example_of_the_readme_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     """Its files, written where the user stands, and its commands, as they are printed, give finished runs."""
     page = (ROOT / "README.md").read_text()
-    section = page.partition("\n## Your own norm, model or data\n")[2].partition("\n## ")[0]
+    section = page.partition("\n## Your own norm, model, data or optimizer\n")[2].partition("\n## ")[0]
     files = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", section, flags=re.DOTALL)
     commands = re.findall(r"^    normbench (.*)$", section, flags=re.MULTILINE)
     assert [name for name, _ in files] == ["my_norms.py", "my_conf/norm/tanh.yaml", "my_parts.py"]
@@ -83,7 +83,7 @@ def test_the_example_of_the_readme_works_in_an_empty_folder(installed: Path, tmp
         rows = list(csv.DictReader(file))
     assert {row["status"] for row in rows} == {"finished"}
     norms = [row["norm"] for row in rows]
-    assert (norms.count("tanh"), norms.count("batch"), norms.count("dyt")) == (6, 7, 1)
+    assert (norms.count("tanh"), norms.count("batch"), norms.count("dyt")) == (6, 8, 1)
     assert {(row["model"], row["data"]) for row in rows} == {
         ("mlp", "digits"),
         ("one_layer", "digits"),

@@ -25,6 +25,11 @@ OWN_DATA_DEFAULTS: Mapping[str, Value] = {
 }
 """Keys that a user's own data set takes beside its own arguments."""
 
+_OWN_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
+    "data": OWN_DATA_DEFAULTS,
+    "optimizer": {"decay_norm": True, "clip_norm": None},
+}
+
 _NUMBERS = ("batch_size", "norm_batch_size", "lr", "seed", "epochs", "steps", "eval_every", "target_accuracy", "target")
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
@@ -83,16 +88,15 @@ def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
     target = values.get("_target_")
     if values.get("name") is None:
         raise ConfigError(f"{group}.name is missing: give {target or 'it'} a name, {group}.name=mine.")
+    shared = {} if target is None else _OWN_DEFAULTS.get(group, {})
     # A user's own class checks its own arguments; every data set takes the shared keys.
     check = target is None or group == "data"
     args = {
-        str(key): checked(f"{group}.{key}", value) if check else value
+        str(key): checked(f"{group}.{key}", value) if check or key in shared else value
         for key, value in values.items()
         if key not in ("name", "_target_")
     }
-    if group == "data" and target is not None:
-        args = {**OWN_DATA_DEFAULTS, **args}
-    component = Component(str(values["name"]), args, None if target is None else str(target))
+    component = Component(str(values["name"]), {**shared, **args}, None if target is None else str(target))
     memo[group] = (values, component)
     return component
 

@@ -26,6 +26,7 @@ from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import check_target, split_of
 from normbench.training.stacked import structure, why_alone
+from normbench.training.trial import try_own_optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,5 +254,5 @@ def _check(run: Run) -> Checked:
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
     notes = (*dataset.notes, *checked.notes)
-    alone = why_alone(checked.run, dataset)
+    alone = try_own_optimizer(checked.run, dataset) or why_alone(checked.run, dataset)
     return replace(checked, steps=steps, structure=structure(checked.run), alone=alone, notes=notes)

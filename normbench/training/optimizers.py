@@ -121,11 +121,13 @@ VARYING = ("weight_decay", *dict.fromkeys(name for rule in REGISTRY.values() for
 
 
 def check_optimizer(spec: Component) -> None:
-    """See that an optimizer's name and arguments make sense.
+    """See that the name and arguments of one of our optimizers make sense; a user's own is tried on the model.
 
     Raises:
         ConfigError: If not.
     """
+    if spec.target is not None:
+        return
     if spec.name not in REGISTRY:
         raise ConfigError(f"unknown optimizer {spec.name!r}{nearest(spec.name, REGISTRY)}")
     if spec.args.get("nesterov") and not spec.args.get("momentum"):
@@ -188,6 +190,10 @@ class Optimizer:
             stacked=stacked,
         )
         self._count = 0
+
+    def rates(self, values: Sequence[float]) -> Tensor:
+        """Return learning rates as `step` takes them: like the parameters."""
+        return self._like.new_tensor(values)
 
     def state(self) -> dict[str, Any]:
         """Return what the steps have changed beside the parameters: plain data, the tensors not copied."""

@@ -19,6 +19,7 @@ from normbench.training.build import build, task_of
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
+from normbench.training.own_optimizer import OwnOptimizer, optimizer_of
 from normbench.training.schedules import factors
 
 
@@ -48,7 +49,7 @@ class Setup:
     budget: Budget
     model: nn.Module
     params: dict[str, Tensor]
-    optimizer: Optimizer
+    optimizer: Optimizer | OwnOptimizer
     rates: list[float]
     evaluator: Evaluator
     masks: torch.Generator
@@ -104,7 +105,7 @@ def prepare(run: Run, dataset: Examples, device: torch.device) -> Setup:
         budget=plan,
         model=model,
         params=params,
-        optimizer=Optimizer([run.optimizer], params, undecayed=undecayed(model, run)),
+        optimizer=optimizer_of(run, params, undecayed(model, run)),
         rates=[run.lr * factor for factor in factors(run.schedule, plan.total)],
         evaluator=Evaluator(task, dataset, parts, (run.seed,), run.norm_batch_size or run.batch_size),
         masks=generator(run.seed, "dropout"),

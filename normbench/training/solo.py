@@ -69,7 +69,7 @@ def train(
 
 def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint | None) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
-    rates = next(iter(setup.params.values())).new_tensor(setup.rates)
+    rates = setup.optimizer.rates(setup.rates)
     augmentation = run.data.text("augment")
     dropout = bool(run.model.args.get("dropout"))
     probes = probes_of(setup)

@@ -132,3 +132,13 @@ def test_a_users_data_set_takes_the_shared_keys() -> None:
     assert run.data.args == {**OWN_DATA_DEFAULTS, "path": "x", "label_noise": 0.5}
     assert set(OWN_DATA_DEFAULTS) == {"limit", "size", *RUN_KEYS}
     assert run.data.target == "my.data"
+
+
+def test_a_users_optimizer_takes_what_is_ours() -> None:
+    """Clipping and the norms' decay are checked; its own arguments are its own to check."""
+    mine = ["optimizer._target_=torch.optim.RMSprop", "optimizer.name=rmsprop"]
+    (run,) = expand([*mine, "optimizer.alpha=0.9", "optimizer.momentum=two", "optimizer.decay_norm=false"]).runs
+    assert run.optimizer.args == {"decay_norm": False, "clip_norm": None, "alpha": 0.9, "momentum": "two"}
+    assert expand([*mine, "optimizer.decay_norm=true", "optimizer.clip_norm=null"]).runs == expand(mine).runs
+    with pytest.raises(ConfigError, match=r"^optimizer\.clip_norm: got -1, expected a number above 0 or null"):
+        expand([*mine, "optimizer.clip_norm=-1"])

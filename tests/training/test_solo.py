@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from problems import CPU, PROBLEMS, dataset_of, problem
 from torch import Tensor, nn
 
-from normbench.data import Dataset
 from normbench.norms.factory import norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
@@ -28,15 +27,6 @@ NORMS: Mapping[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(4, width),
     "none": lambda width: nn.Identity(),
 }
-
-
-@pytest.fixture
-def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train in float64, where two programs of the same law stay together over many steps."""
-    real = Dataset.batch
-    monkeypatch.setattr(Dataset, "batch", lambda self, index: real(self, index).double())
-    real_build = build
-    monkeypatch.setattr("normbench.training.setup.build", lambda *args: real_build(*args).double())
 
 
 def plain_mlp(run: Run) -> nn.Module:

@@ -17,6 +17,7 @@ from normbench.models.dropout import draw_masks
 from normbench.norms import LayerNorm, NormFactory
 from normbench.spec import Run
 from normbench.training import compiled, stacked
+from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Outcome
 from normbench.training.setup import Setup, prepare
 from normbench.training.solo import take_step, train
@@ -55,6 +56,7 @@ def set_state(setups: list[Setup], pack: Pack) -> None:
         state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
         for name in state.keys() - {f"{dropout}.mask" for dropout in pack.dropouts}:
             pack.stack.state_of(run)[name].copy_(state[name].detach())
+        assert isinstance(setup.optimizer, Optimizer)
         for name, tensors in pack.optimizer.states.items():
             for stacked_tensor, tensor in zip(tensors, setup.optimizer.states[name], strict=True):
                 stacked_tensor[run].copy_(tensor)
@@ -89,6 +91,7 @@ def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64:
             state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
             for key, tensor in pack.stack.state_of(run).items():
                 close(tensor, state[key].detach(), f"{key} after step {number}")
+            assert isinstance(setup.optimizer, Optimizer)
             for key, tensors in pack.optimizer.states.items():
                 for ours, theirs in zip(tensors, setup.optimizer.states[key], strict=True):
                     close(ours[run], theirs, f"optimizer state of {key} after step {number}")

@@ -1,0 +1,34 @@
+"""A user's own optimizer takes a step before anything starts: what it raises is a config error, not a failed run."""
+
+import torch
+
+from normbench.data import Dataset
+from normbench.errors import ConfigError, NormbenchError, described
+from normbench.spec import Run
+from normbench.training.setup import prepare
+
+
+def try_own_optimizer(run: Run, dataset: Dataset) -> str:
+    """Take a step of a user's own optimizer on the run's model.
+
+    Args:
+        run: The run.
+        dataset: Its data set.
+
+    Returns:
+        Why the run cannot be trained together with others; empty where the optimizer is one of ours.
+
+    Raises:
+        ConfigError: If it cannot be found, does not take its arguments or cannot take the step.
+    """
+    if run.optimizer.target is None:
+        return ""
+    setup = prepare(run, dataset, torch.device("cpu"))
+    grads = {name: torch.zeros_like(param) for name, param in setup.params.items()}
+    try:
+        setup.optimizer.step(grads, setup.optimizer.rates([run.lr])[0])
+    except NormbenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"optimizer._target_={run.optimizer.target}: {described(error)}") from error
+    return f"optimizer={run.optimizer.name} is torch's own object: its runs train solo"
