@@ -124,20 +124,31 @@ COMMANDS = list(printed(PAGE))
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with what README takes for granted: the command, images, studies of other days and machines."""
-    home, here = tmp_path / "home", tmp_path / "here"
-    for bin_ in (tmp_path / "bin", here / "scripts"):
-        bin_.mkdir(parents=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder from which normbench can be called, under both of its names."""
+    here = tmp_path / "here"
+    for place in (tmp_path / "bin", here / "scripts"):
+        place.mkdir(parents=True)
         # test_setup.py runs scripts/normbench itself, which may set up an environment.
-        (bin_ / "normbench").symlink_to(Path(sys.executable).with_name("normbench"))
+        (place / "normbench").symlink_to(Path(sys.executable).with_name("normbench"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / "cache"))
+    return here
+
+
+@pytest.fixture
+def furnished(here: Path, tmp_path: Path) -> Path:
+    """Return the folder with what README takes for granted: images, and studies of other days and machines."""
     draw = np.random.default_rng(0)
     for flower in ("daisy", "tulip"):
-        (home / "flowers" / flower).mkdir(parents=True)
+        folder = tmp_path / "home" / "flowers" / flower
+        folder.mkdir(parents=True)
         for number in range(60):
             image = draw.integers(0, 255, (40, 36, 3), dtype=np.uint8)
-            Image.fromarray(image).save(home / "flowers" / flower / f"{number}.png")
+            Image.fromarray(image).save(folder / f"{number}.png")
     for name in EXPERIMENTS:
+        # These two are trained and merged by commands of the page.
         if name not in ("quickstart", "depth"):
             write_experiment(here / "results" / name)
     write_experiment(here / "other" / "results" / "quickstart")
@@ -145,9 +156,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     normbench.train(small, study="depth", results_dir=here / "laptop" / "results")
     shutil.copytree(here / "laptop", here / "desktop")
     judged_study(here / "results" / "claims", ["small_batch_hurts", "higher_lr"])
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / "cache"))
     return here
 
 
@@ -202,26 +210,27 @@ def work_done() -> float:
 
 
 @pytest.mark.slow
-def test_every_command_works_as_it_is_printed(place: Path) -> None:
+def test_every_command_works_as_it_is_printed(furnished: Path) -> None:
     """Each exits with 0; what costs much is replaced by what the table says."""
     failures = []
     for command in COMMANDS:
         if command.section in ELSEWHERE:
             continue
         text = INSTEAD.get(command.text, (command.text, ""))[0]
-        if failure := run(text, place) if text else "":
+        if failure := run(text, furnished) if text else "":
             failures.append(f"README.md line {command.line}: {text}\n    {failure}")
     assert not failures, "\n".join(failures)
 
 
 @pytest.mark.slow
-def test_the_python_of_the_page_works(place: Path) -> None:
+def test_the_python_of_the_page_works(here: Path) -> None:
     """As a script of the user's own."""
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if block.startswith("import"))
-    (place / "mine.py").write_text(code)
-    shutil.rmtree(place / "results" / "mine", ignore_errors=True)
-    assert run("python mine.py", place) == ""
-    assert (place / "results" / "mine" / "runs.csv").is_file()
+    (code,) = (
+        block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if block.startswith("import norm")
+    )
+    (here / "mine.py").write_text(code)
+    assert run("python mine.py", here) == ""
+    assert (here / "results" / "mine" / "runs.csv").is_file()
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.text)
