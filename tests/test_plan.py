@@ -11,6 +11,7 @@ from normbench import plan
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.plan import Plan, make_plan, run_id, science
+from normbench.source import source_hash
 from normbench.spec import Checked, Component, Run
 
 GOLDEN = "5fbf4657c930"

@@ -2,13 +2,13 @@
 
 import torch
 
-from normbench.data import Dataset
+from normbench.data import Examples
 from normbench.errors import ConfigError, NormbenchError, described
 from normbench.spec import Run
 from normbench.training.setup import prepare
 
 
-def try_own_optimizer(run: Run, dataset: Dataset) -> str:
+def try_own_optimizer(run: Run, dataset: Examples) -> str:
     """Take a step of a user's own optimizer on the run's model.
 
     Args:

@@ -93,7 +93,7 @@ def plain_loop(run: Run, make: Callable[..., torch.optim.Optimizer]) -> tuple[di
             group["lr"] = start * factor
         batch = order[step * run.batch_size : (step + 1) * run.batch_size]
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(images[batch]), parts.labels[batch])
+        loss = F.cross_entropy(model(images[batch]), parts.fields["labels"][batch])
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         if run.optimizer.args["clip_norm"] is not None:
             nn.utils.clip_grad_norm_(model.parameters(), run.optimizer.number("clip_norm"))
