@@ -17,6 +17,7 @@ _LATER_KEYS: Mapping[str, Value] = {
     "data.test_shift": "none",
     "task": CLASSIFICATION.as_dict(),
     "target": None,
+    "precision": "float32",
 }
 """Dotted keys that came after schema 1, with their defaults: they enter an id only where they are off them."""
 

@@ -66,6 +66,7 @@ class Run:
         target_accuracy: Validation accuracy in [0, 1] that `steps_to_target` waits for.
         task: What the net is asked.
         target: Value of the task's first validation metric that `steps_to_target` waits for, where it is no accuracy.
+        precision: What layers compute in: `float32`, or `bfloat16` or `float16` by autocast.
         probes: Diagnostics taken at each evaluation; they change nothing, and are no part of the run's identity.
     """
 
@@ -82,6 +83,7 @@ class Run:
     steps: int | None
     eval_every: int | None
     target_accuracy: float | None
+    precision: str = "float32"
     probes: tuple[str, ...] = ()
     task: Component = CLASSIFICATION
     target: float | None = None

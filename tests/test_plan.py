@@ -75,6 +75,7 @@ CHANGES: Mapping[str, Any] = {
     "steps": 5,
     "eval_every": 7,
     "target_accuracy": 0.5,
+    "precision": "bfloat16",
 }
 
 
@@ -124,10 +125,17 @@ def test_each_later_key_keeps_the_identities_from_before_it(default: Run, key: s
     assert run_id(component(default, group, **{name: other}), "") != run_id(default, "")
 
 
+def test_a_precision_enters_the_identity_off_float32(default: Run) -> None:
+    """Runs from before it could be chosen are what they were."""
+    assert "precision" not in science(default, "")
+    lower = [run_id(replace(default, precision=name), "") for name in ("bfloat16", "float16")]
+    assert len({run_id(default, ""), *lower}) == 3
+
+
 def test_the_science_is_schema_values_and_content(default: Run) -> None:
     """The canonical form is the config as the user knows it."""
     found = science(default, "c")
-    assert list(found) == ["schema", *(name for name in default.__slots__ if name != "probes")]
+    assert list(found) == ["schema", *(name for name in default.__slots__ if name not in ("probes", "precision"))]
     assert found["schema"] == 1
     early = {key: value for key, value in default.data.args.items() if f"data.{key}" not in plan._LATER_KEYS}
     assert found["data"] == {"name": "digits", **early, "content": "c"}

@@ -30,7 +30,18 @@ _OWN_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     "optimizer": {"decay_norm": True, "clip_norm": None},
 }
 
-_NUMBERS = ("batch_size", "norm_batch_size", "lr", "seed", "epochs", "steps", "eval_every", "target_accuracy", "target")
+_VALUES = (
+    "batch_size",
+    "norm_batch_size",
+    "lr",
+    "seed",
+    "epochs",
+    "steps",
+    "eval_every",
+    "target_accuracy",
+    "target",
+    "precision",
+)
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
 
@@ -49,7 +60,7 @@ def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dic
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
     parts: dict[str, Any] = {group: _component(group, values.get(group), memo) for group in COMPONENTS}
-    parts |= {key: checked(key, _given(values, key)) for key in _NUMBERS}
+    parts |= {key: checked(key, _given(values, key)) for key in _VALUES}
     probes = checked("probes", _given(values, "probes"))
     assert isinstance(probes, list)
     parts["probes"] = tuple(sorted(set(map(str, probes))))

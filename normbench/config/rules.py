@@ -82,6 +82,7 @@ RULES: Mapping[str, Rule] = {
     "eval_every": Rule(int, optional=True, low=1),
     "target_accuracy": Rule(float, optional=True, above=0, high=1),
     "target": Rule(float, optional=True),
+    "precision": Rule(str, choices=("float32", "bfloat16", "float16")),
     "study": Rule(str),
     "results_dir": Rule(str, path=True),
     "log.tensorboard": Rule(str, choices=("auto", "off", "cell", "run")),

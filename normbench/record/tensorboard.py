@@ -23,7 +23,8 @@ class RunLog:
 
     def histogram(self, tag: str, values: Tensor, step: int) -> None:
         """Write the distribution of some values; those that are not finite have no place in it."""
-        finite = values[values.isfinite()]
+        # NumPy knows no bfloat16.
+        finite = values[values.isfinite()].float()
         if len(finite):
             self._writer.add_histogram(tag, finite, step)
 

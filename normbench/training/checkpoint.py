@@ -67,6 +67,7 @@ def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> S
         "step": progress.step,
         "model": _tensors(setup),
         "optimizer": setup.optimizer.state(),
+        "scale": list(setup.scale),
         "window": progress.window.state(),
         "probes": probes.state() if probes else {},
         "curve": [asdict(point) for point in progress.curve],
@@ -94,6 +95,8 @@ def restore(setup: Setup, state: State, probes: Probes | None = None) -> Progres
         if name in tensors:
             tensors[name].copy_(value)
     setup.optimizer.restore(state["optimizer"])
+    for mine, kept in zip(setup.scale, state["scale"], strict=True):
+        mine.copy_(kept)
     if probes:
         probes.restore({name: tensor.to(device) for name, tensor in state["probes"].items()})
     setup.masks.set_state(state["masks"])

@@ -251,7 +251,7 @@ def update_all(
             decay=None if name in undecayed else decay,
             **shaped,
             **args,
-            **scalars,
+            **{key: beside(value, param) for key, value in scalars.items()},
         )
 
 

@@ -20,6 +20,7 @@ from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.own_optimizer import OwnOptimizer, optimizer_of
+from normbench.training.precision import LossScale, in_precision
 from normbench.training.schedules import factors
 
 
@@ -40,6 +41,7 @@ class Setup:
         evaluator: Scores the model on the parts.
         masks: Generator of dropout masks.
         crops: Generator of augmentations.
+        scale: What keeps gradients from underflow, in float16; else empty.
     """
 
     run: Run
@@ -54,6 +56,7 @@ class Setup:
     evaluator: Evaluator
     masks: torch.Generator
     crops: torch.Generator
+    scale: LossScale | tuple[()]
 
     def outcome(
         self,
@@ -96,6 +99,7 @@ def prepare(run: Run, dataset: Examples, device: torch.device) -> Setup:
     plan = budget(run, len(parts.train))
     task = task_of(run, dataset)
     model = build(run, dataset.input_shape, task.num_outputs).to(device).train()
+    model = in_precision(model, run.precision)
     params: dict[str, Tensor] = {name: param for name, param in model.named_parameters() if param.requires_grad}
     return Setup(
         run=run,
@@ -110,6 +114,7 @@ def prepare(run: Run, dataset: Examples, device: torch.device) -> Setup:
         evaluator=Evaluator(task, dataset, parts, (run.seed,), run.norm_batch_size or run.batch_size),
         masks=generator(run.seed, "dropout"),
         crops=generator(run.seed, "augment"),
+        scale=LossScale.of(run.precision, device=device),
     )
 
 

@@ -14,6 +14,7 @@ from normbench.spec import Run
 from normbench.training.budget import batches
 from normbench.training.checkpoint import Checkpoint, Progress, capture, resume
 from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.precision import backward
 from normbench.training.probing.wiring import probes_of, untrained
 from normbench.training.setup import Setup, prepare
 
@@ -117,7 +118,7 @@ def take_step(setup: Setup, batch: Batch, lr: Tensor) -> tuple[Tensor, Tensor, d
     """
     outputs = setup.task.call(setup.model, batch)
     loss = setup.task.loss(outputs, batch)
-    grads = torch.autograd.grad(loss, list(setup.params.values()), materialize_grads=True)
-    named = dict(zip(setup.params, grads, strict=True))
-    setup.optimizer.step(named, lr)
-    return loss, outputs, named
+    loss, grads, counts = backward(loss, setup.params, setup.scale)
+    if counts:
+        setup.optimizer.step(grads, lr)
+    return loss, outputs, grads

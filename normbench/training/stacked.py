@@ -20,6 +20,7 @@ from normbench.training.compiled import CompiledStep, Step
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import VARYING, Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
+from normbench.training.precision import LossScale, OwnCounts, scaled_step
 from normbench.training.probing.driver import Probes
 from normbench.training.probing.wiring import SAMPLES
 from normbench.training.setup import Setup, prepare, undecayed
@@ -59,7 +60,7 @@ def graph_of(run: Run, task: Task) -> str:
     parts = json.loads(structure(run))
     # In a notebook a user's own part is defined anew under the same name.
     own = [source_hash(part.target) for part in (run.task, run.model, run.norm) if part.target is not None]
-    names = ("task", "model", "norm", "optimizer", "norm_batch_size")
+    names = ("task", "model", "norm", "optimizer", "norm_batch_size", "precision")
     return json.dumps([task.key, *(parts[name] for name in names), *own])
 
 
@@ -108,6 +109,7 @@ class State(NamedTuple):
         optimizer: What the optimizer keeps for each parameter.
         varying: Its numbers that differ between runs, (R,).
         tally: What the steps add up to.
+        scale: What keeps gradients from underflow, in float16; else empty.
     """
 
     params: dict[str, Tensor]
@@ -115,6 +117,7 @@ class State(NamedTuple):
     optimizer: dict[str, tuple[Tensor, ...]]
     varying: dict[str, Tensor]
     tally: Tally
+    scale: LossScale | tuple[()]
 
 
 def why_alone(run: Run, dataset: Examples) -> str:
@@ -175,6 +178,7 @@ class Pack:
         rates: Learning rates (R,) of each step.
         tally: What the steps add up to.
         state: The tensors that a step changes or reads, the same ones in every step.
+        scalars: Returns what the optimizer needs for the coming step beside the rate.
         dropouts: Names of the dropout layers, whose masks in the setups' models are views of the stack's.
     """
 
@@ -186,6 +190,7 @@ class Pack:
     rates: Sequence[Tensor]
     tally: Tally
     state: "State"
+    scalars: Callable[[], dict[str, Tensor]]
     dropouts: Sequence[str]
 
     @classmethod
@@ -205,6 +210,7 @@ class Pack:
             stacked=True,
         )
         tally = Tally.zeros(first.task, len(setups), like.device)
+        scale = LossScale.of(first.run.precision, len(setups), device=like.device)
         return cls(
             setups=setups,
             stack=stack,
@@ -213,7 +219,8 @@ class Pack:
             optimizer=optimizer,
             rates=like.new_tensor([setup.rates for setup in setups]).T.contiguous().unbind(),
             tally=tally,
-            state=State(stack.stacked_params, stack.stacked_buffers, optimizer.states, optimizer.varying, tally),
+            state=State(stack.stacked_params, stack.stacked_buffers, optimizer.states, optimizer.varying, tally, scale),
+            scalars=OwnCounts(optimizer.scalars, scale.skipped, first.budget.total) if scale else optimizer.scalars,
             dropouts=dropouts,
         )
 
@@ -221,7 +228,7 @@ class Pack:
         """Take step `number` (from 1) of all runs on a batch with fields (R, B, ...)."""
         for setup in self.setups if self.dropouts else ():
             draw_masks(setup.model, setup.run.batch_size, setup.masks)
-        step(self.state, self.rates[number - 1], batch, self.optimizer.scalars())
+        step(self.state, self.rates[number - 1], batch, self.scalars())
 
 
 def _train(pack: Pack, *, compiled: bool) -> list[Outcome]:
@@ -318,11 +325,16 @@ def make_step(task: Task, skeleton: nn.Module, update: Callable[..., None]) -> S
 
     gradients = torch.vmap(grad_and_value(loss_of, has_aux=True))
     measure = torch.vmap(task.measure)
+    scaled = scaled_step(loss_of, update)
 
     @torch.no_grad()
     def take_step(state: State, lr: Tensor, batch: dict[str, Tensor], scalars: dict[str, Tensor]) -> None:
-        grads, (losses, outputs) = gradients(state.params, state.buffers, batch)
-        update(state.params, state.optimizer, grads, lr, state.varying, scalars)
+        inputs, rates = (state.buffers, batch), (lr, state.varying, scalars)
+        if state.scale:
+            losses, outputs = scaled(state.scale, state.params, state.optimizer, inputs, rates)
+        else:
+            grads, (losses, outputs) = gradients(state.params, *inputs)
+            update(state.params, state.optimizer, grads, *rates)
         tally = state.tally
         tally.loss.add_(losses.double())
         for name, rows in measure(outputs, task.targets_of(batch)).items():

@@ -92,6 +92,23 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(name: str, saves: int) -> No
     assert resumed.evaluations == [point for point in whole.evaluations if point.step > saves * EVERY]
 
 
+def test_the_loss_scale_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A float16 run that left out steps, and whose scale grew again, ends as one that was never cut off."""
+    monkeypatch.setattr("normbench.training.precision._FIRST_SCALE", 2.0**24)
+    monkeypatch.setattr("normbench.training.precision._GROWTH_INTERVAL", 4)
+    run = problem("mlp-batch-adamw", steps=24, eval_every=7, precision="float16")
+    whole, expected = train(run)
+    checkpoint = Memory(3)
+    with pytest.raises(CutOffError):
+        train(run, checkpoint)
+    checkpoint.saves = None
+    resumed, outcome = train(run, checkpoint)
+    assert outcome == expected
+    assert resumed.setup.scale == whole.setup.scale
+    assert all(float(part) > 0 for part in whole.setup.scale)
+    torch.testing.assert_close(state_of(resumed.setup), state_of(whole.setup), rtol=0, atol=0)
+
+
 def test_saving_changes_nothing() -> None:
     """A run with checkpoints has the bits of one without, its window looked at where it always is."""
     run = problem("mlp-batch-dropout", steps=FLUSH_EVERY + 20, eval_every=FLUSH_EVERY + 15)

@@ -227,6 +227,7 @@ def test_a_pack_that_has_diverged_as_a_whole_ends() -> None:
         ({"steps": 7}, False),
         ({"norm_batch_size": 2}, False),
         ({"target_accuracy": 0.5}, False),
+        ({"precision": "bfloat16"}, False),
     ],
     ids=lambda value: str(value),
 )

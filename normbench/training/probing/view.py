@@ -15,6 +15,7 @@ from normbench.models.activations import ACTIVATIONS
 from normbench.norms.factory import norm_layers
 from normbench.norms.statistics import own_batch
 from normbench.tasks import Task
+from normbench.training.precision import in_float32
 
 Named = Mapping[str, Tensor]
 
@@ -71,7 +72,7 @@ class View:
 
     @classmethod
     def of(cls, model: nn.Module, task: Task, batch: Batch, *, norm_batch_size: int | None) -> Self:
-        """Return the view of a model, which is copied.
+        """Return the view of a model, which is copied: in float32 whatever the run trains in.
 
         Args:
             model: The model, or any of the same structure.
@@ -79,7 +80,7 @@ class View:
             batch: A few samples to see the order of the layers by, each field (B, ...).
             norm_batch_size: Samples that share statistics.
         """
-        skeleton = copy.deepcopy(model).eval()
+        skeleton = in_float32(copy.deepcopy(model)).eval()
         for module in skeleton.modules():
             # What goes into or comes out of a layer would be overwritten by the layer after it.
             if getattr(module, "inplace", False):
