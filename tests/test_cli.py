@@ -334,10 +334,10 @@ def test_each_command_has_an_example(normbench: Command, command: str) -> None:
 
 
 def test_doctor_tells_what_is_there(normbench: Command) -> None:
-    """doctor names versions, device, compiler and where data sets are looked for."""
+    """doctor names versions, device, fast precisions, compiler and where data sets are looked for."""
     result = normbench("doctor")
     assert result.code == 0
-    for word in ("torch", "device", "threads", "compiler", "cifar10"):
+    for word in ("torch", "device", "threads", "precision", "compiler", "cifar10"):
         assert word in result.out
 
 

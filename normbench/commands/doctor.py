@@ -9,6 +9,7 @@ import torch
 
 from normbench.data.torchvision_sets import FILES
 from normbench.engine.device import device_name, find_compiler, find_device
+from normbench.engine.precision import fast_bfloat16
 from normbench.record.provenance import commit, versions
 
 
@@ -27,6 +28,11 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
     device = find_device("auto")
     yield "device", f"{device} ({device_name(device)})"
     yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+    fast = {True: "fast", False: "emulated here, and no faster than float32", None: "this torch cannot tell"}
+    yield (
+        "precision",
+        f"bfloat16: {fast[fast_bfloat16(device)]}" + ("; float16: slow on a CPU" if device.type == "cpu" else ""),
+    )
     compiler = find_compiler()
     yield "compiler", compiler or "none: torch.compile is not used on the CPU, everything works, only slower"
     yield "data", "digits and synthetic need no files"

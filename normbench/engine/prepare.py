@@ -13,6 +13,7 @@ from normbench.data import Examples, load
 from normbench.data.decoding import cache_folder
 from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
 from normbench.engine.observers import lacks
+from normbench.engine.precision import check_precisions
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
 from normbench.packing import Machine, make_packs
 from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
@@ -62,6 +63,7 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     """
     device = find_device(settings.engine.device)
     check_threads(settings.engine.threads)
+    notes = list(check_precisions((run.precision for run in runs), device))
     # Where it cannot be told each compiled run would fail by itself.
     cache_folder()
     with threads_restored():
@@ -75,9 +77,8 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
             multirun=multirun,
         )
     if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
-        note = f"CXX={os.environ['CXX']} is no C++ compiler that runs: no step is compiled."
-        return replace(plan, notes=(*plan.notes, note))
-    return plan
+        notes.append(f"CXX={os.environ['CXX']} is no C++ compiler that runs: no step is compiled.")
+    return replace(plan, notes=(*notes, *plan.notes))
 
 
 def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:

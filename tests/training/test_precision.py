@@ -185,8 +185,9 @@ def test_a_run_is_a_plain_loop_with_torchs_own_autocast_and_scaler(
     else:
         setup, outcome = trained(run)
         if scaler:
-            assert float(setup.scale[0]) == scaler.get_scale() < 2.0**24
-            assert int(setup.scale[2]) > 0
+            assert isinstance(setup.scale, LossScale)
+            assert float(setup.scale.factor) == scaler.get_scale() < 2.0**24
+            assert int(setup.scale.skipped) > 0
     found = [point.train.loss for point in outcome.curve]
     # Stacked products are rounded otherwise, which grows from step to step.
     steps, near = (10, NEAR[dtype]) if stack else (30, 1e-5)
