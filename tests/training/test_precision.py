@@ -15,7 +15,7 @@ from normbench.norms.factory import norm_layers
 from normbench.spec import Run
 from normbench.training import precision
 from normbench.training.budget import batches, budget
-from normbench.training.build import build
+from normbench.training.build import build, task_of
 from normbench.training.precision import LossScale, OwnCounts, in_float32, in_precision
 from normbench.training.setup import prepare, split_of
 from normbench.training.solo import train
@@ -150,7 +150,7 @@ def plain_losses(run: Run, scaler: torch.amp.GradScaler | None) -> list[float]:
         optimizer.zero_grad()
         with torch.autocast("cpu", LOWER[run.precision]):
             logits = model(dataset.batch(index))
-        loss = F.cross_entropy(logits.float(), parts.labels[index])
+        loss = F.cross_entropy(logits.float(), parts.fields["labels"][index])
         losses.append(loss.item())
         if scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
@@ -265,7 +265,8 @@ def test_runs_of_different_precision_share_neither_pack_nor_step() -> None:
     """A compiled step of one is not found for the other."""
     one, other = few_steps("mlp-batch", "float32"), few_steps("mlp-batch", "bfloat16")
     assert structure(one) != structure(other)
-    assert graph_of(one) != graph_of(other)
+    task = task_of(one, dataset_of(one))
+    assert graph_of(one, task) != graph_of(other, task)
 
 
 @pytest.mark.parametrize("dtype", LOWER)
@@ -290,7 +291,8 @@ def test_probes_look_in_float32_and_change_nothing(name: str, dtype: str) -> Non
 def test_evaluation_is_in_the_precision_of_training(dtype: str) -> None:
     """Its loss is that of the model under torch's autocast, norms apart, summed in float64."""
     setup, outcome = trained(few_steps("mlp-none", dtype))
-    images, labels = setup.dataset.batch(setup.parts.val), setup.parts.labels[setup.parts.val]
+    batch = setup.parts.batch(setup.dataset, setup.parts.val)
+    images, labels = batch["images"], batch["labels"]
     model = in_float32(setup.model).eval()
 
     def loss(context: AbstractContextManager[object]) -> float:
