@@ -54,7 +54,7 @@ def test_a_folder_in_a_home_that_is_not_there(home: str, monkeypatch: pytest.Mon
     with pytest.raises(DataError, match=rf"^NORMBENCH_CACHE={home}/cache: there is no such home folder"):
         decoding.cache_folder()
     for name, args in (
-        ("image_folder", {"root": f"{home}/images"}),
+        ("image_folder", {"root": f"{home}/images", "size": 8}),
         ("cifar10", {"root": f"{home}/data", "download": False}),
     ):
         with pytest.raises(DataError, match=re.escape(f"{home}/")):
