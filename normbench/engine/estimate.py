@@ -31,8 +31,8 @@ from normbench.spec import Component, Engine, Run
 from normbench.training.budget import budget
 from normbench.training.setup import prepare, split_of
 from normbench.training.solo import take_step
-from normbench.training.stacked import Pack as StackedPack
-from normbench.training.stacked import make_step
+from normbench.training.stacked_runs import StackedRuns
+from normbench.training.step import make_step
 
 CALIBRATION = 1.5
 """Seconds in which a calibration begins nothing new."""
@@ -212,7 +212,7 @@ def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Figure:
 
             evaluator, model, parts = setup.evaluator, setup.model, setup.parts
         else:
-            pack = StackedPack.of([setup] * max(kind.size, 2))
+            pack = StackedRuns.of([setup] * max(kind.size, 2))
             eager = make_step(setup.task, pack.stack.skeleton, pack.optimizer.update)
             rows = pack.parts.train[:, : run.batch_size]
 

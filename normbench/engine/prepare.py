@@ -26,7 +26,8 @@ from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import check_target, split_of
-from normbench.training.stacked import structure, why_alone
+from normbench.training.stacked import why_alone
+from normbench.training.structure import structure
 from normbench.training.trial import try_own_optimizer
 
 

@@ -19,7 +19,8 @@ from normbench.training.build import build, task_of
 from normbench.training.precision import LossScale, OwnCounts, in_float32, in_precision
 from normbench.training.setup import prepare, split_of
 from normbench.training.solo import train
-from normbench.training.stacked import graph_of, structure, train_stacked
+from normbench.training.stacked import train_stacked
+from normbench.training.structure import graph_of, structure
 
 from .trained import trained
 

@@ -22,7 +22,10 @@ from normbench.training.outcome import Outcome
 from normbench.training.setup import Setup, prepare
 from normbench.training.solo import take_step, train
 from normbench.training.stack import run_multiple, unknown_layers
-from normbench.training.stacked import Pack, make_step, structure, train_stacked
+from normbench.training.stacked import train_stacked
+from normbench.training.stacked_runs import StackedRuns, stacked_batches
+from normbench.training.step import make_step
+from normbench.training.structure import structure
 
 CPU = torch.device("cpu")
 STATES = 20
@@ -50,7 +53,7 @@ def in_float64(dataset: Dataset) -> Dataset:
     return Float64(**{field.name: getattr(dataset, field.name) for field in fields(dataset)})
 
 
-def set_state(setups: list[Setup], pack: Pack) -> None:
+def set_state(setups: list[Setup], pack: StackedRuns) -> None:
     """Bring the stack to the state that the runs are in by themselves."""
     for run, setup in enumerate(setups):
         state = dict(setup.model.named_parameters()) | dict(setup.model.named_buffers())
@@ -75,9 +78,9 @@ def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64:
     runs = [replace(problem(name), seed=seed, lr=lr, epochs=None, steps=STATES) for seed, lr in ((0, 0.02), (1, 0.05))]
     dataset = in_float64(dataset_of(runs[0]))
     setups = [prepare(run, dataset, CPU) for run in runs]
-    pack = Pack.of([prepare(run, dataset, CPU) for run in runs])
+    pack = StackedRuns.of([prepare(run, dataset, CPU) for run in runs])
     step = make_step(pack.setups[0].task, pack.stack.skeleton, pack.optimizer.update)
-    for number, batch in enumerate(stacked._batches(pack), start=1):
+    for number, batch in enumerate(stacked_batches(pack), start=1):
         set_state(setups, pack)
         before = pack.tally.loss.clone()
         pack.take_step(step, number, batch)

@@ -1,0 +1,48 @@
+"""What runs must share to be trained together, and what a compiled step of theirs is found by."""
+
+import json
+from dataclasses import replace
+
+from torch import nn
+
+from normbench.source import source_hash
+from normbench.spec import Run
+from normbench.tasks import Task
+from normbench.training.optimizers import VARYING
+
+
+def structure(run: Run) -> str:
+    """Return what runs must share to be trained together: all but seed, rate and numbers that shape no graph."""
+    model = dict(run.model.args)
+    for key in ("init_scale", "bias_init"):
+        if key in model:
+            model[key] = None
+    if model.get("dropout"):
+        model["dropout"] = None
+    optimizer = {key: value for key, value in run.optimizer.args.items() if key not in VARYING}
+    data = {key: value for key, value in run.data.args.items() if key != "label_noise"}
+    common = replace(
+        run,
+        seed=0,
+        lr=0.0,
+        probes=(),
+        model=replace(run.model, args=model),
+        optimizer=replace(run.optimizer, args=optimizer),
+        data=replace(run.data, args=data),
+    )
+    return json.dumps(common.as_dict(), sort_keys=True)
+
+
+def graph_of(run: Run, task: Task) -> str:
+    """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
+    parts = json.loads(structure(run))
+    # In a notebook a user's own part is defined anew under the same name.
+    own = [source_hash(part.target) for part in (run.task, run.model, run.norm) if part.target is not None]
+    names = ("task", "model", "norm", "optimizer", "norm_batch_size", "precision")
+    return json.dumps([task.key, *(parts[name] for name in names), *own])
+
+
+def is_own_code(task: Task, skeleton: nn.Module) -> bool:
+    """Return whether task and modules are of normbench or torch, so that versions and sources tell what they do."""
+    packages = {type(part).__module__.partition(".")[0] for part in (task, *skeleton.modules())}
+    return packages <= {"normbench", "torch", "torchvision"}
