@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.source import source_hash
+from normbench.source import file_hash, source_hash
 from normbench.spec import CLASSIFICATION, Checked, Component, Run, Value
 
 SCHEMA = 1
@@ -14,6 +14,7 @@ SCHEMA = 1
 
 _LATER_KEYS: Mapping[str, Value] = {
     "model.bias_init": 0.0,
+    "model.weights": None,
     "data.test_shift": "none",
     "task": CLASSIFICATION.as_dict(),
     "target": None,
@@ -146,10 +147,12 @@ def science(run: Run, content: str) -> dict[str, Value]:
             value.pop(key, None)
         for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
             del value[key]
-        if isinstance(target := value.get("_target_"), str) and not target.startswith(
-            _VERSIONED.get(group, "normbench.")
-        ):
-            value["source"] = source_hash(target)
+        component = getattr(run, group)
+        source = component.source
+        if source is not None and not source.startswith(_VERSIONED.get(group, "normbench.")):
+            value["source_hash" if "source" in value else "source"] = source_hash(source)
+        if component.weights is not None:
+            value["weights"] = file_hash(component.weights)
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]
     assert isinstance(data, dict)

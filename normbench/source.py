@@ -1,4 +1,4 @@
-"""The source of a user's own part: its hash tells an edited part from what it was before."""
+"""What a run takes from files of the user's own, source and weights: a hash tells an edited file from what it was."""
 
 import ast
 import hashlib
@@ -8,6 +8,7 @@ import linecache
 import pkgutil
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 
@@ -68,3 +69,23 @@ def _definition(text: str, name: str) -> str:
         return text
     first = min(node.lineno for node in (own, *own.decorator_list))
     return "\n".join(text.splitlines()[first - 1 : own.end_lineno])
+
+
+def file_hash(path: str) -> str:
+    """Return the SHA-256 of a file of weights.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    try:
+        state = Path(path).stat()
+        return _file_hash(str(Path(path).absolute()), state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise ConfigError(f"model.weights={path}: {error.strerror}.") from error
+
+
+@lru_cache
+def _file_hash(path: str, _changed: int, _size: int) -> str:
+    """Hash a file once for all runs of a sweep, and again when it has changed."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

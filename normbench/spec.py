@@ -35,6 +35,23 @@ class Component:
         assert isinstance(name, str) and (target is None or isinstance(target, str)), values
         return cls(name, {key: value for key, value in values.items() if key not in ("name", "_target_")}, target)
 
+    @property
+    def shipped(self) -> bool:
+        """Whether normbench builds it, if from what `source` makes."""
+        return self.target is None or self.target.startswith("normbench.")
+
+    @property
+    def source(self) -> str | None:
+        """Dotted path of code of the user's own: `target`, or what makes the model `own`; None without any."""
+        source = self.target if self.target is None or not self.shipped else self.args.get("source")
+        return None if source is None else str(source)
+
+    @property
+    def weights(self) -> str | None:
+        """File of initial weights; None without one. To a user's own `target` the key is an argument as any."""
+        weights = self.args.get("weights") if self.shipped else None
+        return None if weights is None else str(weights)
+
     def number(self, key: str) -> float:
         """Return an argument that the config has checked to be a number."""
         value = self.args[key]

@@ -77,6 +77,8 @@ LIBRARIES = {
     "click": "cli cursor reporting shells studies tabulating paths",
     "torch": "randomness norms models data tasks training record engine terminal doctor rerun properties",
     "torchvision": "models data doctor properties",
+    "timm": "models",
+    "safetensors": "models",
 }
 
 # Data flows from left to right. The engine hands its rows to the record, which is the one import along the flow.

@@ -61,7 +61,7 @@ def test_a_group_file_bears_the_name_of_what_it_configures(path: Path) -> None:
     ("group", "registry"),
     [
         ("model", models.REGISTRY),
-        ("norm", norms.REGISTRY),
+        ("norm", norms.CHOICES),
         ("data", data.REGISTRY),
         ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),

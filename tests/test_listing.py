@@ -13,7 +13,7 @@ from normbench.training.probing import REGISTRY as PROBES
 from normbench.training.schedules import REGISTRY as SCHEDULES
 
 REGISTRIES: dict[str, Collection[str]] = {
-    "norms": norms.REGISTRY,
+    "norms": norms.CHOICES,
     "models": models.REGISTRY,
     "data": data.REGISTRY,
     "optimizers": OPTIMIZERS,

@@ -94,8 +94,9 @@ def test_probes_are_no_part_of_the_identity(default: Run) -> None:
     assert run_id(replace(default, probes=("gradients",)), "") == run_id(default, "")
 
 
-def test_every_argument_enters_the_identity(default: Run) -> None:
+def test_every_argument_enters_the_identity(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of a group's arguments is left out, but for the place of the data."""
+    monkeypatch.setattr(plan, "file_hash", str)
     runs = [
         component(default, group, **{key: "other"})
         for group in ("model", "norm", "data", "optimizer", "schedule")
@@ -141,6 +142,32 @@ def test_the_science_is_schema_values_and_content(default: Run) -> None:
     assert found["data"] == {"name": "digits", **early, "content": "c"}
 
 
+def test_weights_enter_the_identity_by_what_they_hold(default: Run, tmp_path: Path) -> None:
+    """Not by where they lie; a file that changes is another start."""
+    (tmp_path / "elsewhere").mkdir()
+    files = [tmp_path / "a.pt", tmp_path / "elsewhere" / "b.pt"]
+    for file in files:
+        file.write_bytes(b"weights")
+    one, other = (run_id(component(default, "model", weights=str(file)), "") for file in files)
+    assert one == other != run_id(default, "")
+    files[0].write_bytes(b"other weights")
+    assert run_id(component(default, "model", weights=str(files[0])), "") != one
+
+
+def test_weights_that_are_not_there(default: Run, tmp_path: Path) -> None:
+    """The message has the path."""
+    with pytest.raises(ConfigError, match=r"model\.weights=\S+absent\.pt: No such file"):
+        run_id(component(default, "model", weights=str(tmp_path / "absent.pt")), "")
+
+
+def test_to_a_users_own_target_weights_are_an_argument_as_any(default: Run, own_norm: Path) -> None:
+    """It need name no file."""
+    own = Component("mine", {"weights": "IMAGENET", "source": "x"}, target=f"{own_norm.stem}.Norm")
+    model = science(replace(default, model=own), "")["model"]
+    assert isinstance(model, dict)
+    assert (model["weights"], model["source"]) == ("IMAGENET", "x")
+
+
 @pytest.fixture
 def own_norm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the source of a user's norm that can be imported."""
@@ -158,6 +185,19 @@ def test_the_source_of_a_users_part_enters_the_identity(default: Run, own_norm: 
     assert run_id(run, "") == before
     own_norm.write_text("class Norm:\n    gain = 2\n")
     assert run_id(run, "") != before
+
+
+def test_the_source_of_a_model_of_ones_own_enters_the_identity(default: Run, own_norm: Path) -> None:
+    """By the text of the file that makes it, and by its path: a file may hold several."""
+    model = Component("own", {"source": f"{own_norm.stem}.Norm"}, target="normbench.models.own.own")
+    run = replace(default, model=model)
+    before = run_id(run, "")
+    own_norm.write_text("class Norm: ...\n# edited\n")
+    assert run_id(run, "") != before
+    values = science(run, "")["model"]
+    assert isinstance(values, dict)
+    assert values["source"] == f"{own_norm.stem}.Norm"
+    assert values["source_hash"] == source_hash(f"{own_norm.stem}.Norm")
 
 
 def test_normbenchs_own_source_does_not(default: Run) -> None:

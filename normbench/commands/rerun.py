@@ -170,9 +170,12 @@ def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
 
 
 def _targets(runs: Iterable[Run]) -> list[str]:
-    """Return every `_target_`; also one that begins with normbench, as a dotted path reaches the modules it imports."""
-    parts = (part for run in runs for part in (run.model, run.norm, run.data, run.optimizer, run.schedule))
-    return sorted({part.target for part in parts if part.target is not None})
+    """Return every `_target_`; also one that begins with normbench, as a dotted path reaches the modules it imports.
+
+    With it what a model of the user's own is made by.
+    """
+    parts = [part for run in runs for part in (run.model, run.norm, run.data, run.optimizer, run.schedule)]
+    return sorted({name for part in parts for name in (part.target, part.source) if name is not None})
 
 
 def _device(name: str) -> torch.device:

@@ -105,6 +105,11 @@ RULES: Mapping[str, Rule] = {
     "model.bias_init": Rule(float),
     "model.dropout": _PART,
     "model.zero_init_residual": Rule(bool),
+    "model.architecture": Rule(str),
+    "model.weights": Rule(str, optional=True),
+    # Of the model `own`, whose other keys are its maker's.
+    "model._target_": Rule(str),
+    "model.source": Rule(str, optional=True),
     "norm.name": Rule(str),
     "norm.eps": Rule(float, low=0),
     "norm.momentum": Rule(float, optional=True, low=0, high=1),

@@ -14,6 +14,7 @@ from normbench.norms.factory import NormFactory
 from normbench.norms.frn import FilterResponseNorm
 from normbench.norms.group import GroupNorm
 from normbench.norms.instance import InstanceNorm
+from normbench.norms.keep import Keep
 from normbench.norms.layer import LayerNorm
 from normbench.norms.layer_channels import ChannelLayerNorm
 from normbench.norms.none import NoNorm
@@ -45,7 +46,11 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "dyt": DynamicTanh,
 }
 
+CHOICES: dict[str, type[nn.Module]] = {**REGISTRY, "keep": Keep}
+"""What `norm=` may name: the layers, and the choice to have none put in."""
+
 __all__ = [
+    "CHOICES",
     "REGISTRY",
     "BatchFrozen",
     "BatchMeanOnly",
@@ -61,6 +66,7 @@ __all__ = [
     "FilterResponseNorm",
     "GroupNorm",
     "InstanceNorm",
+    "Keep",
     "LayerNorm",
     "NoNorm",
     "NormFactory",

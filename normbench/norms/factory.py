@@ -29,7 +29,7 @@ class NormFactory:
         """
         own = {} if activated or not self.includes_activation else {"activated": False}
         layer = self.norm(num_features, **self.args, **own)
-        object.__setattr__(layer, "made_by_norm_factory", True)
+        mark_norm_layer(layer)
         return layer
 
     def weighted(self, layer: nn.Module) -> nn.Module:
@@ -57,12 +57,34 @@ class NormFactory:
         return hasattr(self.norm, "weighted")
 
 
+def mark_norm_layer(layer: nn.Module, *, in_place_of: str = "") -> None:
+    """Let `norm_layers` find a layer.
+
+    Args:
+        layer: The layer.
+        in_place_of: Class of the layer whose place it took.
+    """
+    object.__setattr__(layer, "is_norm_layer", True)
+    object.__setattr__(layer, "in_place_of", in_place_of)
+
+
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers of a model that a `NormFactory` made, by their qualified name, in the order of the model."""
-    return {name: module for name, module in model.named_modules() if getattr(module, "made_by_norm_factory", False)}
+    """Return the layers of a model that are the run's norms, by their qualified name, in the order of the model.
+
+    A `NormFactory` made them, or `mark_norm_layer` was told of them.
+    """
+    return {name: module for name, module in model.named_modules() if getattr(module, "is_norm_layer", False)}
 
 
 def describe_norms(model: nn.Module) -> str:
-    """Return the kinds of norm layers of a model with their arguments and counts, such as ``GroupNorm(16, ...) x3``."""
-    counts = Counter(" ".join(repr(layer).split()) for layer in norm_layers(model).values())
+    """Return the kinds of norm layers of a model with their arguments and counts, such as ``GroupNorm(16, ...) x3``.
+
+    Where they took the place of others it says so: ``GroupNorm(16, ...) for BatchNorm2d x3``.
+    """
+    counts = Counter(map(_description, norm_layers(model).values()))
     return ", ".join(f"{kind} x{count}" for kind, count in counts.items())
+
+
+def _description(layer: nn.Module) -> str:
+    replaced = getattr(layer, "in_place_of", "")
+    return " ".join(repr(layer).split()) + (f" for {replaced}" if replaced else "")

@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,7 +15,9 @@ from normbench import models, norms, tasks
 from normbench.data import Batch, Examples
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described, nearest, own_place
 from normbench.metrics import METRICS
+from normbench.models.hidden_norms import refusing_hidden_norms
 from normbench.models.initialization import initialize
+from normbench.models.weights import Loaded, load_weights
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator, stream_seed
 from normbench.spec import Checked, Component, Run
@@ -23,8 +25,23 @@ from normbench.tasks import Task
 
 Shape = tuple[int, ...]
 
-_Found = tuple[float, int, float]
-"""Multiply-adds of a sample, trainable numbers of the model, and numbers that its layers put out for a sample."""
+
+class _Found(NamedTuple):
+    """What one try of a model told.
+
+    Attributes:
+        multiply_adds: Of a sample.
+        num_params: Trainable numbers of the model.
+        outputs: Numbers that its layers put out for a sample.
+        notes: What the user should be told.
+        statistics: Whether its weights brought running statistics.
+    """
+
+    multiply_adds: float
+    num_params: int
+    outputs: float
+    notes: tuple[str, ...]
+    statistics: bool
 
 
 def build(run: Run, input_shape: Shape, num_outputs: int) -> nn.Module:
@@ -40,14 +57,19 @@ def build(run: Run, input_shape: Shape, num_outputs: int) -> nn.Module:
 
     Raises:
         ImpossibleRunError: If the parts cannot go together.
-        ConfigError: If a name is unknown or an argument wrong.
+        ConfigError: If a name is unknown, an argument wrong or a file of weights unreadable.
     """
+    return _build(run, input_shape, num_outputs)[0]
+
+
+def _build(run: Run, input_shape: Shape, num_outputs: int) -> tuple[nn.Module, Loaded]:
     with torch.random.fork_rng(devices=[]):
         # What shipped models draw here is overwritten below; a user's own model may keep it.
         torch.manual_seed(stream_seed(run.seed, "model"))
         model = _construct(run.model, norm_factory(run), input_shape, num_outputs)
     initialize(model, lambda name: generator(run.seed, "init", name))
-    return model
+    weights = run.model.weights
+    return model, Loaded((), False) if weights is None else load_weights(model, weights, num_outputs)
 
 
 def norm_factory(run: Run) -> NormFactory:
@@ -56,7 +78,7 @@ def norm_factory(run: Run) -> NormFactory:
     Raises:
         ConfigError: If the norm's name is unknown, or a user's own does not take its arguments.
     """
-    norm = _find(run.norm, norms.REGISTRY, "norm")
+    norm = _find(run.norm, norms.CHOICES, "norm")
     args = dict(run.norm.args)
     if run.norm_batch_size is not None and getattr(norm, "batch_statistics", False):
         args["norm_batch_size"] = run.norm_batch_size
@@ -113,7 +135,7 @@ def dry_run(run: Run, data: Examples) -> Checked:
     """
     notes: tuple[str, ...] = ()
     size = run.norm_batch_size
-    if size is not None and not getattr(_find(run.norm, norms.REGISTRY, "norm"), "batch_statistics", False):
+    if size is not None and not getattr(_find(run.norm, norms.CHOICES, "norm"), "batch_statistics", False):
         notes = (f"norm_batch_size does nothing for norm={run.norm.name}, which has no batch statistics: left out.",)
         run = replace(run, norm_batch_size=None)
     elif size is not None and run.batch_size % size:
@@ -121,26 +143,36 @@ def dry_run(run: Run, data: Examples) -> Checked:
     samples = min(run.norm_batch_size or run.batch_size, 2)
     try:
         task = task_of(run, data)
-        per_sample, num_params, outputs = _try(_Trial(replace(run, norm_batch_size=None), task, data.blank(samples)))
+        found = _try(_Trial(replace(run, norm_batch_size=None), task, data.blank(samples)))
     except NormbenchError:
         raise
     except Exception as error:
         # What a user's own class raises is theirs to mend; what a shipped one raises is a bug, with its traceback.
-        own = [f"{group}._target_={part.target}" for group, part in _parts(run) if part.target is not None]
+        own = [name for group, part in _parts(run) if (name := _not_ours(group, part))]
         if not own:
             raise
         raise ConfigError(f"{', '.join(own)}: {described(error)}") from error
+    if found.statistics and run.norm.args.get("freeze_step"):
+        run = replace(run, norm=replace(run.norm, args={**run.norm.args, "freeze_step": 0}))
+        notes = (*notes, "model.weights brings the statistics that norm=batch_frozen freezes: norm.freeze_step=0.")
     return Checked(
         run,
-        multiply_adds=per_sample * run.batch_size,
-        num_params=num_params,
-        notes=notes,
-        activations=round(outputs * run.batch_size),
+        multiply_adds=found.multiply_adds * run.batch_size,
+        num_params=found.num_params,
+        notes=(*notes, *found.notes),
+        activations=round(found.outputs * run.batch_size),
     )
 
 
 def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
     return ("task", run.task), ("model", run.model), ("norm", run.norm)
+
+
+def _not_ours(group: str, part: Component) -> str:
+    """Return what the config names code by that is not normbench's; empty where there is none."""
+    if part.source is not None:
+        return f"{group}.source={part.source}" if part.source != part.target else f"{group}._target_={part.target}"
+    return f"{group}={part.name} {part.args['architecture']}" if "architecture" in part.args else ""
 
 
 class _Trial:
@@ -164,11 +196,13 @@ class _Trial:
 @lru_cache(maxsize=4096)
 def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
     try:
-        model = build(trial.run, trial.task.data.input_shape, trial.task.num_outputs)
+        task, samples = trial.task, len(next(iter(trial.batch.values())))
+        model, loaded = _build(trial.run, task.data.input_shape, task.num_outputs)
         num_params = sum(param.numel() for param in model.parameters() if param.requires_grad)
-        samples = len(next(iter(trial.batch.values())))
-        multiply_adds, outputs = _forward_cost(model, trial.task, trial.batch)
-        return multiply_adds / samples, num_params, outputs / samples
+        with refusing_hidden_norms(model):
+            multiply_adds, outputs = _forward_cost(model, task, trial.batch)
+        notes = tuple(filter(None, (getattr(model, "norm_note", ""), *loaded.notes)))
+        return _Found(multiply_adds / samples, num_params, outputs / samples, notes, loaded.statistics)
     except ImpossibleRunError as error:
         return error
 
@@ -197,16 +231,18 @@ def _forward_cost(model: nn.Module, task: Task, batch: Batch) -> tuple[float, in
     answer = task.call(model, batch)
     for hook in hooks:
         hook.remove()
-    wanted = task.blank_outputs(len(next(iter(batch.values())))).shape
-    if answer.shape != wanted:
-        raise ConfigError(f"the model returned shape {tuple(answer.shape)}, expected outputs {tuple(wanted)}.")
+    wanted = tuple(task.blank_outputs(len(next(iter(batch.values())))).shape)
+    got = f"shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else type(answer).__name__
+    if got != f"shape {wanted}":
+        raise ConfigError(f"the model returned {got}, expected outputs {wanted}.")
     return total, outputs
 
 
 def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_outputs: int) -> nn.Module:
     model = _find(component, models.REGISTRY, "model")
+    args = {key: value for key, value in component.args.items() if key != "weights" or not component.shipped}
     try:
-        module = model(input_shape, num_outputs, norm, **component.args)
+        module = model(input_shape, num_outputs, norm, **args)
     except TypeError as error:
         place = own_place(error)
         raise ConfigError(f"model={component.name}: {error}{f' ({place})' if place else ''}") from error

@@ -27,7 +27,9 @@ def activations(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[T
         layer.register_forward_hook(
             lambda _, args, output, name=name: seen.update(
                 {name: (args[0].detach().clone().cpu(), output.detach().clone().cpu())}
-            )
+            ),
+            # Before the hooks of a norm in the place of another, which move its channels and activate its output.
+            prepend=True,
         )
         for name, layer in norm_layers(model).items()
     ]

@@ -34,7 +34,7 @@ def why_alone(run: Run, dataset: Examples) -> str:
             return f"cannot be stacked: whether its rounding depends on its neighbours is not known of {unknown[0]}"
         if not run_multiple(setups[0].model):
             return "cannot be stacked: with odd widths its rounding would depend on its neighbours"
-        if run.task.target or run.model.target or run.norm.target:
+        if run.task.target or run.model.target or run.norm.target or not is_own_code(setups[0]):
             _train(StackedRuns.of(setups), compiled=False)
     except Exception as error:
         return f"cannot be stacked ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
@@ -69,8 +69,7 @@ def _train(pack: StackedRuns, *, compiled: bool) -> list[Outcome]:
     setups, budget, task = pack.setups, pack.setups[0].budget, pack.setups[0].task
     step: Step | CompiledStep = make_step(task, pack.stack.skeleton, pack.optimizer.update)
     if compiled:
-        keep = is_own_code(task, pack.stack.skeleton)
-        step = CompiledStep(step, graph_of(setups[0].run, task), keep=keep)
+        step = CompiledStep(step, graph_of(setups[0].run, task), keep=is_own_code(setups[0]))
     probes = probes_of_pack(pack)
     curves: list[list[Evaluation]] = [[] for _ in setups]
     diverged: dict[int, int] = {}

@@ -3,21 +3,21 @@
 import json
 from dataclasses import replace
 
-from torch import nn
-
 from normbench.source import source_hash
 from normbench.spec import Run
 from normbench.tasks import Task
 from normbench.training.optimizers import VARYING
+from normbench.training.setup import Setup
 
 
 def structure(run: Run) -> str:
     """Return what runs must share to be trained together: all but seed, rate and numbers that shape no graph."""
     model = dict(run.model.args)
-    for key in ("init_scale", "bias_init"):
+    # To a user's own model these may mean anything.
+    for key in ("init_scale", "bias_init") if run.model.source is None else ():
         if key in model:
             model[key] = None
-    if model.get("dropout"):
+    if model.get("dropout") and run.model.source is None:
         model["dropout"] = None
     optimizer = {key: value for key, value in run.optimizer.args.items() if key not in VARYING}
     data = {key: value for key, value in run.data.args.items() if key != "label_noise"}
@@ -37,12 +37,17 @@ def graph_of(run: Run, task: Task) -> str:
     """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
     parts = json.loads(structure(run))
     # In a notebook a user's own part is defined anew under the same name.
-    own = [source_hash(part.target) for part in (run.task, run.model, run.norm) if part.target is not None]
+    own = [source_hash(part.source) for part in (run.task, run.model, run.norm) if part.source is not None]
     names = ("task", "model", "norm", "optimizer", "norm_batch_size", "precision")
     return json.dumps([task.key, *(parts[name] for name in names), *own])
 
 
-def is_own_code(task: Task, skeleton: nn.Module) -> bool:
-    """Return whether task and modules are of normbench or torch, so that versions and sources tell what they do."""
-    packages = {type(part).__module__.partition(".")[0] for part in (task, *skeleton.modules())}
-    return packages <= {"normbench", "torch", "torchvision"}
+def is_own_code(setup: Setup) -> bool:
+    """Return whether all code of a step is normbench's or torch's, so that versions and sources tell what it does.
+
+    Modules of torch alone may be put together by somebody else's function.
+    """
+    run = setup.run
+    packages = {type(part).__module__.partition(".")[0] for part in (setup.task, *setup.model.modules())}
+    named = [part.source for part in (run.task, run.model, run.norm) if part.source is not None]
+    return not named and packages <= {"normbench", "torch"}

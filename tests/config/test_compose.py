@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from normbench.config.compose import Composer, Compositions
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError
-from normbench.norms import REGISTRY
+from normbench.norms import CHOICES
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -34,7 +34,7 @@ def test_a_users_file_is_a_new_choice(tmp_path: Path) -> None:
     (run,) = expand(["norm=mine", "norm.gain=3"], config_dir=tmp_path).runs
     assert (run.norm.name, run.norm.target, dict(run.norm.args)) == ("mine", "my.Norm", {"gain": 3})
     names = [run.norm.name for run in expand(["norm=glob(*)"], multirun=True, config_dir=tmp_path).runs]
-    assert names == sorted([*REGISTRY, "mine"])
+    assert names == sorted([*CHOICES, "mine"])
 
 
 def test_a_users_folder_is_forgotten_afterwards(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_folder_in_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_unknown_option_names_the_nearest() -> None:
     """Options are looked up before Hydra sees them."""
-    with pytest.raises(ConfigError, match=r"^unknown model 'mpl'; did you mean 'mlp'\? Known: mlp, plain"):
+    with pytest.raises(ConfigError, match=r"^unknown model 'mpl'; did you mean 'mlp'\? Known: mlp, own, plain"):
         expand(["model=mpl"])
 
 

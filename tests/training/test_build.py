@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from normbench.training.build import build, dry_run, resolve_target
 
 DIGITS = ((1, 8, 8), 10)
 DATA = load("digits", {})
+MAPS = load("digits", {"size": 32})
 
 OWN = """
 import torch
@@ -60,6 +62,21 @@ class Net(nn.Module):
 class Regression(Net):
     def forward(self, x):
         return super().forward(x)[:, 0]
+
+class Twice(Net):
+    def forward(self, x):
+        return super().forward(x), x
+
+class Hiding(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, num_classes))
+
+    def forward(self, x):
+        return self.head(nn.functional.layer_norm(x, (8,)))
+
+def raising():
+    raise RuntimeError("no net")
 
 def no_module(input_shape, num_classes, norm):
     return lambda x: x
@@ -274,6 +291,7 @@ def test_a_users_own_norm_that_does_not_work(own: str, target: str, message: str
 
 WRONG_MODELS = {
     "wrong argument": ("Net", {"depth": 3}, "model=mine: .*'depth'"),
+    "no tensor": ("Twice", {}, r"the model returned tuple, expected outputs \(2, 10\)"),
     "wrong shape": ("Regression", {}, r"the model returned shape \(2,\), expected outputs \(2, 10\)"),
     "not a module": ("no_module", {}, "model=mine: got function, expected a torch.nn.Module"),
 }
@@ -284,6 +302,67 @@ def test_a_users_own_model_that_does_not_work(own: str, name: str, args: dict[st
     """The dry run says what it expected."""
     with pytest.raises(ConfigError, match=message):
         dry_run(with_model(f"{own}.{name}", **args), DATA)
+
+
+def in_foreign_model(norm: str, **args: Any) -> Run:
+    """Return a run of one of timm's small models on maps that are large enough for it."""
+    run = problem(f"resnet-{norm}")
+    return replace(run, model=Component("timm", {"architecture": "test_efficientnet", **args}))
+
+
+def test_a_replacement_is_noted_and_described() -> None:
+    """The plan says what took the place of what."""
+    checked = dry_run(in_foreign_model("group"), MAPS)
+    assert checked.notes == ("model=timm test_efficientnet: 13 BatchNormAct2d replaced by GroupNorm.",)
+
+
+def test_kept_norms_are_noted() -> None:
+    """Ghost batches do nothing to them, and the three evaluations are one."""
+    run = replace(in_foreign_model("batch", weights=None), norm=Component("keep", {}), norm_batch_size=4)
+    checked = dry_run(run, MAPS)
+    assert checked.run.norm_batch_size is None
+    assert checked.notes == (
+        "norm_batch_size does nothing for norm=keep, which has no batch statistics: left out.",
+        "model=timm test_efficientnet: 13 BatchNormAct2d kept, so its three test accuracies are one.",
+    )
+
+
+def test_a_hidden_norm_is_impossible(own: str) -> None:
+    """A model that normalises by a function in its forward pass has nothing to replace there."""
+    run = replace(problem("mlp-batch"), model=Component("own", {"source": f"{own}.Hiding"}, "normbench.models.own.own"))
+    with pytest.raises(ImpossibleRunError, match=r"forward \(layer_norm in Hiding\)"):
+        dry_run(run, DATA)
+
+
+def test_a_maker_that_raises_is_named_by_its_source(own: str) -> None:
+    """With the file and line of the user's."""
+    model = Component("own", {"source": f"{own}.raising"}, "normbench.models.own.own")
+    with pytest.raises(ConfigError, match=rf"^model\.source={own}\.raising: RuntimeError: no net \(\S+, line \d+\)$"):
+        dry_run(replace(problem("mlp-batch"), model=model), DATA)
+
+
+@pytest.mark.parametrize("model", ["mlp", "resnet"])
+def test_kept_weights_are_where_the_next_run_starts(model: str, tmp_path: Path) -> None:
+    """Of the same model all of them, the statistics too; path and norm may differ."""
+    first = build(problem(f"{model}-batch", seed=1), *DIGITS)
+    for buffer in first.buffers():
+        buffer.add_(3)
+    torch.save(first.state_dict(), tmp_path / "kept.pt")
+    run = problem(f"{model}-batch")
+    run = replace(run, model=replace(run.model, args={**run.model.args, "weights": str(tmp_path / "kept.pt")}))
+    torch.testing.assert_close(build(run, *DIGITS).state_dict(), first.state_dict(), rtol=0, atol=0)
+    assert dry_run(run, DATA).notes == ()
+
+
+def test_loaded_statistics_are_frozen_from_the_first_step(tmp_path: Path) -> None:
+    """batch_frozen normalises by those of the file, not by those of a hundred steps of its own."""
+    torch.save(build(problem("mlp-batch"), *DIGITS).state_dict(), tmp_path / "kept.pt")
+    run = problem("mlp-batch_frozen")
+    args = {**run.model.args, "weights": str(tmp_path / "kept.pt")}
+    checked = dry_run(replace(run, model=replace(run.model, args=args)), DATA)
+    assert checked.run.norm.args["freeze_step"] == 0
+    assert checked.notes == ("model.weights brings the statistics that norm=batch_frozen freezes: norm.freeze_step=0.",)
+    assert dry_run(run, DATA).run.norm.args["freeze_step"] > 0
 
 
 def test_a_bug_in_a_shipped_class_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from problems import ARMS, PROBLEMS, dataset_of, problem
 from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
-from normbench.data import Dataset
+from normbench.data import Dataset, resize
 from normbench.engine.device import find_compiler
 from normbench.models.dropout import draw_masks
 from normbench.norms import LayerNorm, NormFactory
-from normbench.spec import Run
+from normbench.spec import Component, Run, Value
 from normbench.training import compiled, stacked
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Outcome
@@ -25,7 +25,7 @@ from normbench.training.stack import run_multiple, unknown_layers
 from normbench.training.stacked import train_stacked
 from normbench.training.stacked_runs import StackedRuns, stacked_batches
 from normbench.training.step import make_step
-from normbench.training.structure import structure
+from normbench.training.structure import is_own_code, structure
 
 CPU = torch.device("cpu")
 STATES = 20
@@ -334,6 +334,58 @@ def test_a_step_with_code_of_the_users_own_is_not_kept(monkeypatch: pytest.Monke
     own = [replace(run, norm=replace(run.norm, target=f"{__name__}.Own")) for run in some_runs(2)]
     train_stacked(own, dataset_of(own[0]), device=CPU, compiled=True)
     assert not (tmp_path / "steps").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "own"),
+    [
+        (Component("resnet", {"depth": 8, "width": 4}), True),
+        (Component("torchvision", {"architecture": "shufflenet_v2_x0_5"}), False),
+        (Component("timm", {"architecture": "test_efficientnet"}), False),
+        (Component("own", {"source": f"{__name__}.modules_of_torch"}, "normbench.models.own.own"), False),
+        (Component("mine", {}, f"{__name__}.layers_of_torch"), False),
+    ],
+    ids=lambda value: value.name if isinstance(value, Component) else "",
+)
+def test_whose_code_a_model_is(model: Component, own: bool) -> None:
+    """A step is kept on disk only where normbench and torch wrote all of it, who put the modules together included."""
+    run = replace(problem("resnet-batch"), model=model)
+    assert is_own_code(prepare(run, dataset_of(run), CPU)) is own
+
+
+def modules_of_torch(num_classes: int) -> nn.Module:
+    """Return a model of the user's that is made of torch's modules alone."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, num_classes))
+
+
+def layers_of_torch(shape: tuple[int, int, int], num_classes: int, norm: NormFactory) -> nn.Module:
+    """Return the like by the other way that a user's own model is made."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), norm(16), nn.ReLU(), nn.Linear(16, num_classes))
+
+
+def test_keys_of_a_users_own_model_are_part_of_its_structure() -> None:
+    """They may mean anything: two runs with another `init_scale` must not share a step."""
+    for target in ("my.net", "normbench.models.own.own"):
+        args: list[dict[str, Value]] = [
+            {"source": "my.net", "init_scale": scale, "dropout": scale} for scale in (0.1, 0.2)
+        ]
+        runs = [replace(problem("mlp-batch"), model=Component("own", own, target)) for own in args]
+        assert structure(runs[0]) != structure(runs[1])
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "keep"])
+def test_a_model_from_elsewhere_is_stacked_as_it_trains_alone(norm: str, float64: None) -> None:
+    """Hooks around the norms and all, in a torchvision model and in one of timm's with activations in its norms."""
+    for model in (
+        Component("torchvision", {"architecture": "shufflenet_v2_x0_5"}),
+        Component("timm", {"architecture": "test_byobnet"}),
+    ):
+        kind = Component("keep", {}) if norm == "keep" else problem(f"resnet-{norm}").norm
+        runs = [replace(problem("resnet-batch"), model=model, norm=kind, seed=seed, steps=2) for seed in range(2)]
+        dataset = in_float64(resize(dataset_of(runs[0]), 32))
+        assert stacked.why_alone(runs[0], dataset) == ""
+        for run, outcome in zip(runs, train_stacked(runs, dataset, device=CPU, compiled=False), strict=True):
+            assert_same(outcome, train(run, dataset, device=CPU), 1e-6)
 
 
 # One of each kind of graph; `scripts/test --full` compiles every problem.

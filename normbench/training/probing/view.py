@@ -146,7 +146,8 @@ class View:
         def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
             return lambda _, args, output: seen[name].append(summary(args[0], output))
 
-        hooks = [self.skeleton.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+        # Before the hooks of a norm in the place of another, which move its channels and activate its output.
+        hooks = [self.skeleton.get_submodule(name).register_forward_hook(keep(name), prepend=True) for name in layers]
         try:
             yield seen
         finally:
