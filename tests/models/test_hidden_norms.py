@@ -1,9 +1,9 @@
 """Tests of the search for normalization that no layer shows."""
 
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.std_conv import StdConv2d
 from torch import Tensor, nn
 
 from normbench.errors import ImpossibleRunError
@@ -35,7 +35,7 @@ def forward(model: nn.Module, norm: str) -> None:
         (Hiding(), r"forward \(group_norm in Hiding\)"),
         (nn.Sequential(Hiding()), r"0 \(group_norm in Hiding\)"),
         (
-            nn.Sequential(timm.layers.StdConv2d(3, 3, 3), nn.BatchNorm2d(3)),
+            nn.Sequential(StdConv2d(3, 3, 3), nn.BatchNorm2d(3)),
             r"0 \(batch_norm in StdConv2d\)",
         ),
     ],

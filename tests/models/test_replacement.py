@@ -8,6 +8,10 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers.conv_bn_act import ConvNormAct
+from timm.layers.grn import GlobalResponseNorm
+from timm.layers.norm import SimpleNorm2d
+from timm.layers.norm_act import GroupNorm1Act
 from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
@@ -32,11 +36,12 @@ BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, BatchNorm)
 
 
 def timms(name: str) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, num_classes=5, **({"img_size": 32} if "vit" in name else {}))
+    sized: dict[str, Any] = {"img_size": 32} if "vit" in name else {}
+    return lambda: timm.create_model(name, num_classes=5, **sized)
 
 
 def torchvisions(name: str, **args: Any) -> Callable[[], nn.Module]:
-    return lambda: torchvision.models.get_model(name, num_classes=5, **args)  # type: ignore[no-any-return]  # untyped
+    return lambda: torchvision.models.get_model(name, num_classes=5, **args)
 
 
 OF_ONE_KIND: dict[str, tuple[Callable[[], nn.Module], str]] = {
@@ -242,8 +247,8 @@ def test_channels_at_the_end_are_those_that_are_normalised(norm: str) -> None:
         (nn.GroupNorm(2, 8), GroupNorm, "group"),
         (nn.BatchNorm3d(8), LayerNorm, "layer"),
         (nn.BatchNorm1d(8), NoNorm, "none"),
-        (timm.layers.SimpleNorm2d(8), GroupNorm, "group"),
-        (timm.layers.GroupNorm1Act(8), GroupNorm, "group"),
+        (SimpleNorm2d(8), GroupNorm, "group"),
+        (GroupNorm1Act(8), GroupNorm, "group"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
@@ -255,7 +260,7 @@ def test_every_known_layer_is_replaced(norm: nn.Module, layer: type[nn.Module], 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "unknown": (
-        lambda: nn.Sequential(timm.layers.grn.GlobalResponseNorm(3), nn.BatchNorm2d(3)),
+        lambda: nn.Sequential(GlobalResponseNorm(3), nn.BatchNorm2d(3)),
         "batch",
         r"0 \(GlobalResponseNorm\)",
     ),
@@ -303,7 +308,7 @@ def test_what_cannot_be_replaced_is_refused_by_name(make: Callable[[], nn.Module
 
 def test_a_block_called_by_the_norm_inside_is_no_norm() -> None:
     """timm's ConvNormAct and the like are looked at layer by layer; so is a Normalize by constants let pass."""
-    block = nn.Sequential(timm.layers.ConvNormAct(3, 3, apply_norm=False), nn.BatchNorm2d(3))
+    block = nn.Sequential(ConvNormAct(3, 3, apply_norm=False), nn.BatchNorm2d(3))
     assert len(norm_layers(replaced(lambda: block, "group"))) == 1
 
 

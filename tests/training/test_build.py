@@ -362,7 +362,7 @@ def test_loaded_statistics_are_frozen_from_the_first_step(tmp_path: Path) -> Non
     checked = dry_run(replace(run, model=replace(run.model, args=args)), DATA)
     assert checked.run.norm.args["freeze_step"] == 0
     assert checked.notes == ("model.weights brings the statistics that norm=batch_frozen freezes: norm.freeze_step=0.",)
-    assert dry_run(run, DATA).run.norm.args["freeze_step"] > 0
+    assert dry_run(run, DATA).run == run
 
 
 def test_a_bug_in_a_shipped_class_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

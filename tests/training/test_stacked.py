@@ -11,11 +11,11 @@ from problems import ARMS, PROBLEMS, dataset_of, problem
 from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
-from normbench.data import Dataset, resize
+from normbench.data import Dataset, limit, resize
 from normbench.engine.device import find_compiler
 from normbench.models.dropout import draw_masks
 from normbench.norms import LayerNorm, NormFactory
-from normbench.spec import Component, Run, Value
+from normbench.spec import Component, Run
 from normbench.training import compiled, stacked
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Outcome
@@ -366,11 +366,12 @@ def layers_of_torch(shape: tuple[int, int, int], num_classes: int, norm: NormFac
 def test_keys_of_a_users_own_model_are_part_of_its_structure() -> None:
     """They may mean anything: two runs with another `init_scale` must not share a step."""
     for target in ("my.net", "normbench.models.own.own"):
-        args: list[dict[str, Value]] = [
-            {"source": "my.net", "init_scale": scale, "dropout": scale} for scale in (0.1, 0.2)
-        ]
-        runs = [replace(problem("mlp-batch"), model=Component("own", own, target)) for own in args]
-        assert structure(runs[0]) != structure(runs[1])
+        run = problem("mlp-batch")
+        one, other = (
+            replace(run, model=Component("own", {"source": "my.net", "init_scale": scale, "dropout": scale}, target))
+            for scale in (0.1, 0.2)
+        )
+        assert structure(one) != structure(other)
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "keep"])
@@ -382,7 +383,7 @@ def test_a_model_from_elsewhere_is_stacked_as_it_trains_alone(norm: str, float64
     ):
         kind = Component("keep", {}) if norm == "keep" else problem(f"resnet-{norm}").norm
         runs = [replace(problem("resnet-batch"), model=model, norm=kind, seed=seed, steps=2) for seed in range(2)]
-        dataset = in_float64(resize(dataset_of(runs[0]), 32))
+        dataset = in_float64(resize(limit(dataset_of(runs[0]), 120), 32))
         assert stacked.why_alone(runs[0], dataset) == ""
         for run, outcome in zip(runs, train_stacked(runs, dataset, device=CPU, compiled=False), strict=True):
             assert_same(outcome, train(run, dataset, device=CPU), 1e-6)
