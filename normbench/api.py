@@ -24,7 +24,7 @@ from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, Plan
 from normbench.record.lock import Say
 from normbench.record.store import Study
-from normbench.record.tables import error_of
+from normbench.record.versions import edited
 from normbench.spec import Run
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
@@ -101,7 +101,7 @@ class Session:
         lacking = {run_id: lacks(run_id, self.plan.runs[run_id], self.study, log) for run_id in self.new}
         if self.force or not any(lacking.values()):
             return
-        ended = [run_id for run_id, record in self.study.results().items() if record.status != "failed"]
+        ended = [run_id for run_id, end in self.study.ended().items() if end.status != "failed"]
         for what, count in Counter(lacking[run_id] for run_id in ended if lacking.get(run_id)).items():
             yield f"{count} of the runs done have no {what}: trained again."
 
@@ -173,8 +173,8 @@ class Session:
         Raises:
             StudyError: If a shard is damaged.
         """
-        newest = {run_id: record for run_id, (_, record) in self.study.records().items() if run_id in self.plan.runs}
-        return {run_id: error_of(record) for run_id, record in newest.items() if record.status == "failed"}
+        ended = self.study.ended().items()
+        return {run_id: end.error for run_id, end in ended if end.status == "failed" and run_id in self.plan.runs}
 
     def rows(self) -> "pd.DataFrame":
         """Return the rows of runs.csv that belong to this plan."""
@@ -210,6 +210,7 @@ def open_session(
     plan = prepare(sweep.runs, sweep.settings, multirun=sweep.multirun)
     study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
     state = study.state()
+    plan = replace(plan, notes=(*plan.notes, *edited(study.blocks(), map(plan.entry, plan.runs))))
     unfinished, new = pending(plan, study, sweep.settings.log, force=force)
     session = Session(sweep, plan, study, unfinished, new, force, command, state)
     check_workers(plan.runs.values(), lambda: session.packs, sweep.settings)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.source import file_hash, source_hash
@@ -57,6 +58,7 @@ class Plan:
         runs: Runs by run_id, in the order of the axes; equal ones merged.
         checked: What is known of each, by run_id.
         contents: The content hash of each run's data, by run_id.
+        sources: The `sources` of each run, by run_id.
         skipped: Impossible runs with the reason.
         notes: What the user should be told, each once.
     """
@@ -64,8 +66,14 @@ class Plan:
     runs: Mapping[str, Run]
     checked: Mapping[str, Checked]
     contents: Mapping[str, str]
+    sources: Mapping[str, Mapping[str, str]]
     skipped: tuple[tuple[Run, str], ...]
     notes: tuple[str, ...]
+
+    def entry(self, run_id: str) -> dict[str, Any]:
+        """Return a run as plan.jsonl holds it."""
+        own = {"sources": dict(self.sources[run_id])} if self.sources[run_id] else {}
+        return {"content": self.contents[run_id], **own, "config": self.runs[run_id].as_dict()}
 
 
 def make_plan(
@@ -92,6 +100,7 @@ def make_plan(
     """
     planned: dict[str, Run] = {}
     contents: dict[str, str] = {}
+    hashes: dict[str, dict[str, str]] = {}
     known: dict[str, Checked] = {}
     skipped: list[tuple[Run, str]] = []
     notes: dict[str, None] = {}
@@ -104,7 +113,8 @@ def make_plan(
             skipped.append((asked, str(error)))
             continue
         run, data_content = checked.run, content(asked.data)
-        identity = run_id(run, data_content)
+        own = sources(run)
+        identity = run_id(run, data_content, own)
         notes.update(dict.fromkeys(checked.notes))
         if identity in planned:
             # Claims share runs, and look at them in several ways.
@@ -113,51 +123,77 @@ def make_plan(
             planned[identity] = replace(planned[identity], probes=(*known_probes, *more))
         else:
             planned[identity], contents[identity], known[identity] = run, data_content, checked
+            hashes[identity] = own
     if not planned:
         raise ConfigError(f"no run of this sweep is possible. The first: {skipped[0][1] if skipped else 'none given'}")
-    return Plan(planned, known, contents, tuple(skipped), tuple(notes))
+    return Plan(planned, known, contents, hashes, tuple(skipped), tuple(notes))
 
 
-def run_id(run: Run, content: str) -> str:
+def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:
     """Return the identity of a run: 12 hex digits, the same for the same science on every machine.
 
     Args:
         run: The run.
         content: Content hash of its data.
+        own: Its `sources`, where they are known already.
 
     Returns:
         The first 12 hex digits of the SHA-256 of the canonical JSON of `science`.
     """
-    values = science(run, content)
+    found = science(run, content, sources(run) if own is None else own)
     try:
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
         raise ConfigError("an argument beside a _target_ is nan or inf, expected finite numbers.") from error
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def science(run: Run, content: str) -> dict[str, Value]:
+def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
     """Return what a run_id is made of: every value that decides the result, and nothing else."""
     values = run.as_dict()
     del values["probes"]
-    for group, value in values.items():
-        if not isinstance(value, dict):
-            continue
-        for key in NOT_SCIENCE.get(group, ()):
-            value.pop(key, None)
-        for key in [key for key in value if _LATER_KEYS.get(f"{group}.{key}", _MISSING) == value[key]]:
-            del value[key]
-        component = getattr(run, group)
-        source = component.source
-        if source is not None and not source.startswith(_VERSIONED.get(group, "normbench.")):
-            value["source_hash" if "source" in value else "source"] = source_hash(source)
-        if component.weights is not None:
-            value["weights"] = file_hash(component.weights)
+    for key, value in values.items():
+        if isinstance(value, dict):
+            values[key] = part_science(key, value)
+    for key, digest in own.items():
+        group, _, named = key.partition(".")
+        part = values[group]
+        assert isinstance(part, dict)
+        # What names code of the user's own may have an argument called `source` too.
+        part["weights" if named == "weights" else "source_hash" if "source" in part else "source"] = digest
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]
     assert isinstance(data, dict)
     data["content"] = content
     return {"schema": SCHEMA, **values}
+
+
+def part_science(group: str, part: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the keys of a part of a config that enter a run_id, `group` being `model`, `norm` or another."""
+    place = NOT_SCIENCE.get(group, ())
+    return {
+        key: value
+        for key, value in part.items()
+        if key not in place and _LATER_KEYS.get(f"{group}.{key}", _MISSING) != value
+    }
+
+
+def sources(run: Run) -> dict[str, str]:
+    """Return the SHA-256 of each file of the user's that a run is made of, by the key that names it.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    found: dict[str, str] = {}
+    for group in run.__slots__:
+        part = getattr(run, group)
+        if not isinstance(part, Component):
+            continue
+        if part.source is not None and not part.source.startswith(_VERSIONED.get(group, "normbench.")):
+            found[f"{group}.{'_target_' if part.source == part.target else 'source'}"] = source_hash(part.source)
+        if part.weights is not None:
+            found[f"{group}.weights"] = file_hash(part.weights)
+    return found
 
 
 _MISSING = object()

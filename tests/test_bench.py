@@ -114,7 +114,7 @@ def test_a_made_up_study_has_its_rows(tmp_path: Path) -> None:
     assert (len(block.runs), [len(pack["runs"]) for pack in block.packs]) == (100, [30, 30, 30, 10])
     records = study.records()
     assert records.keys() == block.runs.keys()
-    assert {record.curves.count("\n") for _, record in records.values()} == {EVALUATIONS}
+    assert {len(record.curves["step"]) for _, record in records.values()} == {EVALUATIONS}
 
 
 @pytest.mark.slow

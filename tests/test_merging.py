@@ -1,7 +1,6 @@
 """Tests of studies joined into one: what is kept, what is refused, and that training goes on from there."""
 
 import csv
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from normbench.commands import merging
 from normbench.commands.merging import Merged, merge_studies
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.record.columns import CURVES
-from normbench.record.store import Record, Study
-from normbench.record.tables import PROVENANCE, RESULT, line
+from normbench.record.store import Cell, Record, Study
+from normbench.record.tables import PROVENANCE
 
 TINY = ["steps=3", "model.width=8", "model.depth=1", "engine.workers=1"]
 
@@ -37,10 +36,12 @@ def ids(*names: str) -> list[str]:
 def record(
     run_id: str, block: int, pack: int, *, score: float = 0.5, status: str = "finished", probe: str = ""
 ) -> Record:
-    values = {"num_classes": 10, "test_accuracy": score} if status == "finished" else {"num_classes": 10}
-    curve = [run_id, 1.0, 9, 0.1, score, score, score, score, *([7.0] if probe else [])]
-    origin = [run_id, 0, block, pack, 1, "solo", *("a, b" for _ in PROVENANCE[6:])]
-    return Record(run_id, status, line(values.get(name) for name in RESULT), f"{line(curve)}\n", line(origin), probe)
+    result: dict[str, Cell] = {"num_classes": 10, **({"test_accuracy": score} if status == "finished" else {})}
+    scores = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    curves: dict[str, list[float]] = {"epoch": [1.0], "step": [9], "lr": [0.1], **{name: [score] for name in scores}}
+    curves |= {f"probe.{probe}.x": [7.0]} if probe else {}
+    origin: dict[str, Cell] = {**dict.fromkeys(PROVENANCE[1:], "a, b"), "block": block, "pack": pack}
+    return Record(run_id, status, result, curves, origin)
 
 
 def write(folder: Path, *blocks: list[list[str]], **how: Any) -> Study:
@@ -151,7 +152,7 @@ def test_of_equal_runs_the_one_that_was_probed_for_more_is_taken(tmp_path: Path)
     one, two = write(tmp_path / "one", [[a]]), write(tmp_path / "two", [[a]], probe="gradients")
     merged = merge_studies([one.folder, two.folder], tmp_path / "both")
     assert (merged.equal, merged.differing) == (1, 0)
-    assert [list(row)[len(CURVES) :] for row in rows(tmp_path / "both", "curves")] == [["gradients"]]
+    assert [list(row)[len(CURVES) :] for row in rows(tmp_path / "both", "curves")] == [["probe.gradients.x"]]
 
 
 def test_a_run_without_a_record_stays_planned(tmp_path: Path) -> None:
@@ -363,9 +364,8 @@ def test_a_merged_study_trains_what_is_missing(normbench: Command, tmp_path: Pat
             if place == "laptop":
                 path.unlink()
                 continue
-            (one, *others) = json.loads(path.read_text())
-            kept = [replace(Record(**one), status="failed"), *(Record(**other) for other in others)]
-            study.write_shard(1, int(path.name[5:11]), kept)
+            one, *others = study.shard(1, int(path.name[5:11]))
+            study.write_shard(1, int(path.name[5:11]), [replace(one, status="failed"), *others])
     normbench("merge", "laptop/mine", "desktop/mine", "-o", "both")
     result = normbench(*sweep, "study=both")
     assert (result.code, "done already" in result.err) == (0, False)

@@ -10,7 +10,7 @@ import pytest
 from normbench import plan
 from normbench.config.sweep import expand
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.plan import Plan, make_plan, run_id, science
+from normbench.plan import Plan, make_plan, run_id, science, sources
 from normbench.source import source_hash
 from normbench.spec import Checked, Component, Run
 
@@ -128,14 +128,14 @@ def test_each_later_key_keeps_the_identities_from_before_it(default: Run, key: s
 
 def test_a_precision_enters_the_identity_off_float32(default: Run) -> None:
     """Runs from before it could be chosen are what they were."""
-    assert "precision" not in science(default, "")
+    assert "precision" not in science(default, "", {})
     lower = [run_id(replace(default, precision=name), "") for name in ("bfloat16", "float16")]
     assert len({run_id(default, ""), *lower}) == 3
 
 
 def test_the_science_is_schema_values_and_content(default: Run) -> None:
     """The canonical form is the config as the user knows it."""
-    found = science(default, "c")
+    found = science(default, "c", {})
     assert list(found) == ["schema", *(name for name in default.__slots__ if name not in ("probes", "precision"))]
     assert found["schema"] == 1
     early = {key: value for key, value in default.data.args.items() if f"data.{key}" not in plan._LATER_KEYS}
@@ -163,7 +163,8 @@ def test_weights_that_are_not_there(default: Run, tmp_path: Path) -> None:
 def test_to_a_users_own_target_weights_are_an_argument_as_any(default: Run, own_norm: Path) -> None:
     """It need name no file."""
     own = Component("mine", {"weights": "IMAGENET", "source": "x"}, target=f"{own_norm.stem}.Norm")
-    model = science(replace(default, model=own), "")["model"]
+    own_run = replace(default, model=own)
+    model = science(own_run, "", sources(own_run))["model"]
     assert isinstance(model, dict)
     assert (model["weights"], model["source"]) == ("IMAGENET", "x")
 
@@ -194,7 +195,7 @@ def test_the_source_of_a_model_of_ones_own_enters_the_identity(default: Run, own
     before = run_id(run, "")
     own_norm.write_text("class Norm: ...\n# edited\n")
     assert run_id(run, "") != before
-    values = science(run, "")["model"]
+    values = science(run, "", sources(run))["model"]
     assert isinstance(values, dict)
     assert values["source"] == f"{own_norm.stem}.Norm"
     assert values["source_hash"] == source_hash(f"{own_norm.stem}.Norm")
@@ -203,16 +204,17 @@ def test_the_source_of_a_model_of_ones_own_enters_the_identity(default: Run, own
 def test_normbenchs_own_source_does_not(default: Run) -> None:
     """A new version of normbench would change every identity."""
     run = replace(default, norm=Component("mine", {}, "normbench.norms.layer.LayerNorm"))
-    norm = science(run, "")["norm"]
+    norm = science(run, "", sources(run))["norm"]
     assert norm == {"name": "mine", "_target_": "normbench.norms.layer.LayerNorm"}
 
 
 def test_torchs_optimizers_have_no_source_in_the_identity(default: Run, own_norm: Path) -> None:
     """A new version of torch would change every identity; a user's own optimizer has one, as any part."""
-    found = [
-        science(replace(default, optimizer=Component("mine", {}, target)), "")["optimizer"]
+    runs = [
+        replace(default, optimizer=Component("mine", {}, target))
         for target in ("torch.optim.RMSprop", f"{own_norm.stem}.make")
     ]
+    found = [science(run, "", sources(run))["optimizer"] for run in runs]
     assert found[0] == {"name": "mine", "_target_": "torch.optim.RMSprop"}
     assert isinstance(found[1], dict) and found[1]["source"] == source_hash(f"{own_norm.stem}.Norm")
 

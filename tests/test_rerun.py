@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from normbench.config.sweep import expand
 from normbench.engine.device import find_compiler
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
-from normbench.record.tables import PROVENANCE
 from normbench.spec import Component, Run
 
 RESULTS = Path("results")
@@ -63,6 +63,20 @@ def test_a_rerun_gives_the_same_bits_and_writes_nothing(mode: str) -> None:
     assert contents(RESULTS) == before
 
 
+@pytest.mark.parametrize("mode", ["solo", "stacked"])
+def test_a_run_with_probes_comes_out_the_same(mode: str) -> None:
+    """What its probes found is compared too, of runs that have some and of runs that have others."""
+    probes = ("probes=[gradients,statistics_gap]", "eval_every=1", f"engine.mode={mode}", "model.width=32")
+    session = run(*probes, "norm=batch,none", "seed=range(2)")
+    for known in session.plan.runs:
+        assert again(known).cells == ()
+    study = Study(RESULTS / "default")
+    one, *others = study.shard(1, 0)
+    slope = "probe.gradients.slope"
+    study.write_shard(1, 0, [replace(one, curves={**one.curves, slope: [7.5, *one.curves[slope][1:]]}), *others])
+    assert [(cell.what, cell.then) for cell in again(one.run_id).cells] == [(f"{slope} at step 1", "7.5")]
+
+
 def test_a_diverged_run_diverges_again() -> None:
     """Divergence is a result, at the same step."""
     (known,) = run("lr=1e30", "model.depth=3").plan.runs
@@ -74,7 +88,7 @@ def test_a_diverged_run_diverges_again() -> None:
 def test_another_record_is_told_cell_by_cell() -> None:
     """The table names column and step, then and now, and that nothing else has changed."""
     (known,) = run(multirun=False).plan.runs
-    edit_shards(",3,0.1,", ",3,0.5,")
+    edit_shards('"lr":[0.1]', '"lr":[0.5]')
     comparison = again(known)
     assert [(cell.what, cell.then, cell.now) for cell in comparison.cells] == [("lr at step 3", "0.5", "0.1")]
     text = "\n".join(describe(comparison))
@@ -85,10 +99,9 @@ def test_another_record_is_told_cell_by_cell() -> None:
 def test_a_missing_evaluation_differs() -> None:
     """A record whose curve is shorter is not the same."""
     (known,) = run("eval_every=1", multirun=False).plan.runs
-    path = next(RESULTS.rglob("shards/*.json"))
-    rows = json.loads(path.read_text())
-    rows[0]["curves"] = "".join(rows[0]["curves"].splitlines(keepends=True)[:-1])
-    path.write_text(json.dumps(rows))
+    study = Study(RESULTS / "default")
+    (one,) = study.shard(1, 0)
+    study.write_shard(1, 0, [replace(one, curves={name: column[:-1] for name, column in one.curves.items()})])
     assert {cell.what for cell in again(known).cells} >= {"step at step 3", "val_loss at step 3"}
 
 
@@ -96,12 +109,9 @@ def test_a_missing_evaluation_differs() -> None:
 def test_what_has_changed_since_is_named(column: str) -> None:
     """Versions, commit, device and compiler of then and now stand side by side."""
     (known,) = run(multirun=False).plan.runs
-    path = next(RESULTS.rglob("shards/*.json"))
-    rows = json.loads(path.read_text())
-    cells = dict(zip(PROVENANCE, ["x"] * len(PROVENANCE), strict=True))
-    cells |= dict(find_run(known, None, RESULTS).origin) | {column: "older"}
-    rows[0]["provenance"] = ",".join(f'"{cell}"' for cell in cells.values())
-    path.write_text(json.dumps(rows))
+    study = Study(RESULTS / "default")
+    (one,) = study.shard(1, 0)
+    study.write_shard(1, 0, [replace(one, provenance={**one.provenance, column: "older"})])
     comparison = again(known)
     assert [(origin.what, origin.then) for origin in comparison.origins] == [(column, "older")]
     assert "not as it was:" in list(describe(comparison))

@@ -5,7 +5,7 @@ from pathlib import Path
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study
-from normbench.record.tables import PROVENANCE, line, merge
+from normbench.record.tables import merge, provenance_text
 
 _TABLES = ("runs.csv", "curves.csv", "summary.csv", "provenance.csv")
 
@@ -62,10 +62,9 @@ def _hold_every_record(study: Study) -> bool:
     if not all((study.folder / name).is_file() for name in _TABLES):
         return False
     try:
-        records = sorted(study.results().values(), key=lambda record: record.run_id)
+        expected = provenance_text(study)
     except StudyError:
         return False  # `refresh` tells which shard is damaged.
-    expected = "".join([f"{line(PROVENANCE)}\n", *(f"{record.provenance}\n" for record in records)])
     return path.read_bytes() == expected.encode("utf-8", "backslashreplace")
 
 

@@ -21,6 +21,7 @@ from normbench.analysis.tasks import first_metric
 from normbench.errors import StudyError
 from normbench.metrics import METRICS, metric_column
 from normbench.record.columns import CURVES, FIXED, STATUSES, cell_text
+from normbench.record.planned import Planned
 from normbench.record.store import Study
 
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
@@ -112,17 +113,11 @@ def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tu
 
 def _planned(runs: pd.DataFrame, study: Study, names: Sequence[str]) -> pd.DataFrame:
     """Return runs with columns that their study does not record, as its plan has them."""
-    configs = {run_id: run["config"] for block in study.blocks() for run_id, run in block.runs.items()}
-    columns = {
-        name: [cell_text(_lookup(configs.get(run_id), name)) or None for run_id in runs["run_id"]] for name in names
-    }
+    planned = Planned(study.blocks())
+    unknown = [None] * len(names)
+    known = [planned.cells(run_id, names) if run_id in planned.entries else unknown for run_id in runs["run_id"]]
+    columns = {name: [cell_text(cells[place]) or None for cells in known] for place, name in enumerate(names)}
     return runs.assign(**{name: pd.Series(cells, dtype="str") for name, cells in columns.items()})
-
-
-def _lookup(value: Any, dotted: str) -> Any:
-    for part in dotted.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value["name"] if isinstance(value, dict) and "name" in value else value
 
 
 def _read_if_there(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Studies from machines without a shared disk, joined into one."""
 
-import csv
-import io
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -11,17 +11,14 @@ from dataclasses import dataclass, replace
 from glob import escape
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from normbench.analysis.refresh import write_tables
 from normbench.errors import ConfigError, StudyError
-from normbench.record.columns import CURVES
+from normbench.record.columns import PROBE
 from normbench.record.files import make_folder, write_whole
 from normbench.record.lock import FolderLock
-from normbench.record.store import Block, Record, Study, block_lines
-from normbench.record.tables import PROVENANCE, line
-
-_BLOCK, _PACK = PROVENANCE.index("block"), PROVENANCE.index("pack")
+from normbench.record.store import Block, Ended, Record, Study, block_lines
 
 _DONE, _SUPERSEDED, _FAILED, _PLANNED = 3, 2, 1, 0
 """How far a study is with a run: done, done and planned anew since, failed, or never ended."""
@@ -46,6 +43,25 @@ class Merged:
     differing: int
 
 
+class _Result(NamedTuple):
+    """What stands of a run.
+
+    Attributes:
+        status: `finished`, `diverged` or `failed`.
+        rows: Hash of what two machines may differ in: its rows without the scalars of probes, which change nothing.
+    """
+
+    status: str
+    rows: bytes
+
+    @classmethod
+    def of(cls, record: Record) -> "_Result":
+        """Return what is to be known of a record."""
+        curves = {name: column for name, column in record.curves.items() if not name.startswith(PROBE)}
+        text = json.dumps([record.status, record.result, curves], sort_keys=True)
+        return cls(record.status, hashlib.sha256(text.encode()).digest())
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A study to merge, as it was when it was read.
@@ -54,15 +70,15 @@ class _Source:
         study: The study.
         blocks: Of its plan.
         newest: The last block that holds a run, by run_id.
-        records: The newest record of each run, and its block.
+        ended: How each run last ended.
         results: What stands of each run.
     """
 
     study: Study
     blocks: Sequence[Block]
     newest: Mapping[str, Block]
-    records: Mapping[str, tuple[int, Record]]
-    results: Mapping[str, Record]
+    ended: Mapping[str, Ended]
+    results: Mapping[str, _Result]
 
     def progress(self, run_id: str) -> int:
         """Return how far the study is with a run of its plan, as a command that trains would see it."""
@@ -70,8 +86,8 @@ class _Source:
             return _PLANNED
         if self.results[run_id].status == "failed":
             return _FAILED
-        block, record = self.records[run_id]
-        return _DONE if record.status != "failed" and block >= self.newest[run_id].number else _SUPERSEDED
+        end = self.ended[run_id]
+        return _DONE if end.status != "failed" and end.block >= self.newest[run_id].number else _SUPERSEDED
 
 
 def merge_studies(folders: Sequence[Path], target: Path) -> Merged:
@@ -129,15 +145,15 @@ def _read(folder: Path) -> _Source:
         raise StudyError(f"a command is at work on {folder}: merge it when that has ended.")
     blocks = study.blocks()
     planned = {(block.number, run_id) for block in blocks for run_id in block.runs}
-    records = study.records()
-    for run_id, (number, _) in records.items():
-        if (number, run_id) not in planned:
+    ended = study.ended()
+    for run_id, end in ended.items():
+        if (end.block, run_id) not in planned:
             raise StudyError(
-                f"{folder / 'plan.jsonl'} lacks run {run_id} of block {number}, which has a shard: "
+                f"{folder / 'plan.jsonl'} lacks run {run_id} of block {end.block}, which has a shard: "
                 "restore it from a copy."
             )
     newest = {run_id: block for block in blocks for run_id in block.runs}
-    return _Source(study, blocks, newest, records, study.results())
+    return _Source(study, blocks, newest, ended, study.results(_Result.of))
 
 
 def _owners(sources: Sequence[_Source]) -> tuple[dict[str, _Source], int, int]:
@@ -152,20 +168,14 @@ def _owners(sources: Sequence[_Source]) -> tuple[dict[str, _Source], int, int]:
         owners[run_id] = first
         if furthest < _SUPERSEDED or len(ended) < 2:
             continue
-        rows = _rows(first.results[run_id])
-        if all(_rows(source.results[run_id]) == rows for source in ended):
+        rows = first.results[run_id].rows
+        if all(source.results[run_id].rows == rows for source in ended):
             equal += 1
         else:
             differing += 1
-        alike = [first, *(source for source in others if _rows(source.results[run_id]) == rows)]
+        alike = [first, *(source for source in others if source.results[run_id].rows == rows)]
         owners[run_id] = max(alike, key=lambda source: len(_probes(source, run_id)))
     return owners, equal, differing
-
-
-def _rows(record: Record) -> tuple[str, str, list[list[str]]]:
-    """Return what two machines may differ in: a record's rows without the scalars of probes, which change nothing."""
-    curves = [row.split(",")[: len(CURVES)] for row in record.curves.splitlines()]
-    return record.status, record.result, curves
 
 
 def _probes(source: _Source, run_id: str) -> Sequence[str]:
@@ -192,9 +202,7 @@ def _copy_block(source: _Source, block: Block, own: set[str], target: Study, *, 
 
 def _moved(record: Record, block: int, pack: int) -> Record:
     """Return a record whose provenance names its new place in the plan."""
-    cells = next(csv.reader(io.StringIO(record.provenance, newline="")))
-    cells[_BLOCK], cells[_PACK] = str(block), str(pack)
-    return replace(record, provenance=line(cells))
+    return replace(record, provenance={**record.provenance, "block": block, "pack": pack})
 
 
 def _copy_files(source: Path, own: set[str], target: Path) -> None:

@@ -1,9 +1,7 @@
 """A recorded run trained again, as its study's plan has it, and compared with its record bit for bit."""
 
-import csv
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,13 +11,13 @@ import torch
 
 from normbench.analysis.study import find_studies
 from normbench.engine.attempt import attempt
-from normbench.engine.device import find_device, make_deterministic
+from normbench.engine.device import find_device, make_deterministic, threads_restored
 from normbench.engine.prepare import Work, load_data
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, run_id
-from normbench.record.columns import CURVES
-from normbench.record.store import Block, Record, Study
-from normbench.record.tables import PROVENANCE, RESULT
+from normbench.record.columns import cell_text
+from normbench.record.store import Block, Cell, Record, Study
+from normbench.record.tables import PROVENANCE
 from normbench.spec import Run
 
 _MOST_SHOWN = 20
@@ -38,7 +36,6 @@ class Recorded:
         study: The study.
         run_id: Identity of the run.
         record: Its newest record.
-        origin: Its cells of provenance.csv.
         runs: All runs of its pack, by run_id.
         contents: Content hash of the data of each.
         fill: Runs that its pack was filled up to with copies.
@@ -47,10 +44,14 @@ class Recorded:
     study: Study
     run_id: str
     record: Record
-    origin: Mapping[str, str]
     runs: Mapping[str, Run]
     contents: Mapping[str, str]
     fill: int
+
+    @property
+    def origin(self) -> Mapping[str, Cell]:
+        """Where and how it was trained: cells of provenance.csv."""
+        return self.record.provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,6 @@ def _recorded(study: Study, number: int, kept: Record) -> Recorded:
         study=study,
         run_id=kept.run_id,
         record=kept,
-        origin=_origin(kept),
         runs={known: Run.from_dict(entry["config"]) for known, entry in entries.items()},
         contents={known: str(entry["content"]) for known, entry in entries.items()},
         fill=int(pack.get("fill", 0)),
@@ -163,7 +163,7 @@ def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
                 f"the data of run {known} have changed: their hash was {recorded.contents[known][:12]} and is "
                 f"{content[:12]}. Put the old data back to train it again."
             )
-    device = _device(recorded.origin["device"])
+    device = _device(str(recorded.origin["device"]))
     again = _train(recorded, device)
     cells = _cell_differences(recorded.record, again)
     return Comparison(recorded, tuple(cells), tuple(_origins(recorded, again)))
@@ -188,63 +188,45 @@ def _device(name: str) -> torch.device:
 
 def _train(recorded: Recorded, device: torch.device) -> Record:
     origin = recorded.origin
-    pack = Pack(tuple(recorded.runs), origin["mode"], int(origin["threads"]), "as recorded", fill=recorded.fill)
+    pack = Pack(tuple(recorded.runs), str(origin["mode"]), int(origin["threads"]), "as recorded", fill=recorded.fill)
     work = Work(int(origin["block"]), int(origin["pack"]), pack, recorded.runs)
     make_deterministic(device)
-    with _threads_restored():
+    with threads_restored():
         trained = attempt(work, device, lambda run_id, run: ()).trained
     return next(own.record for own in trained if own.run_id == recorded.run_id)
 
 
-@contextmanager
-def _threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _cell_differences(then: Record, now: Record) -> Iterator[Difference]:
-    columns = ("status", *RESULT)
-    yield from _rows_differ(columns, (then.status, *_cells(then.result)), (now.status, *_cells(now.result)), "")
-    rows = zip_longest(_rows(then.curves), _rows(now.curves), fillvalue=[""] * len(CURVES))
-    step = list(CURVES).index("step")
-    for old, new in rows:
-        yield from _rows_differ(tuple(CURVES), old, new, f" at step {old[step] or new[step]}")
+    yield from _differences({"status": then.status, **then.result}, {"status": now.status, **now.result}, "")
+    nothing: dict[str, Cell | None] = {}
+    for old, new in zip_longest(_points(then), _points(now), fillvalue=nothing):
+        yield from _differences(old, new, f" at step {(old or new)['step']}")
 
 
-def _rows_differ(columns: Sequence[str], then: Sequence[str], now: Sequence[str], where: str) -> Iterator[Difference]:
-    for column, old, new in zip(columns, then, now, strict=True):
+def _points(record: Record) -> list[dict[str, Cell | None]]:
+    """Return the cells of each evaluation by column."""
+    points = zip(*record.curves.values(), strict=True)
+    return [dict(zip(record.curves, point, strict=True)) for point in points]
+
+
+def _differences(then: Mapping[str, Cell | None], now: Mapping[str, Cell | None], where: str) -> Iterator[Difference]:
+    for column in dict.fromkeys((*then, *now)):
+        old, new = cell_text(then.get(column)), cell_text(now.get(column))
         if old != new:
             yield Difference(f"{column}{where}", old, new)
 
 
 def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
     """Yield what decides bits and is not as it was; what the record does not tell is not compared."""
-    now = _origin(again)
     for column in _DECIDES_BITS:
-        then = recorded.origin.get(column, now[column])
-        if then != now[column]:
-            yield Difference(column, then, now[column])
+        now = again.provenance[column]
+        then = recorded.origin.get(column, now)
+        if then != now:
+            yield Difference(column, cell_text(then), cell_text(now))
     for known, run in recorded.runs.items():
         if _targets([run]) and known != run_id(run, recorded.contents[known]):
             yield Difference(f"source of {', '.join(_targets([run]))}", "as recorded", "changed")
             return
-
-
-def _origin(kept: Record) -> dict[str, str]:
-    # A record of an earlier version has fewer columns.
-    return dict(zip(PROVENANCE, _cells(kept.provenance), strict=False))
-
-
-def _rows(text: str) -> list[list[str]]:
-    return list(csv.reader(text.splitlines(keepends=True), strict=True))
-
-
-def _cells(text: str) -> list[str]:
-    (cells,) = csv.reader([text], strict=True)
-    return cells
 
 
 def describe(comparison: Comparison) -> Iterator[str]:

@@ -68,11 +68,14 @@ def aggregate(
     from normbench.analysis.render import notes, render
     from normbench.analysis.study import find_studies, load_runs
     from normbench.analysis.table import aggregate as tabulate
+    from normbench.analysis.versions import version_notes
 
     folders = find_studies(studies, results_dir)
     for note in filter(None, map(refresh, folders)):
         print(note, file=sys.stderr)
     runs = load_runs(*folders)
+    for note in version_notes(runs):
+        click.echo(note, err=True)
     table = tabulate(runs, by=by.split(",") if by else None, metric=metric, best=best, pivot=pivot)
     print(render(table, form, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()), end="")
     if form != "table":

@@ -10,7 +10,7 @@ import torch
 
 from normbench.engine.device import device_name, peak_memory_mb
 from normbench.engine.prepare import Work, load_data
-from normbench.engine.rows import provenance_line, record
+from normbench.engine.rows import provenance_cells, record
 from normbench.errors import StudyError, own_place
 from normbench.record.checkpoints import CheckpointFile
 from normbench.record.store import Record, Study
@@ -146,7 +146,7 @@ def _train(
 def _trained(
     work: Work, run_id: str, outcome: Outcome, device: torch.device, started: datetime, wall: float
 ) -> Trained:
-    origin = provenance_line(
+    origin = provenance_cells(
         run_id,
         work,
         device=str(device),

@@ -1,6 +1,5 @@
 """How long a plan will take: from what its packs took before, and from a calibration of two seconds."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,6 @@ from normbench.engine.device import device_name, find_device, threads_restored, 
 from normbench.engine.prepare import Work, load_data
 from normbench.plan import Pack, Plan
 from normbench.record.store import Study
-from normbench.record.tables import PROVENANCE
 from normbench.spec import Component, Engine, Run
 from normbench.training.budget import budget
 from normbench.training.setup import prepare, split_of
@@ -125,10 +123,9 @@ def machine_key(device: torch.device) -> str:
 def _wall(item: Work, study: Study) -> float | None:
     """Return the seconds that a pack took; None where it ended early or its runs were tried alone."""
     records = [record for record in study.shard(item.block, item.index) if record.status == "finished"]
-    place = PROVENANCE.index("wall_time_s")
-    walls = {next(csv.reader([record.provenance]))[place] for record in records}
+    walls = {float(record.provenance["wall_time_s"]) for record in records}
     # Runs of one pack share one time.
-    return float(walls.pop()) or None if len(walls) == 1 else None
+    return walls.pop() or None if len(walls) == 1 else None
 
 
 def _examples(packs: Sequence[Pack], plan: Plan) -> dict[str | None, tuple[str, int]]:

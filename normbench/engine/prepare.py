@@ -135,21 +135,21 @@ def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Wo
         The packs of earlier blocks that hold unfinished runs of the plan, and the run_ids that need a new block.
     """
     newest = {run_id: block for block in study.blocks() for run_id in block.runs}
-    records = study.records()
+    ended = study.ended()
     work: dict[tuple[int, int], Work] = {}
     new: list[str] = []
     for run_id, run in plan.runs.items():
-        block, record = newest.get(run_id), records.get(run_id)
+        block, end = newest.get(run_id), ended.get(run_id)
         if force or block is None or not set(run.probes) <= set(block.runs[run_id]["config"].get("probes", ())):
             new.append(run_id)
-        elif record is None or record[0] < block.number:
+        elif end is None or end.block < block.number:
             index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
             if block.packs[index]["mode"] != "solo" and lacks(run_id, run, study, log):
                 # Planned before that was asked for: only runs that train alone can be looked into.
                 new.append(run_id)
             else:
                 work[block.number, index] = _work(block, index, plan)
-        elif record[1].status == "failed" or lacks(run_id, run, study, log):
+        elif end.status == "failed" or lacks(run_id, run, study, log):
             new.append(run_id)
     return [work[key] for key in sorted(work)], new
 
@@ -186,7 +186,7 @@ def freeze(
             **versions(),
             **commit(),
         },
-        runs={run_id: {"content": plan.contents[run_id], "config": plan.runs[run_id].as_dict()} for run_id in new},
+        runs={run_id: plan.entry(run_id) for run_id in new},
         packs=[{**asdict(pack), "runs": list(pack.runs)} for pack in packs],
     )
     return [_work(block, index, plan) for index in range(len(packs))]

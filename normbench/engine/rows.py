@@ -1,54 +1,47 @@
-"""Outcomes as rows: what a run's training yields, in the columns of the tables."""
+"""Outcomes as records: what a run's training yields, under the columns of the tables."""
+
+from collections.abc import Mapping, Sequence
 
 from normbench.engine.prepare import Work
 from normbench.record.provenance import commit, machine, versions
-from normbench.record.store import Record
-from normbench.record.tables import PROVENANCE, RESULT, line
-from normbench.training.outcome import Outcome, Score
+from normbench.record.store import Cell, Record
+from normbench.record.tables import PROVENANCE
+from normbench.training.outcome import Evaluation, Outcome, Score
 
 
-def record(run_id: str, outcome: Outcome, provenance: str) -> Record:
+def record(run_id: str, outcome: Outcome, provenance: Mapping[str, Cell]) -> Record:
     """Return the record of a run.
 
     Args:
         run_id: Its identity.
         outcome: What its training yielded; a diverged run keeps no metric.
-        provenance: Its line of provenance.csv.
+        provenance: Its cells of provenance.csv.
     """
-    values: dict[str, object] = {
+    cells: dict[str, Cell | None] = {
         "num_params": outcome.num_params,
         "num_classes": outcome.num_classes,
         "steps_to_target": outcome.steps_to_target,
         "diverged_at_step": outcome.diverged_at_step,
-        "error": outcome.error,
+        "error": outcome.error or None,
+        **{f"chance_{name}": number(value) for name, value in outcome.chance.items()},
     }
     if outcome.status == "finished":
         last = outcome.curve[-1]
-        values |= _scores(train=last.train, val=last.val, test=outcome.test["running"])
+        cells |= _scores(train=last.train, val=last.val, test=outcome.test["running"])
         for statistics in ("precise", "batch"):
             for name, value in outcome.test[statistics].metrics.items():
-                values[f"test_{name}_{statistics}"] = number(value)
-    probes = sorted({name for point in outcome.curve for name in point.probes})
-    rows = [
-        [
-            *(run_id, number(point.epoch), point.step, number(point.lr)),
-            *_scores(train=point.train, val=point.val).values(),
-            *(number(point.probes[name]) for name in probes),
-        ]
-        for point in outcome.curve
-    ]
+                cells[f"test_{name}_{statistics}"] = number(value)
     return Record(
         run_id=run_id,
         status=outcome.status,
-        result=line(values.get(name) for name in RESULT),
-        curves="".join(f"{line(row)}\n" for row in rows),
+        result={name: cell for name, cell in cells.items() if cell is not None},
+        curves=_columns(outcome.curve),
         provenance=provenance,
-        probes=",".join(probes),
     )
 
 
-def provenance_line(run_id: str, work: Work, **measured: object) -> str:
-    """Return a run's line of provenance.csv.
+def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cell]:
+    """Return a run's cells of provenance.csv.
 
     Args:
         run_id: Its identity.
@@ -56,8 +49,7 @@ def provenance_line(run_id: str, work: Work, **measured: object) -> str:
         **measured: What was measured of this training.
     """
     pack = work.pack
-    values = {
-        "run_id": run_id,
+    cells: dict[str, Cell] = {
         "seed": work.runs[run_id].seed,
         "block": work.block,
         "pack": work.index,
@@ -69,15 +61,33 @@ def provenance_line(run_id: str, work: Work, **measured: object) -> str:
         **versions(),
         **machine(),
     }
-    return line(values[name] for name in PROVENANCE)
+    return {name: cells[name] for name in PROVENANCE if name != "run_id"}
 
 
-def number(value: float) -> float:
-    """Return a measured number to nine digits: all that a float32 holds."""
-    return float(f"{value:.9g}")
+def number(value: float) -> float | None:
+    """Return a measured number to nine digits, all that a float32 holds; None where it is undefined."""
+    return None if value != value else float(f"{value:.9g}")
 
 
-def _scores(**scores: Score) -> dict[str, object]:
+def _columns(curve: Sequence[Evaluation]) -> dict[str, list[float | None]]:
+    """Return the columns of curves.csv, a cell an evaluation."""
+    if not curve:
+        return {}
+    probes = sorted({name for point in curve for name in point.probes})
+    rows = [
+        {
+            "epoch": number(point.epoch),
+            "step": point.step,
+            "lr": number(point.lr),
+            **_scores(train=point.train, val=point.val),
+            **{name: number(point.probes[name]) for name in probes},
+        }
+        for point in curve
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _scores(**scores: Score) -> dict[str, float | None]:
     return {
         f"{part}_{name}": number(value) for part, score in scores.items() for name, value in score.as_dict().items()
     }

@@ -1,6 +1,7 @@
 """The columns of the tables that a study is made of, and how one of their cells is written."""
 
 import json
+import re
 from typing import Literal, NamedTuple
 
 PACKED = (".xz", ".gz")
@@ -43,7 +44,12 @@ FIXED: dict[str, Column] = {
     "diverged_at_step": Column("Int64", "outcome"),
     "error": Column("str", "outcome"),
 }
-"""Every column that each `runs.csv` has, in order; the config values that a study changes follow under dotted names."""
+"""Every column that each `runs.csv` has, in order.
+
+Further metrics of a task follow (`is_metric`), then the config values that a study changes, under dotted names.
+"""
+
+_METRIC = re.compile(r"(train|val|test|chance)_\w+")
 
 METRICS = tuple(name for name, column in FIXED.items() if column.role == "metric")
 STATUSES = ("finished", "diverged", "failed")
@@ -58,11 +64,21 @@ CURVES = {
     "val_loss": "float64",
     "val_accuracy": "float64",
 }
-"""Every column that each `curves.csv` has, in order, with its dtype; probe scalars follow, as floats."""
+"""Every column that each `curves.csv` has, in order, with its dtype; further metrics and scalars of probes follow."""
+
+PROBE = "probe."
+"""How the columns of probes begin."""
+
+
+def is_metric(column: str) -> bool:
+    """Return whether a column of runs.csv or curves.csv is named as a metric, such as ``test_map_precise``."""
+    return _METRIC.fullmatch(column) is not None
 
 
 def cell_text(value: object) -> str:
     """Return a value as a cell of these tables: None and NaN empty, booleans as in YAML, lists and dicts as JSON."""
+    if isinstance(value, str):
+        return value
     if value is None or value != value:
         return ""
     if isinstance(value, bool | list | tuple | dict):

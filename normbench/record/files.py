@@ -103,3 +103,16 @@ def make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StudyError(f"cannot write to {path}: {error.strerror}. Choose another, results_dir=...") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a file or folder of a study is read into an error that names it.
+
+    Raises:
+        StudyError: If it cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror}.") from error

@@ -1,18 +1,23 @@
 """One study's folder: the frozen plan in blocks, and a shard for each finished pack."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from normbench.errors import StudyError
 from normbench.record.columns import PACKED
-from normbench.record.files import append_lines, make_folder, remove_drafts, write_whole
+from normbench.record.files import append_lines, make_folder, reading, remove_drafts, write_whole
 from normbench.record.lock import FolderLock, Say
+from normbench.record.shards import Cell as Cell
+from normbench.record.shards import Record as Record
+from normbench.record.shards import read_shard, shard_text
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class Block:
     Attributes:
         number: From 1, in the order of the commands.
         header: When, how and by which version it was planned.
-        runs: Resolved config and content hash of the data by run_id.
+        runs: By run_id the resolved `config`, the hash of the data (`content`), and of the user's own source files by
+            the key that names them (`sources`), where there are any.
         packs: Packs in the order they start: `runs`, `mode`, `threads`, `reason`.
     """
 
@@ -32,25 +38,12 @@ class Block:
     packs: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is kept of one run: its cells as final CSV text.
+class Ended(NamedTuple):
+    """How a run last ended: the block of its newest record, `finished`, `diverged` or `failed`, and why it failed."""
 
-    Attributes:
-        run_id: Identity of the run.
-        status: `finished`, `diverged` or `failed`.
-        result: Cells of runs.csv from `num_params` on.
-        curves: Whole lines of curves.csv.
-        provenance: The line of provenance.csv.
-        probes: Names of the scalars that follow the fixed columns in `curves`, with commas between.
-    """
-
-    run_id: str
+    block: int
     status: str
-    result: str
-    curves: str
-    provenance: str
-    probes: str = ""
+    error: str
 
 
 class Study:
@@ -75,7 +68,7 @@ class Study:
         Raises:
             StudyError: If it cannot be made or written to, or holds compressed tables, which new ones would hide.
         """
-        with _reading(self.folder):
+        with reading(self.folder):
             packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
             plain = (self.folder / "runs.csv").is_file()
         if packed and not plain:
@@ -111,7 +104,7 @@ class Study:
         Raises:
             StudyError: If its folder cannot be read.
         """
-        with _reading(self.folder):
+        with reading(self.folder):
             plan = self._plan.stat().st_size if self._plan.exists() else 0
             if not self._shards.is_dir():
                 return f"{plan}"
@@ -123,7 +116,7 @@ class Study:
         Raises:
             StudyError: If a line is damaged.
         """
-        with _reading(self._plan):
+        with reading(self._plan):
             return [block for block, _ in self._read_blocks()]
 
     def append_block(
@@ -152,7 +145,7 @@ class Study:
             append_lines(self._plan, block_lines(block))
         return block
 
-    def write_shard(self, block: int, pack: int, records: Iterable[Record]) -> None:
+    def write_shard(self, block: int, pack: int, records: Sequence[Record]) -> None:
         """Keep the records of one finished pack; checkpoints of its runs have served their time.
 
         Args:
@@ -163,10 +156,8 @@ class Study:
         Raises:
             StudyError: If it cannot be written.
         """
-        kept = list(records)
-        text = json.dumps([{name: getattr(record, name) for name in Record.__slots__} for record in kept])
-        write_whole(self._shard(block, pack), [text, "\n"])
-        self.drop_checkpoints(record.run_id for record in kept)
+        write_whole(self._shard(block, pack), [shard_text(records)])
+        self.drop_checkpoints([record.run_id for record in records])
 
     def checkpoint(self, run_id: str) -> Path:
         """Return where the state of a run is kept while it trains."""
@@ -176,7 +167,7 @@ class Study:
         """Return where the last weights of a run are kept, where that is asked for."""
         return self.folder / "weights" / f"{run_id}.pt"
 
-    def drop_checkpoints(self, run_ids: Iterable[str]) -> None:
+    def drop_checkpoints(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, where there are any."""
         if self._checkpoints.is_dir():
             for run_id in run_ids:
@@ -188,27 +179,31 @@ class Study:
         Raises:
             StudyError: If a shard is damaged.
         """
-        found: dict[str, tuple[int, Record]] = {}
-        for path in sorted(self._shards.glob("*.json")):
-            block, rows = _read_shard(path)
-            found.update((row.run_id, (block, row)) for row in rows if block >= found.get(row.run_id, (0,))[0])
-        return found
+        return self._newest(lambda block, record: (block, record))
 
-    def results(self) -> dict[str, Record]:
-        """Return what stands of each run: its newest record, but no failure where it had ended well before.
+    def ended(self) -> dict[str, Ended]:
+        """Return how each run last ended: what the newest records say, without their cells.
 
         Raises:
             StudyError: If a shard is damaged.
         """
-        found: dict[str, Record] = {}
+        return self._newest(lambda block, record: Ended(block, record.status, record.error))
+
+    def results(self, of: Callable[[Record], Kept]) -> dict[str, Kept]:
+        """Return what stands of each run: its newest record, but no failure where it had ended well before.
+
+        Args:
+            of: Makes of a record what is kept of it: the cells of 100,000 runs would fill most of a gigabyte.
+
+        Raises:
+            StudyError: If a shard is damaged.
+        """
+        found: dict[str, Kept] = {}
         ranks: dict[str, tuple[bool, int]] = {}
-        for path in sorted(self._shards.glob("*.json")):
-            block, rows = _read_shard(path)
-            good, bad = (True, block), (False, block)
-            for row in rows:
-                rank = bad if row.status == "failed" else good
-                if row.run_id not in found or rank >= ranks[row.run_id]:
-                    found[row.run_id], ranks[row.run_id] = row, rank
+        for block, record in self._read_shards():
+            rank = (record.status != "failed", block)
+            if record.run_id not in found or rank >= ranks[record.run_id]:
+                found[record.run_id], ranks[record.run_id] = of(record), rank
         return found
 
     def shard(self, block: int, pack: int) -> list[Record]:
@@ -222,7 +217,21 @@ class Study:
             StudyError: If the shard is damaged.
         """
         path = self._shard(block, pack)
-        return _read_shard(path)[1] if path.exists() else []
+        return read_shard(path)[1] if path.exists() else []
+
+    def _newest(self, of: Callable[[int, Record], Kept]) -> dict[str, Kept]:
+        found: dict[str, Kept] = {}
+        blocks: dict[str, int] = {}
+        for block, record in self._read_shards():
+            if block >= blocks.get(record.run_id, 0):
+                found[record.run_id], blocks[record.run_id] = of(block, record), block
+        return found
+
+    def _read_shards(self) -> Iterator[tuple[int, Record]]:
+        """Yield each record with the number of its block, in the order of the names."""
+        for path in sorted(self._shards.glob("*.json")):
+            block, records = read_shard(path)
+            yield from ((block, record) for record in records)
 
     def _shard(self, block: int, pack: int) -> Path:
         return self._shards / f"{block:04d}-{pack:06d}.json"
@@ -270,30 +279,11 @@ def block_lines(block: Block) -> Iterator[str]:
     yield from (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say of what the system refuses that the study cannot be read."""
-    try:
-        yield
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror}.") from error
-
-
-def _read_shard(path: Path) -> tuple[int, list[Record]]:
-    """Return the number of a shard's block, and its records."""
-    with _reading(path):
-        content = path.read_bytes()
-    try:
-        rows = [Record(**row) for row in json.loads(content)]
-        return int(path.name.partition("-")[0]), rows
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"{path} is damaged ({error}): delete it, its runs will be trained again.") from error
-
-
 def _sharing(entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     """Return an entry with one object for equal parts of configs: 100,000 copies of them fill half a gigabyte."""
-    if "content" in entry:
-        entry["content"] = parts.setdefault(repr(entry["content"]), entry["content"])
+    for name in ("content", "sources"):
+        if name in entry:
+            entry[name] = parts.setdefault(repr(entry[name]), entry[name])
     if "config" in entry:
         entry["config"] = {
             intern(key): parts.setdefault(repr(part), part) if isinstance(part, dict) else part

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from normbench.config.sweep import expand
-from normbench.record.columns import METRICS
+from normbench.record.columns import CURVES, METRICS
 from normbench.record.store import Record, Study
-from normbench.record.tables import PROVENANCE, RESULT, line
+from normbench.record.tables import PROVENANCE
 
 EVALUATIONS = 10
 """Rows of curves.csv of each run."""
@@ -41,26 +41,29 @@ def make_up(folder: Path, count: int) -> Study:
     ]
     block = study.append_block({"created": "made up", "command": [], "changed": ["model.depth"]}, runs, packs)
     for index, pack in enumerate(packs):
-        study.write_shard(block.number, index, [_record(run_id, index, draw) for run_id in pack["runs"]])
+        records = [_record(run_id, seed, index, draw) for seed, run_id in enumerate(pack["runs"])]
+        study.write_shard(block.number, index, records)
     return study
 
 
-def _record(run_id: str, pack: int, draw: random.Random) -> Record:
+def _record(run_id: str, seed: int, pack: int, draw: random.Random) -> Record:
     def score() -> float:
         return float(f"{draw.random():.9g}")
 
-    values: dict[str, object] = {name: score() for name in METRICS if name != "steps_to_target"}
-    values |= {"num_params": 43_786, "num_classes": 10}
-    curves = [
-        line([run_id, float(epoch), 39 * epoch, 0.1, score(), score(), score(), score()])
-        for epoch in range(1, EVALUATIONS + 1)
-    ]
+    scores = [name for name in METRICS if name != "steps_to_target"]
+    epochs = range(1, EVALUATIONS + 1)
+    told = {name: "a cell of this length" for name in PROVENANCE[1:]}
     return Record(
         run_id=run_id,
         status="finished",
-        result=line(values.get(name) for name in RESULT),
-        curves="".join(f"{text}\n" for text in curves),
-        provenance=line([run_id, 0, 1, pack, PACK, *("a cell of this length" for _ in PROVENANCE[5:])]),
+        result={"num_params": 43_786, "num_classes": 10, **{name: score() for name in scores}},
+        curves={
+            "epoch": [float(epoch) for epoch in epochs],
+            "step": [39 * epoch for epoch in epochs],
+            "lr": [0.1 for _ in epochs],
+            **{name: [score() for _ in epochs] for name in list(CURVES)[4:]},
+        },
+        provenance={**told, "seed": seed, "block": 1, "pack": pack, "pack_size": PACK},
     )
 
 

@@ -20,7 +20,7 @@ def packs(*structures: str, size: int = 1) -> list[Work]:
 
 
 def trained(run_id: str) -> Trained:
-    return Trained(run_id, Outcome("failed"), Record(run_id, "failed", "", "", ""))
+    return Trained(run_id, Outcome("failed"), Record(run_id, "failed", {}, {}, {}))
 
 
 def test_packs_without_structure_go_out_in_order() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from normbench.engine.prepare import Work
-from normbench.engine.rows import provenance_line
+from normbench.engine.rows import provenance_cells
 from normbench.plan import Pack
 from normbench.record import provenance
 from normbench.record.provenance import commit, machine, processor, versions
@@ -158,13 +158,13 @@ def test_provenance_costs_a_run_next_to_nothing(monkeypatch: pytest.MonkeyPatch)
     work = Work(1, 0, Pack(("a",), "solo", 1, "a test"), {"a": run})
     names = ("device", "device_name", "started", "wall_time_s", "peak_memory_mb", "norm_layers", "remark")
     measured = dict.fromkeys(names, 1)
-    provenance_line("a", work, **measured)
+    provenance_cells("a", work, **measured)
 
     def called(*args: object, **more: object) -> None:
         raise AssertionError("asked again")
 
     monkeypatch.setattr(subprocess, "run", called)
-    seconds = min(timeit.repeat(lambda: provenance_line("a", work, **measured), repeat=20, number=20)) / 20
+    seconds = min(timeit.repeat(lambda: provenance_cells("a", work, **measured), repeat=20, number=20)) / 20
     assert seconds < 50e-6
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from normbench.errors import StudyError
-from normbench.record.store import Block, Record, Study
+from normbench.record.store import Block, Ended, Record, Study
 
 PACKS = [{"runs": ["a", "b"], "mode": "solo", "threads": 1, "reason": "because\nso"}]
 RUNS: dict[str, dict[str, Any]] = {
@@ -25,8 +25,8 @@ def study(tmp_path: Path) -> Study:
     return made
 
 
-def record(run_id: str, result: str = "1", status: str = "finished") -> Record:
-    return Record(run_id, status, result, f"{run_id},1\n", f"{run_id},x")
+def record(run_id: str, error: str = "", status: str = "finished") -> Record:
+    return Record(run_id, status, {"error": error}, {"step": [1]}, {"mode": "solo"})
 
 
 def test_a_new_study_is_empty(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_block_that_cannot_be_written_is_not_there(study: Study, monkeypatch: 
 
 def test_records_come_back_as_they_were_written(study: Study) -> None:
     """With the block that they belong to."""
-    rows = [record("a", result='1,"x\ny"'), record("b", status="failed")]
+    rows = [record("a", error='1,"x\ny"'), record("b", status="failed")]
     study.write_shard(3, 12, rows)
     assert study.records() == {"a": (3, rows[0]), "b": (3, rows[1])}
     assert [path.name for path in (study.folder / "shards").iterdir()] == ["0003-000012.json"]
@@ -135,8 +135,9 @@ def test_the_newest_block_wins(study: Study, older: int, newer: int) -> None:
     study.write_shard(newer, 0, [record("a", "new")])
     study.write_shard(older, 7, [record("a", "old"), record("b", "old")])
     found = study.records()
-    assert (found["a"][0], found["a"][1].result) == (newer, "new")
-    assert (found["b"][0], found["b"][1].result) == (older, "old")
+    assert (found["a"][0], found["a"][1].error) == (newer, "new")
+    assert (found["b"][0], found["b"][1].error) == (older, "old")
+    assert study.ended() == {"a": Ended(newer, "finished", "new"), "b": Ended(older, "finished", "old")}
 
 
 def test_a_half_written_shard_is_not_there(study: Study) -> None:
@@ -153,10 +154,11 @@ def test_a_half_written_shard_is_not_there(study: Study) -> None:
         ("0001-000000.json", "[{]"),
         ("0001-000000.json", json.dumps([{"run_id": "a"}])),
         ("0001-000000.json", json.dumps({"run_id": "a"})),
+        ("0001-000000.json", json.dumps({"provenance": {}, "runs": [{"run_id": "a", "provenance": {}}]})),
         ("0001-000000.json", "5"),
         ("mine.json", "[]"),
     ],
-    ids=["empty", "no json", "fields missing", "no list", "a number", "another name"],
+    ids=["empty", "no json", "fields missing", "no list", "cells missing", "a number", "another name"],
 )
 def test_a_damaged_shard_is_named(study: Study, name: str, text: str) -> None:
     """The message says what happens when it is deleted."""

@@ -14,8 +14,8 @@ from measure.made_up import make_up
 
 from normbench.analysis.study import load_runs
 from normbench.errors import StudyError
-from normbench.record.columns import CURVES, FIXED, cell_text
-from normbench.record.store import Record, Study
+from normbench.record.columns import CURVES, FIXED, cell_text, is_metric
+from normbench.record.store import Cell, Record, Study
 from normbench.record.tables import PROVENANCE, RESULT, line, merge
 
 CONTRACT = [
@@ -65,14 +65,22 @@ def config(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def record(run_id: str, status: str = "finished", **cells: object) -> Record:
-    values = {"num_params": 10, "num_classes": 10, **cells}
+def record(
+    run_id: str,
+    status: str = "finished",
+    curves: dict[str, list[float | None]] | None = None,
+    **cells: Cell,
+) -> Record:
+    values: dict[str, Cell] = {"num_params": 10, "num_classes": 10, **cells}
     return Record(
         run_id=run_id,
         status=status,
-        result=line(values.get(name) for name in RESULT),
-        curves=f"{run_id},1.0,3,0.1,2.0,0.1,2.0,0.1\n{run_id},2.0,6,0.1,1.0,0.2,1.0,0.2\n",
-        provenance=line([run_id, *("x" for _ in PROVENANCE[1:])]),
+        result=values,
+        curves={
+            **{"epoch": [1.0, 2.0], "step": [3, 6], "lr": [0.1, 0.1], "train_loss": [2.0, 1.0]},
+            **{"train_accuracy": [0.1, 0.2], "val_loss": [2.0, 1.0], "val_accuracy": [0.1, 0.2], **(curves or {})},
+        },
+        provenance=dict.fromkeys(PROVENANCE[1:], "x"),
     )
 
 
@@ -142,12 +150,12 @@ AWKWARD = 'a "b", c\nd\r\ne\rf'
 def test_awkward_text_stays_in_its_cell(tmp_path: Path) -> None:
     """Commas, quotes and line breaks of an error or a name break no row."""
     odd = {"name": AWKWARD, "eps": 1e-5}
-    study = make(tmp_path / "mine", {"a": config(norm=odd), "b": config()}, ["data.root"])
+    study = make(tmp_path / "mine", {"a": config(norm=odd), "b": config()}, ["norm.name"])
     study.write_shard(1, 0, [record("a", "failed", error=AWKWARD)])
     study.write_shard(1, 1, [record("b")])
     merge(study)
     first, second = rows(study)
-    assert (first["error"], first["norm"], first["data.root"]) == (AWKWARD, AWKWARD, "data")
+    assert (first["error"], first["norm"], first["norm.name"]) == (AWKWARD, AWKWARD, AWKWARD)
     assert second["run_id"] == "b"
     assert load_runs(study.folder)["error"].tolist()[0] == AWKWARD
 
@@ -232,6 +240,35 @@ def test_curves_and_provenance_have_their_rows(tmp_path: Path) -> None:
     assert [row["run_id"] for row in provenance] == ["a", "b"]
 
 
+def test_further_metrics_follow_the_fixed_columns(tmp_path: Path) -> None:
+    """In runs.csv before those of the config, in curves.csv before those of probes; other runs have empty cells."""
+    probed: dict[str, list[float | None]] = {"probe.x": [7.0, None], "val_map": [0.5, 0.25], "train_map": [0.0, 1.0]}
+    study = make(tmp_path / "mine", {"a": config(), "b": config(), "c": config()}, ["model.depth"])
+    study.write_shard(1, 0, [record("a", curves=probed, test_map=0.5, chance_map=0.125), record("b")])
+    study.write_shard(1, 1, [record("c", curves={"probe.w": [1.0, 2.0], "probe.x": [3.0, 4.0]}, test_map_batch=1e-05)])
+    merge(study)
+    names = ["chance_map", "test_map", "test_map_batch", "model.depth"]
+    runs, curves = rows(study), rows(study, "curves")
+    assert list(runs[0])[len(FIXED) :] == names
+    assert [[row[name] for name in names] for row in runs] == [
+        ["0.125", "0.5", "", "3"],
+        ["", "", "", "3"],
+        ["", "", "1e-05", "3"],
+    ]
+    more = ["train_map", "val_map", "probe.w", "probe.x"]
+    assert list(curves[0])[len(CURVES) :] == more
+    assert [[row[name] for name in more] for row in curves] == [
+        ["0.0", "0.5", "", "7.0"],
+        ["1.0", "0.25", "", ""],
+        ["", "", "", ""],
+        ["", "", "", ""],
+        ["", "", "1.0", "3.0"],
+        ["", "", "2.0", "4.0"],
+    ]
+    assert all(is_metric(name) for name in (*names[:3], *more[:2], "val_loss", "test_accuracy_precise"))
+    assert not any(is_metric(name) for name in ("target_accuracy", "test.x", "eval_every", "probe.x", "steps"))
+
+
 def test_an_empty_study_has_empty_tables(tmp_path: Path) -> None:
     """A header and no rows, before the first run has ended."""
     study = make(tmp_path / "mine", {"a": config()})
@@ -286,20 +323,19 @@ def naive_tables(folder: Path, changed: list[str]) -> dict[str, str]:
     plan = [json.loads(entry) for entry in (folder / "plan.jsonl").read_text().splitlines()]
     configs = {entry["run"]: entry["config"] for entry in plan if "run" in entry}
     shards = [json.loads(path.read_text()) for path in sorted((folder / "shards").glob("*.json"))]
-    records = {entry["run_id"]: entry for shard in shards for entry in shard}
+    records = {entry["run_id"]: entry for shard in shards for entry in shard["runs"]}
     runs, curves = io.StringIO(), io.StringIO()
     writer = csv.writer(runs, lineterminator="\n")
     writer.writerow([*FIXED, *changed])
     curves.write(",".join(CURVES) + "\n")
     for run_id, entry in sorted(records.items()):
-        (result,) = csv.reader([entry["result"]])
-        cells = {"run_id": run_id, "study": folder.name, "status": entry["status"]} | dict(
-            zip(RESULT, result, strict=True)
-        )
+        cells = {"run_id": run_id, "study": folder.name, "status": entry["status"], **entry["result"]}
         writer.writerow(
-            cells[name] if name in cells else cell_text(look_up(configs[run_id], name)) for name in [*FIXED, *changed]
+            cell_text(cells[name] if name in cells else look_up(configs[run_id], name)) for name in [*FIXED, *changed]
         )
-        curves.write(entry["curves"])
+        for place in range(len(entry["curves"]["step"])):
+            point = (cell_text(entry["curves"][name][place]) for name in list(CURVES)[1:])
+            curves.write(",".join((run_id, *point)) + "\n")
     return {"runs": runs.getvalue(), "curves": curves.getvalue()}
 
 
@@ -318,9 +354,8 @@ def test_two_thousand_runs_merge_as_they_would_without_shortcuts(tmp_path: Path)
         },
         "15": {"model": {"name": "", "depth": "x\ny"}, "schedule": first["norm"]},
     }
-    study.append_block(
-        {"changed": ["norm.groups"]}, {key: {"config": {**first, **own}} for key, own in odd.items()}, []
-    )
+    entries = {key: {"content": "0" * 64, "config": {**first, **own}} for key, own in odd.items()}
+    study.append_block({"changed": ["norm.groups"]}, entries, [])
     study.write_shard(2, 0, [record(key) for key in odd])
     assert merge(study) == 2005
     header = (study.folder / "runs.csv").read_text().partition("\n")[0].split(",")

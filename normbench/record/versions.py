@@ -1,0 +1,73 @@
+"""Versions of a part: its data, or the user's source file, may change while name and settings stay."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from normbench.plan import part_science
+from normbench.record.store import Block
+
+VERSION = "_content_"
+"""Key of the column that tells versions of a part apart; named like `_target_`, so that no argument is called so."""
+
+
+def version(entry: Mapping[str, Any], group: str) -> str:
+    """Return a text that differs between versions of a part, and is never a number.
+
+    It is a hash of the data and of the user's source files. It is empty for what normbench ships, and where the plan of
+    an earlier version of normbench does not tell the source.
+
+    Args:
+        entry: A run in plan.jsonl.
+        group: The part: `model`, `norm`, `data` or another.
+    """
+    hashes = [digest for key, digest in sorted(entry.get("sources", {}).items()) if key.partition(".")[0] == group]
+    if group == "data" and "content" in entry:
+        hashes = [entry["content"], *hashes]
+    if len(hashes) > 1:
+        hashes = [hashlib.sha256("".join(hashes).encode()).hexdigest()]
+    return f"sha:{hashes[0][:8]}" if hashes else ""
+
+
+def parts(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the parts of a run in plan.jsonl, each with its group."""
+    return ((group, part) for group, part in entry["config"].items() if isinstance(part, dict))
+
+
+def settings(group: str, part: Mapping[str, Any]) -> str:
+    """Return a text that is equal for parts of equal settings, wherever data lie."""
+    return json.dumps(part_science(group, part), sort_keys=True)
+
+
+def edited(blocks: Iterable[Block], entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return which parts have changed under their names and settings since they were last planned, a sentence each.
+
+    Data in another folder are other data, and not the same ones edited.
+
+    Args:
+        blocks: The plan so far.
+        entries: Runs that a command asks for, as they stand in plan.jsonl.
+    """
+    latest: dict[tuple[str, str, object], tuple[str, str]] = {}
+    known: dict[int, str] = {}
+    for block in blocks:
+        created = str(block.header.get("created", "")).replace("T", " ").replace("+00:00", " UTC")
+        for entry in block.runs.values():
+            for group, part in parts(entry):
+                # The study shares one object among equal parts, so that few of them are new.
+                same = known.get(id(part)) or known.setdefault(id(part), settings(group, part))
+                latest[group, same, part.get("root")] = version(entry, group), created
+    notes: dict[str, None] = {}
+    for entry in entries if latest else ():
+        for group, part in parts(entry):
+            now = version(entry, group)
+            then, created = latest.get((group, settings(group, part), part.get("root")), (now, ""))
+            if now and then != now:
+                was = "was edited" if then else "may have been edited"
+                column = f"{group}.{VERSION}"
+                text = (
+                    f"{group}={part['name']} {was} since {created}: its runs are a cell of their own, column {column}."
+                )
+                notes[text] = None
+    return list(notes)
