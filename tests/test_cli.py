@@ -76,6 +76,7 @@ BAD_INPUT = {
     "given twice": (["lr=0.1", "lr=0.2"], "'lr' is given twice"),
     "no such engine": (["engine.name=slurm"], "engine.name: unknown value 'slurm'. Known: local"),
     "too many threads": (["engine.threads=100000"], "engine.threads: got 100000, expected"),
+    "unknown precision": (["precision=bf16"], "precision: unknown value 'bf16'; did you mean 'bfloat16'?"),
     "no such device": (["engine.device=warp"], "engine.device: got 'warp'"),
     "warm-up longer than the run": (["steps=5", "schedule.warmup_steps=9"], "the whole run has 5 steps"),
     "study with a slash": (["study=a/b"], "study: got 'a/b'"),
@@ -330,6 +331,17 @@ def test_each_command_has_an_example(normbench: Command, command: str) -> None:
     result = normbench(command, "--help")
     assert result.code == 0
     assert f"normbench {command}" in result.out.partition("Example:")[2]
+
+
+def test_a_swept_precision_gets_a_column(normbench: Command, tmp_path: Path) -> None:
+    """Its runs are runs of their own, beside the one that an earlier study knows without the key."""
+    assert normbench("train", "-m", "precision=float32,bfloat16", "log.tensorboard=run", *TINY).code == 0
+    runs = pd.read_csv(tmp_path / "results" / "default" / "runs.csv")
+    assert sorted(runs["precision"]) == ["bfloat16", "float32"]
+    assert normbench("train", "study=plain", *TINY).code == 0
+    (plain,) = pd.read_csv(tmp_path / "results" / "plain" / "runs.csv").to_dict("records")
+    assert "precision" not in plain
+    assert plain["run_id"] == runs.set_index("precision").loc["float32", "run_id"]
 
 
 def test_doctor_tells_what_is_there(normbench: Command) -> None:
