@@ -106,9 +106,7 @@ def _edited(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             seen.setdefault((group, ""), set()).add(part["name"])
             for key, value in part.items():
                 seen.setdefault((f"{group}.{key}", part["name"]), set()).add(cell_text(value))
-    yield from (
-        key for (key, _), values in seen.items() if len(values) > 1 and key not in ("data.root", _WEIGHTS, *_PLACE)
-    )
+    yield from (key for (key, _), values in seen.items() if len(values) > 1 and key not in ("data.root", *_PLACE))
 
 
 def _top(config: Mapping[str, Any], key: str) -> object:
