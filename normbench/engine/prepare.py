@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from normbench.data import Examples, load
-from normbench.data.decoding import cache_folder
 from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
 from normbench.engine.observers import lacks
 from normbench.engine.precision import check_precisions
@@ -22,6 +21,7 @@ from normbench.record.store import Block, Study
 from normbench.spec import Checked, Component, Log, Run, Settings
 from normbench.training.budget import budget
 from normbench.training.build import dry_run, resolve_target, task_of
+from normbench.training.compiled import name_compilers_folder
 from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
@@ -65,8 +65,7 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     device = find_device(settings.engine.device)
     check_threads(settings.engine.threads)
     notes = list(check_precisions((run.precision for run in runs), device))
-    # Where it cannot be told each compiled run would fail by itself.
-    cache_folder()
+    name_compilers_folder()
     with threads_restored():
         if multirun and device.type == "cpu":
             # Workers are forked later: what ran in several threads before a fork hangs in several threads after it.

@@ -1,5 +1,6 @@
 """Steps through `torch.compile`, kept on disk and from pack to pack; eager where a compilation fails."""
 
+import atexit
 import hashlib
 import json
 import logging
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -183,7 +186,12 @@ def _keep(artifact: Any, order: Sequence[int], path: Path) -> None:
         draft.replace(path.with_suffix(".order"))
         artifact.save(path=str(path))
     except OSError as error:
-        logging.getLogger("normbench").warning("the compiled step cannot be kept: %s", error)
+        _warn(f"compiled steps cannot be kept: {error}; NORMBENCH_CACHE=FOLDER names another folder")
+
+
+@cache
+def _warn(text: str) -> None:
+    logging.getLogger("normbench").warning("%s", text)
 
 
 def _load(path: Path) -> Artifact | None:
@@ -202,9 +210,29 @@ def _load(path: Path) -> Artifact | None:
     return Artifact(artifact.inner_fn.compiled_fn, tuple(order))
 
 
+def name_compilers_folder() -> None:
+    """Say where inductor keeps its files before `torch._dynamo` is imported, which makes the folder or fails.
+
+    Raises:
+        DataError: If the cache of this user cannot be told.
+    """
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    folder = cache_folder() / "inductor"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        folder = Path(mkdtemp(prefix="normbench-"))
+        atexit.register(rmtree, folder, ignore_errors=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+
+
 def load_compiler() -> None:
     """Import what compiling needs, which takes seconds; workers forked afterwards have it. Starts no thread."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
+    name_compilers_folder()
     # On a machine without CUDA it warns that it found none, from every worker.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")

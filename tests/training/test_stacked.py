@@ -1,5 +1,6 @@
 """Runs trained together against the same runs trained alone: the slow path is the oracle."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -414,3 +415,17 @@ def test_a_compiled_step_is_the_solo_step(name: str) -> None:
         assert ours.remark == ""
         assert ours.curve[0].train.loss == pytest.approx(alone.curve[0].train.loss, rel=1e-5)
         assert ours.curve[1].train.loss == pytest.approx(alone.curve[1].train.loss, rel=2e-3)
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What torch makes when it is imported goes to a temporary folder instead."""
+    # Set first, so that it is put back.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    (tmp_path / "file").touch()
+    for place in ("file", "folder"):
+        monkeypatch.setenv("NORMBENCH_CACHE", str(tmp_path / place))
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        compiled.name_compilers_folder()
+        folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        assert folder.is_dir()
+        assert folder.is_relative_to(tmp_path) == (place == "folder")
