@@ -22,11 +22,13 @@ def test_each_experiment_composes_into_a_study_of_its_own(name: str) -> None:
     assert sweep.settings.study == name
 
 
-SMALL = [name for name in EXPERIMENTS if name != "cifar10_resnet20"]
-"""Those on embedded data."""
+SMALL = [name for name in EXPERIMENTS if name not in ("cifar10_resnet20", "fine_tune")]
+"""Those on embedded data that need nothing else."""
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("quickstart", "digits_baseline")])
+@pytest.mark.parametrize(
+    "name", [name for name in [*SMALL, "fine_tune"] if name not in ("quickstart", "digits_baseline")]
+)
 def test_each_experiment_begins_with_what_it_shows(name: str) -> None:
     """The first line of its file, which `normbench list experiments` shows, is a question."""
     header = (shipped_conf() / "experiment" / f"{name}.yaml").read_text().splitlines()[1]
@@ -73,9 +75,9 @@ def test_the_digits_baseline_reaches_its_accuracy(tmp_path: Path) -> None:
     assert runs["test_accuracy"].mean() > 0.975
 
 
-def tuned(name: str, folder: Path, *by: str) -> dict[Any, float]:
+def tuned(name: str, folder: Path, *by: str, given: tuple[str, ...] = ()) -> dict[Any, float]:
     """Return the mean test accuracy by cell, each seed at its best rate by validation; divergence counts as chance."""
-    runs = normbench.train([f"+experiment={name}"], results_dir=folder)
+    runs = normbench.train([f"+experiment={name}", *given], results_dir=folder)
     runs = runs.fillna({"val_accuracy": 0.0, "test_accuracy": 0.1}).sort_values("val_accuracy", kind="stable")
     best = runs.groupby([*by, "seed"]).tail(1)
     return dict(best.groupby(list(by))["test_accuracy"].mean().items())
@@ -151,6 +153,16 @@ def test_momentum(tmp_path: Path) -> None:
     running = means["test_accuracy"]
     assert running[0.1] - running[0.001] > 0.05
     assert running[0.1] - running[1.0] > 0.05
+
+
+@pytest.mark.full
+def test_fine_tune(tmp_path: Path) -> None:
+    """From the same weights, frozen statistics keep at least 30 points more than those of two samples."""
+    before = ["data=synthetic", "data.generator_seed=1", "epochs=3", "log.weights=final"]
+    (run_id,) = normbench.train(before, study="pretrained", results_dir=tmp_path)["run_id"]
+    weights = tmp_path / "pretrained" / "weights" / f"{run_id}.pt"
+    accuracy = tuned("fine_tune", tmp_path, "norm", given=(f"model.weights='{weights}'",))
+    assert accuracy["batch_frozen"] - accuracy["batch"] > 0.3
 
 
 @pytest.mark.full

@@ -62,6 +62,10 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench train +experiment=cifar10_resnet20 data.download=true --cfg",
         "hours, and a download",
     ),
+    "normbench train +experiment=fine_tune model.weights=results/pretrained/weights/ef75627e5fab.pt": (
+        "normbench train +experiment=fine_tune model.weights=results/pretrained/weights/ef75627e5fab.pt steps=5",
+        "half a minute; test_experiments.py trains it",
+    ),
     **{
         f"normbench train +experiment={name}": (
             f"normbench train +experiment={name} --cfg",
@@ -147,9 +151,11 @@ def furnished(here: Path, tmp_path: Path) -> Path:
         for number in range(60):
             image = draw.integers(0, 255, (40, 36, 3), dtype=np.uint8)
             Image.fromarray(image).save(folder / f"{number}.png")
+    for name, text in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL):
+        (here / name).write_text(text)
     for name in EXPERIMENTS:
-        # These two are trained and merged by commands of the page.
-        if name not in ("quickstart", "depth"):
+        # These are trained and merged by commands of the page.
+        if name not in ("quickstart", "depth", "fine_tune"):
             write_experiment(here / "results" / name)
     write_experiment(here / "other" / "results" / "quickstart")
     small = ["norm=batch,none", "model.depth=1,2", "lr=0.1,0.2", "seed=range(2)", "steps=2", "model.width=8"]
