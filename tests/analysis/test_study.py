@@ -280,8 +280,9 @@ def test_a_run_that_has_not_finished_may_lack_its_numbers(tmp_path: Path) -> Non
 
 def plan(folder: Path, **configs: dict[str, Any]) -> None:
     """Write a plan of one block with these configs by run_id."""
-    entries: list[dict[str, Any]] = [{"block": 1, "lines": len(configs)}]
-    entries += [{"run": run_id, "config": config} for run_id, config in configs.items()]
+    entries: list[dict[str, Any]] = [{"block": 1, "lines": len(configs), "changed": []}]
+    data = {"data": {"name": "digits"}}
+    entries += [{"run": run_id, "content": "c", "config": {**data, **config}} for run_id, config in configs.items()]
     (folder / "plan.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
