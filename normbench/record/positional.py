@@ -59,17 +59,23 @@ _PROVENANCE = {
 """The columns as they were, in order: those of today may be more."""
 
 
-def named(row: Mapping[str, str]) -> dict[str, Any]:
+def named(row: Mapping[str, str], *, texts: bool) -> dict[str, Any]:
     """Return the fields of a record from a run of such a shard.
 
     Args:
         row: `run_id`, `status`, cells of runs.csv as a line (`result`), whole lines of curves.csv (`curves`), the line
             of provenance.csv (`provenance`), and the names of the probes' scalars with commas between (`probes`).
+        texts: Whether numbers stay texts.
 
     Raises:
         ValueError: If a line has other cells than its columns, or one that is no number.
         KeyError: If a field is missing.
     """
+
+    def told(kind: type, text: str) -> Any:
+        number = kind(text)
+        return text if texts else number
+
     probes = row["probes"].split(",") if row.get("probes") else []
     columns = {**_CURVES, **dict.fromkeys(probes, float)}
     lines = [line.split(",")[1:] for line in row["curves"].splitlines()]
@@ -79,12 +85,12 @@ def named(row: Mapping[str, str]) -> dict[str, Any]:
     return {
         "run_id": row["run_id"],
         "status": row["status"],
-        "result": {name: kind(text) for (name, kind), text in result if text},
+        "result": {name: told(kind, text) for (name, kind), text in result if text},
         "curves": {
-            name: [kind(text) if text else None for text in column]
+            name: [told(kind, text) if text else None for text in column]
             for (name, kind), column in zip(columns.items(), zip(*lines, strict=True), strict=bool(lines))
         },
-        "provenance": {name: kind(text) if text else "" for (name, kind), text in origin},
+        "provenance": {name: told(kind, text) if text else "" for (name, kind), text in origin},
     }
 
 

@@ -1,7 +1,7 @@
 """Records of runs, and the shards that hold those of one finished pack: cells by name, as JSON."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Record:
     run_id: str
     status: str
     result: Mapping[str, Cell]
-    curves: Mapping[str, Sequence[int | float | None]]
+    curves: Mapping[str, Sequence[Cell | None]]
     provenance: Mapping[str, Cell]
 
     @property
@@ -54,8 +54,13 @@ def shard_text(records: Sequence[Record]) -> str:
     return json.dumps({"provenance": common, "runs": runs}, separators=(",", ":")) + "\n"
 
 
-def read_shard(path: Path) -> tuple[int, list[Record]]:
+def read_shard(path: Path, *, texts: bool = False) -> tuple[int, list[Record]]:
     """Return the number of a shard's block, and its records; also of a shard from before cells had names.
+
+    Args:
+        path: The shard.
+        texts: Whether numbers stay the texts that they are in the shard, as tables are made of them: writing millions
+            of floats anew takes longer than all else.
 
     Raises:
         StudyError: If it is damaged.
@@ -63,15 +68,22 @@ def read_shard(path: Path) -> tuple[int, list[Record]]:
     with reading(path):
         content = path.read_bytes()
     try:
-        return int(path.name.partition("-")[0]), list(_records(json.loads(content)))
+        return int(path.name.partition("-")[0]), list(_records(content.decode(), texts=texts))
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise StudyError(f"{path} is damaged ({reason}): delete it, its runs will be trained again.") from error
 
 
-def _records(shard: Any) -> Iterable[Record]:
+def _records(text: str, *, texts: bool) -> Iterator[Record]:
+    kept: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": _infinity} if texts else {}
+    shard = json.loads(text, **kept)
     if isinstance(shard, list):
-        yield from (Record(**named(row)) for row in shard)
+        yield from (Record(**named(row, texts=texts)) for row in shard)
         return
     for run in shard["runs"]:
         yield Record(**{**run, "provenance": {**shard["provenance"], **run["provenance"]}})
+
+
+def _infinity(name: str) -> str:
+    """Return JavaScript's name as Python writes it."""
+    return repr(float(name))

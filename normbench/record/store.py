@@ -193,14 +193,15 @@ class Study:
         """Return what stands of each run: its newest record, but no failure where it had ended well before.
 
         Args:
-            of: Makes of a record what is kept of it: the cells of 100,000 runs would fill most of a gigabyte.
+            of: Makes of a record, whose numbers are texts as tables have them, what is kept of it: the cells of 100,000
+                runs would fill most of a gigabyte.
 
         Raises:
             StudyError: If a shard is damaged.
         """
         found: dict[str, Kept] = {}
         ranks: dict[str, tuple[bool, int]] = {}
-        for block, record in self._read_shards():
+        for block, record in self._read_shards(texts=True):
             rank = (record.status != "failed", block)
             if record.run_id not in found or rank >= ranks[record.run_id]:
                 found[record.run_id], ranks[record.run_id] = of(record), rank
@@ -222,15 +223,15 @@ class Study:
     def _newest(self, of: Callable[[int, Record], Kept]) -> dict[str, Kept]:
         found: dict[str, Kept] = {}
         blocks: dict[str, int] = {}
-        for block, record in self._read_shards():
+        for block, record in self._read_shards(texts=False):
             if block >= blocks.get(record.run_id, 0):
                 found[record.run_id], blocks[record.run_id] = of(block, record), block
         return found
 
-    def _read_shards(self) -> Iterator[tuple[int, Record]]:
+    def _read_shards(self, *, texts: bool) -> Iterator[tuple[int, Record]]:
         """Yield each record with the number of its block, in the order of the names."""
         for path in sorted(self._shards.glob("*.json")):
-            block, records = read_shard(path)
+            block, records = read_shard(path, texts=texts)
             yield from ((block, record) for record in records)
 
     def _shard(self, block: int, pack: int) -> Path:

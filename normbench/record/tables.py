@@ -111,23 +111,24 @@ class _Row(NamedTuple):
 
 
 def _row(record: Record) -> _Row:
-    result = record.result
+    """Return a record whose numbers are texts; of its result only an error may need quotes."""
+    result = {**record.result, "error": _cell(record.error)}
     columns = tuple(sorted(record.curves.keys() - CURVES.keys(), key=_metrics_first))
     count = max(map(len, record.curves.values()), default=0)
-    texts = [_texts(record.curves.get(name, [None] * count)) for name in (*_POINT, *columns)]
+    curves = [_filled(record.curves.get(name, [None] * count)) for name in (*_POINT, *columns)]
     head = f"{_cell(record.run_id)},"
     return _Row(
         record.status,
-        ",".join(_cells(result, RESULT)),
-        {name: _cell(result[name]) for name in result if name not in FIXED},
+        ",".join([str(result.get(name, "")) for name in RESULT]),
+        {name: str(cell) for name, cell in result.items() if name not in FIXED},
         columns,
-        "".join([f"{head}{','.join(point)}\n" for point in zip(*texts, strict=True)]),
+        "".join([f"{head}{','.join(point)}\n" for point in zip(*curves, strict=True)]),
         _provenance_line(record),
     )
 
 
-def _texts(column: Sequence[int | float | None]) -> Iterable[str]:
-    return map(cell_text, column) if None in column else map(repr, column)
+def _filled(column: Sequence[Cell | None]) -> Iterable[str]:
+    return map(cell_text, column)
 
 
 def _metrics_first(column: str) -> tuple[bool, str]:
@@ -164,18 +165,13 @@ def _curves(rows: Sequence[_Row]) -> Iterator[str]:
 
 
 def _provenance_line(record: Record) -> str:
-    return ",".join((_cell(record.run_id), *_cells(record.provenance, PROVENANCE[1:])))
+    cells = record.provenance
+    return ",".join([_cell(record.run_id), *[_quoted(str(cells.get(name, ""))) for name in PROVENANCE[1:]]])
 
 
 def _provenance(lines: Iterable[str]) -> Iterator[str]:
     yield f"{line(PROVENANCE)}\n"
     yield from (f"{text}\n" for text in lines)
-
-
-def _cells(values: Mapping[str, Cell], columns: Iterable[str]) -> list[str]:
-    """Return the cells of a line; millions are written, so that most take no call."""
-    cells = map(values.get, columns)
-    return ["" if cell is None else _quoted(cell) if type(cell) is str else repr(cell) for cell in cells]
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,14 @@ def test_further_metrics_follow_the_fixed_columns(tmp_path: Path) -> None:
     ]
     assert all(is_metric(name) for name in (*names[:3], *more[:2], "val_loss", "test_accuracy_precise"))
     assert not any(is_metric(name) for name in ("target_accuracy", "test.x", "eval_every", "probe.x", "steps"))
+
+
+def test_a_loss_that_is_infinite_is_written_as_python_has_it(tmp_path: Path) -> None:
+    """JSON's name for it is another."""
+    study = make(tmp_path / "mine", {"a": config()})
+    study.write_shard(1, 0, [record("a", curves={"val_loss": [math.inf, -math.inf]})])
+    merge(study)
+    assert [row["val_loss"] for row in rows(study, "curves")] == ["inf", "-inf"]
 
 
 def test_an_empty_study_has_empty_tables(tmp_path: Path) -> None:
