@@ -16,7 +16,7 @@ from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
 from normbench.config.texts import literal
 from normbench.engine.estimate import Estimate, estimate, keep_times
-from normbench.engine.local import Progress, check_workers, execute
+from normbench.engine.local import Watcher, check_workers, execute
 from normbench.engine.observers import lacks, run_observers
 from normbench.engine.prepare import Work, freeze, packs_of, pending, prepare
 from normbench.engine.surroundings import torchs_defaults
@@ -138,7 +138,7 @@ class Session:
         """Keep what the packs took that `execute` returned, for later estimates."""
         keep_times(work, self.study, self.plan, self.sweep.settings.engine)
 
-    def execute(self, watcher: Progress, until: float = math.inf) -> list[Work]:
+    def execute(self, watcher: Watcher, until: float = math.inf) -> list[Work]:
         """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
 
         The study's folder must exist: `Study.create`.
@@ -160,7 +160,7 @@ class Session:
         with self.study.held(), _tables_after(self.study):
             fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
             work = [*self.unfinished, *fresh]
-            execute(work, self.study, settings, observers=observers, progress=watcher, until=until)
+            execute(work, self.study, settings, observers=observers, watcher=watcher, until=until)
         if settings.log.tensorboard == "cell":
             from normbench.dashboard.folder import refresh_logs
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from normbench.metrics import METRICS, Metric, metric_column
-from normbench.record.columns import FIXED
-from normbench.record.columns import METRICS as FIXED_COLUMNS
+from normbench.record.columns import FIXED, METRIC_COLUMNS
 
 STEPS = Metric(higher_is_better=False, low=1.0, digits=(0, 1))
 """The steps to the target, which are counted and have no chance level."""
@@ -21,7 +20,7 @@ def metric_columns(names: Iterable[str]) -> list[str]:
     further = [
         name for name in names if name not in FIXED and (found := metric_column(name)) and found.part != "chance"
     ]
-    return [*FIXED_COLUMNS, *further]
+    return [*METRIC_COLUMNS, *further]
 
 
 def metric_of(column: str) -> Metric:

@@ -31,7 +31,7 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class FixedFinding:
     """What the check of a property or fact found.
 
     Attributes:
@@ -49,7 +49,7 @@ class Checked:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def keep(study: Path, claim: str, content: Design | Checked) -> None:
+def keep(study: Path, claim: str, content: Design | FixedFinding) -> None:
     """Write what is kept of a claim, in the place of what was kept before.
 
     Raises:
@@ -60,7 +60,7 @@ def keep(study: Path, claim: str, content: Design | Checked) -> None:
     write_whole(path, [json.dumps(asdict(content), indent=1), "\n"])
 
 
-def kept(study: Path, claim: Claim) -> Design | Checked | None:
+def kept(study: Path, claim: Claim) -> Design | FixedFinding | None:
     """Return what is kept of a claim; None where it was never run.
 
     Raises:
@@ -73,9 +73,9 @@ def kept(study: Path, claim: Claim) -> Design | Checked | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if claim.kind == "experiment":
             lists = {name: tuple(values[name]) for name in ("seeds", "runs", "over")}
-            found: Design | Checked = Design(values["spec_sha256"], **lists, quick=bool(values["quick"]))
+            found: Design | FixedFinding = Design(values["spec_sha256"], **lists, quick=bool(values["quick"]))
         else:
-            found = Checked(**values)
+            found = FixedFinding(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{path} is damaged ({error}); `{claim.command}` writes it anew.") from error
     if found.spec_sha256 != claim.spec_sha256:

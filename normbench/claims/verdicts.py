@@ -11,7 +11,7 @@ import pandas as pd
 from normbench.analysis.folders import table_path
 from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import csv_text
-from normbench.claims.designs import Checked, Design, kept
+from normbench.claims.designs import Design, FixedFinding, kept
 from normbench.claims.estimands import Contrast, MissingCells, evaluate
 from normbench.claims.family import Form
 from normbench.claims.judge import Evidence, Verdict, judge_family
@@ -120,7 +120,7 @@ def _found(study: Path, claim: Claim, tables: Tables, *, strict: bool) -> tuple[
     return evidence_of(claim, design, tables)
 
 
-def evidence_of(claim: Claim, design: Design | Checked | None, tables: Tables) -> tuple[Evidence, str]:
+def evidence_of(claim: Claim, design: Design | FixedFinding | None, tables: Tables) -> tuple[Evidence, str]:
     """Return what the records hold on an experiment claim, and why they hold nothing where they do not.
 
     Args:
@@ -239,7 +239,7 @@ def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
         if strict:
             raise
         return Verdict(claim.id, "not_run", "not run", reason=str(error))
-    if not isinstance(found, Checked):
+    if not isinstance(found, FixedFinding):
         reason = f"it was never checked; `{claim.command}` does"
         return Verdict(claim.id, "not_run", "not run", reason=reason)
     assert found.verdict in ("supported", "refuted", "inconclusive")

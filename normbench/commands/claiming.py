@@ -10,7 +10,7 @@ import numpy as np
 
 from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
-from normbench.claims.designs import Checked, Design, check_catalogue, keep, kept
+from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
 from normbench.claims.family import LOOKS
 from normbench.claims.judge import second_look
 from normbench.claims.signed_rank import hodges_lehmann
@@ -249,4 +249,4 @@ def carry_out(session: Session, claim: Claim, until: float = math.inf) -> list[s
 def _check(claim: Claim, study: Path) -> None:
     found = CHECKS[claim.check]()
     numbers = {name: float(number) for name, number in found.numbers.items()}
-    keep(study, claim.id, Checked(claim.spec_sha256, found.verdict, found.outcome, found.evidence, numbers))
+    keep(study, claim.id, FixedFinding(claim.spec_sha256, found.verdict, found.outcome, found.evidence, numbers))

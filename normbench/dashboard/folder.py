@@ -9,12 +9,6 @@ from normbench.record.files import make_folder, write_whole
 FORMAT = 2
 """Number of what these logs hold: older ones are written anew."""
 
-NOTES = ".notes"
-"""File with what is left out of the logs, a line a note."""
-
-PINNED = ".pinned"
-"""File with the tags of the curves that are shown first, a line a tag."""
-
 _STAMP = ".made_from"
 
 

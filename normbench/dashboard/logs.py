@@ -19,9 +19,8 @@ from normbench.analysis.tasks import first_metric
 from normbench.dashboard.arms import Arms, arms
 from normbench.dashboard.curves import COUNT, Points, averages, by_group, tag, with_interval
 from normbench.dashboard.figures import pictures
-from normbench.dashboard.folder import NOTES, PINNED
 from normbench.dashboard.layout import categories, headings, norm_tag
-from normbench.dashboard.naming import names, shown
+from normbench.dashboard.naming import NOTES, PINNED, names, shown
 from normbench.errors import StudyError
 from normbench.metrics import metric_column
 from normbench.record.events import EventFile, Value

@@ -9,6 +9,12 @@ import pandas as pd
 
 from normbench.analysis.escape import visible
 
+NOTES = ".notes"
+"""File with what is left out of the logs, a line a note."""
+
+PINNED = ".pinned"
+"""File with the tags of the curves that are shown first, a line a tag."""
+
 LONGEST = 80
 """Signs of a name; a folder may have 255 bytes."""
 

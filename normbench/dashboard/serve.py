@@ -25,7 +25,8 @@ from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
 from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
 from tensorboard.plugins.text.text_plugin import TextPlugin
 
-from normbench.dashboard.folder import NOTES, PINNED, own_logs, refresh_logs, run_logs
+from normbench.dashboard.folder import own_logs, refresh_logs, run_logs
+from normbench.dashboard.naming import NOTES, PINNED
 from normbench.errors import ConfigError, StudyError
 from normbench.record.files import make_folder
 

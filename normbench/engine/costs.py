@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from normbench.data.decoding import cache_folder
+from normbench.cache import cache_folder
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 
@@ -65,7 +65,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """Return what its figures are kept under."""
+        """Return what its timings are kept under."""
         return f"{self.structure} {self.size} {self.mode} {self.threads}"
 
     @property
@@ -75,7 +75,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Timing:
     """Seconds that a pack takes.
 
     Attributes:
@@ -92,9 +92,9 @@ class Figure:
         """Return the seconds of a whole pack, without compilation."""
         return kind.steps * self.step + kind.evaluations * self.evaluation + self.fixed
 
-    def times(self, other: "Figure", by: "Figure") -> "Figure":
+    def times(self, other: "Timing", by: "Timing") -> "Timing":
         """Return each part multiplied by its part of `other` and divided by its part of `by`."""
-        return Figure(
+        return Timing(
             self.step * other.step / by.step,
             self.evaluation * other.evaluation / by.evaluation,
             self.fixed * other.fixed / by.fixed,
@@ -111,23 +111,23 @@ def structure_key(structure: str) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def guess(kind: Kind) -> Figure:
+def guess(kind: Kind) -> Timing:
     """Return what a pack should take on a machine of which nothing is known."""
     # A step reads and writes weights, gradients and momenta about ten times, and multiplies three times a forward pass.
     traffic = 40 * kind.num_params * kind.size / _BYTES[kind.mode]
     arithmetic = 3 * kind.multiply_adds * kind.size / _MULTIPLY_ADDS / kind.threads
     step = _DISPATCH[kind.mode] + traffic + arithmetic
     evaluation = 2 * step if kind.mode != "compiled" else guess(kind.eager).evaluation
-    return Figure(step, evaluation, _SETUP * kind.size + TEST_EVALUATIONS * evaluation)
+    return Timing(step, evaluation, _SETUP * kind.size + TEST_EVALUATIONS * evaluation)
 
 
-def figure_of(kind: Kind, known: Mapping[str, Figure], measured: Sequence[Kind]) -> Figure:
+def timing_of(kind: Kind, known: Mapping[str, Timing], measured: Sequence[Kind]) -> Timing:
     """Return what a pack takes: as measured, or the guess put right by what was measured of its like.
 
     Args:
         kind: The pack.
         known: Figures by key.
-        measured: Kinds of which `known` has a figure.
+        measured: Kinds of which `known` has a timing.
     """
     if kind.key in known:
         return known[kind.key]
@@ -142,20 +142,20 @@ def _distance(kind: Kind, other: Kind) -> tuple[bool, bool, float]:
     return kind.structure != other.structure, kind.mode != other.mode, work
 
 
-def total(packs: Sequence[Kind], known: Mapping[str, Figure], measured: Sequence[Kind], workers: int) -> float:
+def total(packs: Sequence[Kind], known: Mapping[str, Timing], measured: Sequence[Kind], workers: int) -> float:
     """Return the seconds of packs on workers that each take the next one.
 
     Args:
         packs: A kind for each pack.
         known: Figures by key.
-        measured: Kinds of which `known` has a figure.
+        measured: Kinds of which `known` has a timing.
         workers: Processes.
     """
     if not packs:
         return 0.0
     seconds, longest = 0.0, 0.0
     for kind, count in Counter(packs).items():
-        own = figure_of(kind, known, measured).of(kind)
+        own = timing_of(kind, known, measured).of(kind)
         compilation = 0.0
         if kind.mode == "compiled":
             compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
@@ -164,8 +164,8 @@ def total(packs: Sequence[Kind], known: Mapping[str, Figure], measured: Sequence
     return max(START[kind.mode] for kind in packs) + max(seconds / max(workers, 1), longest)
 
 
-def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Figure], *, workers: int) -> Figure:
-    """Return the figure of a kind after packs of it have ended.
+def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, workers: int) -> Timing:
+    """Return the timing of a kind after packs of it have ended.
 
     Args:
         kind: The kind.
@@ -173,36 +173,36 @@ def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Figure], *, wo
         known: Figures by key, of before.
         workers: Processes that trained them: where each had no more than one pack, all of them compiled.
     """
-    before = figure_of(kind, known, [kind.eager] if kind.eager.key in known else [])
+    before = timing_of(kind, known, [kind.eager] if kind.eager.key in known else [])
     # The slowest of a few packs hold the compilation; the middle of many is free of it.
     wall = sorted(walls)[len(walls) // 2] if len(walls) > 2 * workers else min(walls)
     if kind.mode == "compiled" and len(walls) <= workers:
         compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
         wall = max(wall - compilation, 0.3 * wall)
     factor = wall / before.of(kind)
-    return Figure(before.step * factor, before.evaluation * factor, before.fixed * factor)
+    return Timing(before.step * factor, before.evaluation * factor, before.fixed * factor)
 
 
-def read_figures(machine: str) -> dict[str, Figure]:
-    """Return the figures kept of a machine; none where the file is missing or damaged."""
-    found: dict[str, Figure] = {}
+def read_timings(machine: str) -> dict[str, Timing]:
+    """Return the timings kept of a machine; none where the file is missing or damaged."""
+    found: dict[str, Timing] = {}
     for key, values in _read().get(machine, {}).items():
         with suppress(TypeError, ValueError):
             step, evaluation, fixed = map(float, values)
             if all(0 < part < math.inf for part in (step, evaluation, fixed)):
-                found[key] = Figure(step, evaluation, fixed)
+                found[key] = Timing(step, evaluation, fixed)
     return found
 
 
-def keep_figures(machine: str, figures: Mapping[str, Figure]) -> None:
-    """Add figures of a machine to those kept; an estimate is no reason to fail where that cannot be written."""
-    if not figures:
+def keep_timings(machine: str, timings: Mapping[str, Timing]) -> None:
+    """Add timings of a machine to those kept; an estimate is no reason to fail where that cannot be written."""
+    if not timings:
         return
     content = _read()
     own = content.get(machine, {})
-    for key, figure in figures.items():
+    for key, timing in timings.items():
         own.pop(key, None)
-        own[key] = [float(f"{part:.4g}") for part in (figure.step, figure.evaluation, figure.fixed)]
+        own[key] = [float(f"{part:.4g}") for part in (timing.step, timing.evaluation, timing.fixed)]
     content[machine] = dict(list(own.items())[-_MOST_KEPT:])
     path = _path()
     with suppress(OSError, StudyError):

@@ -12,12 +12,12 @@ import torch
 
 from normbench.engine.costs import (
     TEST_EVALUATIONS,
-    Figure,
     Kind,
+    Timing,
     guess,
-    keep_figures,
+    keep_timings,
     learn,
-    read_figures,
+    read_timings,
     structure_key,
     total,
 )
@@ -27,7 +27,7 @@ from normbench.plan import Pack, Plan
 from normbench.record.store import Study
 from normbench.spec import Component, Engine, Run
 from normbench.training.budget import budget
-from normbench.training.setup import prepare, split_of
+from normbench.training.setup import set_up, split_of
 from normbench.training.solo import take_step
 from normbench.training.stacked_runs import StackedRuns
 from normbench.training.step import make_step
@@ -49,7 +49,7 @@ class Estimate:
     Attributes:
         seconds: From the plan to the last row.
         workers: Processes.
-        source: Where the figures are from, in words.
+        source: Where the timings are from, in words.
     """
 
     seconds: float
@@ -69,7 +69,7 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
     device = find_device(engine.device)
     workers = worker_count(packs, engine, device)
     machine = machine_key(device)
-    known = read_figures(machine)
+    known = read_timings(machine)
     examples = _examples(packs, plan)
     kinds = [_kind(pack, plan, examples) for pack in packs]
     spent = 0.0
@@ -78,7 +78,7 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
         measured = _calibrate(Counter(kinds), known, plan, examples, device)
         spent = perf_counter() - clock
         known |= measured
-        keep_figures(machine, measured)
+        keep_timings(machine, measured)
     references = [kind for own in dict.fromkeys(kinds) for kind in {own, own.eager} if kind.key in known]
     source = "from what such runs took before" if references else "a guess: nothing like it was timed here"
     if spent > 0.05 and references:
@@ -104,9 +104,9 @@ def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -
         if wall is not None:
             walls.setdefault(_kind(item.pack, plan, examples), []).append(wall)
     machine = machine_key(device)
-    known = read_figures(machine)
+    known = read_timings(machine)
     workers = worker_count(packs, engine, device)
-    keep_figures(machine, {kind.key: learn(kind, own, known, workers=workers) for kind, own in walls.items()})
+    keep_timings(machine, {kind.key: learn(kind, own, known, workers=workers) for kind, own in walls.items()})
 
 
 def worker_count(packs: Sequence[Pack], engine: Engine, device: torch.device) -> int:
@@ -116,7 +116,7 @@ def worker_count(packs: Sequence[Pack], engine: Engine, device: torch.device) ->
 
 
 def machine_key(device: torch.device) -> str:
-    """Return what figures are kept under: they hold for this device and this version of torch."""
+    """Return what timings are kept under: they hold for this device and this version of torch."""
     return f"{device_name(device)}, {device.type}, torch {torch.__version__}"
 
 
@@ -167,19 +167,19 @@ def _kind(pack: Pack, plan: Plan, examples: Mapping[str | None, tuple[str, int]]
 
 def _calibrate(
     kinds: Mapping[Kind, int],
-    known: Mapping[str, Figure],
+    known: Mapping[str, Timing],
     plan: Plan,
     examples: Mapping[str | None, tuple[str, int]],
     device: torch.device,
-) -> dict[str, Figure]:
-    """Return figures of the kinds that take the longest and are not known, as many as the time allows."""
+) -> dict[str, Timing]:
+    """Return timings of the kinds that take the longest and are not known, as many as the time allows."""
     unknown = [kind for kind in kinds if not {kind.key, kind.eager.key} & known.keys()]
     runs = {examples[own][0]: one.run for one in plan.checked.values() if (own := one.structure) in examples}
     if any(kind.mode != "solo" for kind in unknown):
         # Seconds by itself, and part of no step.
         import_module("torch._dynamo")
     end = perf_counter() + CALIBRATION
-    measured: dict[str, Figure] = {}
+    measured: dict[str, Timing] = {}
     with threads_restored():
         # Workers are forked later, perhaps: what ran in several threads before hangs in several threads after it.
         torch.set_num_threads(1)
@@ -188,17 +188,17 @@ def _calibrate(
             if perf_counter() > end or kind.eager.key in measured:
                 continue
             if guess(todo).step < _LONGEST_STEP:
-                figure = _measure(todo, runs[kind.structure], device, end)
+                timing = _measure(todo, runs[kind.structure], device, end)
                 # Threads share the arithmetic, not what is not arithmetic.
-                measured[kind.eager.key] = figure.times(guess(kind.eager), by=guess(todo))
+                measured[kind.eager.key] = timing.times(guess(kind.eager), by=guess(todo))
     return measured
 
 
-def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Figure:
+def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Timing:
     """Time a few steps and an evaluation of a pack of copies of one run, with models of its own."""
     run = replace(run, epochs=None, steps=1, lr=1e-4, schedule=Component("constant", {"warmup_steps": 0}))
     dataset = load_data(run.data)
-    building, setup = _timed(lambda: prepare(run, dataset, device), device)
+    building, setup = _timed(lambda: set_up(run, dataset, device), device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if kind.mode == "solo":
             index = setup.parts.train[: run.batch_size]
@@ -225,7 +225,7 @@ def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Figure:
         tests = TEST_EVALUATIONS * evaluation
         if perf_counter() + 2 * tests < end:
             tests, _ = _timed(lambda: evaluator.test_scores(model), device)
-    return Figure(median(steps), evaluation, building * kind.size + tests)
+    return Timing(median(steps), evaluation, building * kind.size + tests)
 
 
 def _timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

@@ -21,7 +21,7 @@ from normbench.engine.device import (
 from normbench.engine.interrupt import Interrupts, interrupts
 from normbench.engine.pool import Pool, Report, can_fork_with_threads
 from normbench.engine.prepare import Work, load_data
-from normbench.engine.schedule import Schedule, Task
+from normbench.engine.schedule import Assignment, Schedule
 from normbench.engine.worker import Duty
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack
@@ -40,21 +40,21 @@ _TICK = 0.2
 class _Telling:
     """Tells of what has ended, and once a command where runs left what was planned."""
 
-    def __init__(self, progress: "Progress") -> None:
-        self.progress = progress
+    def __init__(self, watcher: "Watcher") -> None:
+        self.watcher = watcher
         self._remarks: set[str] = set()
 
     def ended(self, item: Work, trained: Sequence[Trained], notes: Sequence[str] = ()) -> None:
         for text in notes:
-            self.progress.note(text)
+            self.watcher.note(text)
         for one in trained:
             if one.outcome.remark and one.outcome.remark not in self._remarks:
                 self._remarks.add(one.outcome.remark)
-                self.progress.note(f"{one.outcome.remark}: trained without, which takes longer")
-            self.progress.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
+                self.watcher.note(f"{one.outcome.remark}: trained without, which takes longer")
+            self.watcher.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
 
 
-class Progress(Protocol):
+class Watcher(Protocol):
     """Is told what the engine does."""
 
     def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
@@ -76,7 +76,7 @@ def execute(
     settings: Settings,
     *,
     observers: Observers,
-    progress: Progress,
+    watcher: Watcher,
     until: float = math.inf,
 ) -> None:
     """Train packs and keep the records of each as soon as it ends.
@@ -86,7 +86,7 @@ def execute(
         study: Where the records go.
         settings: Device, threads and workers.
         observers: Makes the observers of a run, in whatever process it trains.
-        progress: Is told of each run that ends.
+        watcher: Is told of each run that ends.
         until: When nothing new is begun any more, in seconds of time.monotonic.
 
     Raises:
@@ -99,14 +99,14 @@ def execute(
     with interrupts(until) as asked, threads_restored():
         if method == "here":
             checkpoints = Checkpoints(study, settings.engine.checkpoint_every)
-            _train_here(work, checkpoints, devices[0], observers, progress, asked)
+            _train_here(work, checkpoints, devices[0], observers, watcher, asked)
             return
         if method == "fork":
             torch.set_num_threads(1)
             _load_ahead(work, devices[0])
         duty = Duty(work, study.folder, observers, os.getpid(), settings.engine.checkpoint_every)
         with Pool(duty, devices, method) as pool:
-            _train_in(pool, work, study, progress, asked)
+            _train_in(pool, work, study, watcher, asked)
 
 
 def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], settings: Settings) -> None:
@@ -148,14 +148,14 @@ def _train_here(
     checkpoints: Checkpoints,
     device: torch.device,
     observers: Observers,
-    progress: Progress,
+    watcher: Watcher,
     asked: Interrupts,
 ) -> None:
     make_deterministic(device)
-    telling = _Telling(progress)
+    telling = _Telling(watcher)
 
     def all_observers(run_id: str, run: Run) -> Sequence[Observer]:
-        return [*observers(run_id, run), *progress.observers(run_id, run)]
+        return [*observers(run_id, run), *watcher.observers(run_id, run)]
 
     for item in work:
         asked.check()
@@ -165,52 +165,52 @@ def _train_here(
     asked.check()
 
 
-def _train_in(pool: Pool, work: Sequence[Work], study: Study, progress: Progress, asked: Interrupts) -> None:
+def _train_in(pool: Pool, work: Sequence[Work], study: Study, watcher: Watcher, asked: Interrupts) -> None:
     schedule = Schedule(work)
-    telling = _Telling(progress)
+    telling = _Telling(watcher)
     while True:
-        for worker in [worker for worker in pool.workers if worker.task is None]:
+        for worker in [worker for worker in pool.workers if worker.assignment is None]:
             others = {other.structure for other in pool.workers if other is not worker}
-            if task := schedule.take(worker.structure, others, new=not asked.stopping):
-                pool.give(worker, task)
-        if not any(worker.task for worker in pool.workers):
+            if assignment := schedule.take(worker.structure, others, new=not asked.stopping):
+                pool.give(worker, assignment)
+        if not any(worker.assignment for worker in pool.workers):
             asked.check()
             return
         # The tables need it, at the end; until then this process only waits.
         import_module("pandas")
-        for worker, task, report in pool.reports(_TICK):
-            _take_in(report, task, worker.device, schedule, work[task.place], study, telling)
-        progress.tick()
+        for worker, assignment, report in pool.reports(_TICK):
+            _take_in(report, assignment, worker.device, schedule, work[assignment.place], study, telling)
+        watcher.tick()
 
 
 def _take_in(
     report: Report,
-    task: Task,
+    assignment: Assignment,
     device: torch.device,
     schedule: Schedule,
     item: Work,
     study: Study,
     telling: _Telling,
 ) -> None:
-    """Tell of a task that has ended, or see to it that what a dead worker left is tried again, once."""
+    """Tell of a assignment that has ended, or see to it that what a dead worker left is tried again, once."""
     if isinstance(report, StudyError):
         raise report
-    if isinstance(report, str) and task.run_id is None:
-        telling.progress.note(
+    if isinstance(report, str) and assignment.run_id is None:
+        telling.watcher.note(
             f"{report}; trying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ' again'}"
         )
-        schedule.split(task.place)
+        schedule.split(assignment.place)
         return
-    if task.run_id is None:
+    if assignment.run_id is None:
         assert not isinstance(report, str)
         telling.ended(item, report.trained, report.notes)
         return
     if isinstance(report, str):
-        report = Attempt((given_up(item, task.run_id, device, report),))
+        report = Attempt((given_up(item, assignment.run_id, device, report),))
     for text in report.notes:
-        telling.progress.note(text)
+        telling.watcher.note(text)
     (one,) = report.trained
-    if whole := schedule.gather(task.place, one):
+    if whole := schedule.gather(assignment.place, one):
         _keep(item, whole, study)
         telling.ended(item, whole)
 

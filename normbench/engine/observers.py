@@ -11,8 +11,8 @@ from torch import Tensor
 from normbench.record.files import make_folder
 from normbench.record.store import Study
 from normbench.spec import Log, Run
+from normbench.training.around_norms import around_norms
 from normbench.training.outcome import Evaluation, Outcome
-from normbench.training.probes import activations
 from normbench.training.setup import Setup
 from normbench.training.solo import Observer
 
@@ -107,7 +107,7 @@ class TensorBoardObserver:
         for name, grad in grads.items():
             write(f"gradient_norm/{name}", float(torch.linalg.vector_norm(grad)), point.step)
         if (before + 1) % self._every == 0:
-            for layer, (given, normed) in activations(self._setup.model, self._examples).items():
+            for layer, (given, normed) in around_norms(self._setup.model, self._examples).items():
                 log.histogram(f"{layer}/before_norm", given, point.step)
                 log.histogram(f"{layer}/after_norm", normed, point.step)
 

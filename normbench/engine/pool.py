@@ -1,4 +1,4 @@
-"""The worker processes of a command: started, given tasks, replaced where they die, and gone at its end."""
+"""The worker processes of a command: started, given assignments, replaced where they die, and gone at its end."""
 
 import multiprocessing
 import os
@@ -14,7 +14,7 @@ from types import ModuleType, TracebackType
 import torch
 
 from normbench.engine.attempt import Attempt
-from normbench.engine.schedule import Task
+from normbench.engine.schedule import Assignment
 from normbench.engine.worker import Duty, serve
 from normbench.errors import StudyError
 
@@ -22,7 +22,7 @@ _PATIENCE = 5.0
 """Seconds that an idle worker is given to end by itself."""
 
 Report = Attempt | StudyError | str
-"""What became of a task: its runs, an error of the study, or in words how the worker died."""
+"""What became of a assignment: its runs, an error of the study, or in words how the worker died."""
 
 
 @dataclass(eq=False)
@@ -33,14 +33,14 @@ class Worker:
         process: The process.
         pipe: The command's end of its pipe.
         device: Where it trains.
-        task: What it is at; None where it waits.
+        assignment: What it is at; None where it waits.
         structure: Of the last pack that it was given.
     """
 
     process: BaseProcess
     pipe: Connection
     device: torch.device
-    task: Task | None = None
+    assignment: Assignment | None = None
     structure: str | None = None
 
 
@@ -68,7 +68,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self.workers:
-            if kind is not None or worker.task is not None:
+            if kind is not None or worker.assignment is not None:
                 worker.process.kill()
             worker.pipe.close()
         for worker in self.workers:
@@ -77,28 +77,28 @@ class Pool:
                 worker.process.kill()
                 worker.process.join()
 
-    def give(self, worker: Worker, task: Task) -> None:
-        """Give a task to a worker that waits; one that has died unseen is told of in the next reports."""
-        worker.task = task
-        worker.structure = self._duty.work[task.place].pack.structure
+    def give(self, worker: Worker, assignment: Assignment) -> None:
+        """Give a assignment to a worker that waits; one that has died unseen is told of in the next reports."""
+        worker.assignment = assignment
+        worker.structure = self._duty.work[assignment.place].pack.structure
         with suppress(ConnectionError):
-            worker.pipe.send(task)
+            worker.pipe.send(assignment)
 
-    def reports(self, timeout: float) -> Iterator[tuple[Worker, Task, Report]]:
-        """Wait for workers to be done with their tasks, and replace those that died.
+    def reports(self, timeout: float) -> Iterator[tuple[Worker, Assignment, Report]]:
+        """Wait for workers to be done with their assignments, and replace those that died.
 
         Args:
             timeout: Seconds to wait at most.
         """
         ready = wait([worker.pipe for worker in self.workers], timeout)
         for worker in [worker for worker in self.workers if worker.pipe in ready]:
-            task, report = worker.task, self._receive(worker)
-            worker.task = None
+            assignment, report = worker.assignment, self._receive(worker)
+            worker.assignment = None
             if isinstance(report, str):
                 self.workers.remove(worker)
                 self._start(worker.device)
-            if task is not None:
-                yield worker, task, report
+            if assignment is not None:
+                yield worker, assignment, report
 
     def _receive(self, worker: Worker) -> Report:
         try:

@@ -9,7 +9,7 @@ from normbench.engine.prepare import Work
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Assignment:
     """What a worker gets: a pack by its place in the list of work, or one run of it.
 
     Attributes:
@@ -30,11 +30,11 @@ class Schedule:
         self._packs: dict[str, deque[int]] = {}
         for place, item in enumerate(work):
             self._packs.setdefault(item.pack.structure, deque()).append(place)
-        self._again: deque[Task] = deque()
+        self._again: deque[Assignment] = deque()
         self._parts: dict[int, dict[str, Trained]] = {}
 
-    def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Task | None:
-        """Return the next task of a worker, None where there is none.
+    def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Assignment | None:
+        """Return the next assignment of a worker, None where there is none.
 
         Args:
             last: Structure of its last pack: packs of the same need no new compilation.
@@ -51,12 +51,12 @@ class Schedule:
         place = self._packs[structure].popleft()
         if not self._packs[structure]:
             del self._packs[structure]
-        return Task(place)
+        return Assignment(place)
 
     def split(self, place: int) -> None:
         """Give out the runs of a pack anew, each by itself, before anything else."""
         self._parts[place] = {}
-        self._again.extend(Task(place, run_id) for run_id in self._work[place].runs)
+        self._again.extend(Assignment(place, run_id) for run_id in self._work[place].runs)
 
     def gather(self, place: int, trained: Trained) -> list[Trained] | None:
         """Keep a run that was trained by itself; return all runs of its pack once the last has ended."""

@@ -1,4 +1,4 @@
-"""What a worker process does: it takes task after task from the command, and keeps the records of whole packs."""
+"""What a worker process does: it carries out one assignment after another, and keeps the records of whole packs."""
 
 import ctypes
 import gc
@@ -15,7 +15,7 @@ import torch
 from normbench.engine.attempt import Attempt, Checkpoints, Observers, attempt, attempt_alone
 from normbench.engine.device import keep_freed_memory, make_deterministic
 from normbench.engine.prepare import Work
-from normbench.engine.schedule import Task
+from normbench.engine.schedule import Assignment
 from normbench.errors import StudyError
 from normbench.record.store import Study
 
@@ -41,13 +41,13 @@ class Duty:
     checkpoint_every: int | None = None
 
 
-def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequence[Connection]) -> None:
-    """Carry out tasks until the command has no more, or has gone.
+def serve(duty: Duty, device: torch.device, assignments: Connection, inherited: Sequence[Connection]) -> None:
+    """Carry out assignments until the command has no more, or has gone.
 
     Args:
         duty: What there is to do.
         device: Where to train.
-        tasks: Where tasks come from and what became of them goes to.
+        assignments: Where assignments come from and what became of them goes to.
         inherited: The command's ends of pipes, of which a fork gets a copy: while one is open, nobody sees their end.
     """
     for pipe in inherited:
@@ -60,18 +60,18 @@ def serve(duty: Duty, device: torch.device, tasks: Connection, inherited: Sequen
     make_deterministic(device)
     study = Study(duty.folder)
     try:
-        while (task := tasks.recv()) is not None:
-            tasks.send(_carry_out(task, duty, study, device))
+        while (assignment := assignments.recv()) is not None:
+            assignments.send(_carry_out(assignment, duty, study, device))
     except (EOFError, ConnectionError):
         return
 
 
-def _carry_out(task: Task, duty: Duty, study: Study, device: torch.device) -> Attempt | StudyError:
-    work = duty.work[task.place]
+def _carry_out(assignment: Assignment, duty: Duty, study: Study, device: torch.device) -> Attempt | StudyError:
+    work = duty.work[assignment.place]
     checkpoints = Checkpoints(study, duty.checkpoint_every)
     try:
-        if task.run_id is not None:
-            return attempt_alone(work, task.run_id, device, duty.observers, checkpoints)
+        if assignment.run_id is not None:
+            return attempt_alone(work, assignment.run_id, device, duty.observers, checkpoints)
         done = attempt(work, device, duty.observers, checkpoints)
         study.write_shard(work.block, work.index, [trained.record for trained in done.trained])
     except StudyError as error:

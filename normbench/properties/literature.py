@@ -14,7 +14,7 @@ INTRODUCTION = Citation(
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Published:
     """The best published accuracy of a kind of network.
 
     Attributes:
@@ -30,7 +30,7 @@ class Record:
     batch_norm: bool
 
 
-WITHOUT = Record(
+WITHOUT = Published(
     Citation(
         ("Brock", "De", "Smith", "Simonyan"),
         2021,
@@ -42,7 +42,7 @@ WITHOUT = Record(
     86.5,
     batch_norm=False,
 )
-WITH = Record(
+WITH = Published(
     Citation(
         ("Gong", "Ren", "Ye", "Liu"),
         2020,
@@ -74,7 +74,7 @@ def history_2015(
     return Finding("supported" if agrees else "refuted", "cited", evidence, {"year": float(paper.year)})
 
 
-def sota_required(best_without: Record = WITHOUT, best_with: Record = WITH) -> Finding:
+def sota_required(best_without: Published = WITHOUT, best_with: Published = WITH) -> Finding:
     """Judge whether the state of the art needs batch norm: one network without it that led refutes that.
 
     Args:

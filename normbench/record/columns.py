@@ -51,7 +51,7 @@ Further metrics of a task follow (`is_metric`), then the config values that a st
 
 _METRIC = re.compile(r"(train|val|test|chance)_\w+")
 
-METRICS = tuple(name for name, column in FIXED.items() if column.role == "metric")
+METRIC_COLUMNS = tuple(name for name, column in FIXED.items() if column.role == "metric")
 STATUSES = ("finished", "diverged", "failed")
 
 CURVES = {

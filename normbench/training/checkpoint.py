@@ -11,7 +11,7 @@ from normbench.training.probing.driver import Probes
 from normbench.training.setup import Setup
 from normbench.training.window import Window
 
-State = dict[str, Any]
+Saved = dict[str, Any]
 """Dicts, lists, tensors, numbers and texts: what ``torch.load(..., weights_only=True)`` reads."""
 
 
@@ -21,10 +21,10 @@ class Checkpoint(Protocol):
     def due(self, step: int) -> bool:
         """Return whether the state after step `step` (from 1) is to be kept."""
 
-    def load(self) -> State | None:
+    def load(self) -> Saved | None:
         """Return the state that was kept last, its tensors on the CPU; None where there is none."""
 
-    def save(self, state: State) -> None:
+    def save(self, state: Saved) -> None:
         """Keep a state in the place of the one before."""
 
 
@@ -49,7 +49,7 @@ def resume(setup: Setup, checkpoint: Checkpoint | None, probes: Probes | None = 
     return Progress(Window(setup.task)) if state is None else restore(setup, state, probes)
 
 
-def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> State:
+def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> Saved:
     """Return all that the steps of a run have changed.
 
     Attributes that a user's own layer keeps beside its parameters and buffers are not part of it.
@@ -78,7 +78,7 @@ def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> S
     }
 
 
-def restore(setup: Setup, state: State, probes: Probes | None = None) -> Progress:
+def restore(setup: Setup, state: Saved, probes: Probes | None = None) -> Progress:
     """Put a run that is ready to train into the state that `capture` returned, and the global generators too.
 
     Args:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from normbench.cache import cache_folder
 from normbench.data import Batch
-from normbench.data.decoding import cache_folder
 
 Step = Callable[..., None]
 """Takes a nest of tensors that it changes, then learning rates, a batch and the optimizer's scalars by name."""

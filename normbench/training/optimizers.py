@@ -96,7 +96,7 @@ def _adamw_scalars(args: Mapping[str, Any], count: int) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Rule:
+class UpdateRule:
     """An update rule.
 
     Attributes:
@@ -112,9 +112,9 @@ class Rule:
     scalars: Callable[[Mapping[str, Any], int], dict[str, float]]
 
 
-REGISTRY: Mapping[str, Rule] = {
-    "sgd": Rule(sgd, states=1, varying=("momentum",), scalars=_sgd_scalars),
-    "adamw": Rule(adamw, states=2, varying=(), scalars=_adamw_scalars),
+REGISTRY: Mapping[str, UpdateRule] = {
+    "sgd": UpdateRule(sgd, states=1, varying=("momentum",), scalars=_sgd_scalars),
+    "adamw": UpdateRule(adamw, states=2, varying=(), scalars=_adamw_scalars),
 }
 VARYING = ("weight_decay", *dict.fromkeys(name for rule in REGISTRY.values() for name in rule.varying))
 """Arguments of optimizers that may differ between runs trained together; `lr` always may."""

@@ -79,7 +79,7 @@ class Setup:
         )
 
 
-def prepare(run: Run, dataset: Examples, device: torch.device) -> Setup:
+def set_up(run: Run, dataset: Examples, device: torch.device) -> Setup:
     """Split the data, build the model and its optimizer.
 
     Args:

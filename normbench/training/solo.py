@@ -16,7 +16,7 @@ from normbench.training.checkpoint import Checkpoint, Progress, capture, resume
 from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.precision import backward
 from normbench.training.probing.wiring import probes_of, untrained
-from normbench.training.setup import Setup, prepare
+from normbench.training.setup import Setup, set_up
 
 
 class Observer(Protocol):
@@ -56,7 +56,7 @@ def train(
         ImpossibleRunError: If the parts of the run cannot go together.
         ConfigError: If a name is unknown or an argument wrong.
     """
-    setup = prepare(run, dataset, device)
+    setup = set_up(run, dataset, device)
     for observer in observers:
         observer.started(setup)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

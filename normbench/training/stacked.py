@@ -10,7 +10,7 @@ from normbench.data import Examples
 from normbench.spec import Run
 from normbench.training.compiled import CompiledStep, Step
 from normbench.training.outcome import Evaluation, Outcome, Score
-from normbench.training.setup import prepare
+from normbench.training.setup import set_up
 from normbench.training.stack import run_multiple, unknown_layers
 from normbench.training.stacked_runs import StackedRuns, probes_of_pack, stacked_batches
 from normbench.training.step import make_step
@@ -27,7 +27,7 @@ def why_alone(run: Run, dataset: Examples) -> str:
     """
     cpu = torch.device("cpu")
     try:
-        setups = [prepare(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
+        setups = [set_up(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
         if setups[0].task.alone:
             return setups[0].task.alone
         if unknown := unknown_layers(setups[0].model):
@@ -57,11 +57,11 @@ def train_stacked(
         The outcome of each run. A run that diverges leaves its neighbours as they are.
     """
     assert len({structure(run) for run in runs}) == 1, "runs of a pack share their structure"
-    setups = [prepare(run, dataset, device) for run in runs]
+    setups = [set_up(run, dataset, device) for run in runs]
     # Copies of the last run fill the pack: a pack of one takes other kernels than a pack of two, and so other bits.
     multiple = max(run_multiple(setups[0].model), 1)
     size = -(-max(len(runs), fill, 2) // multiple) * multiple
-    setups += [prepare(runs[-1], dataset, device) for _ in range(size - len(runs))]
+    setups += [set_up(runs[-1], dataset, device) for _ in range(size - len(runs))]
     return _train(StackedRuns.of(setups), compiled=compiled)[: len(runs)]
 
 

@@ -5,7 +5,7 @@ import torch
 from normbench.data import Examples
 from normbench.errors import ConfigError, NormbenchError, described
 from normbench.spec import Run
-from normbench.training.setup import prepare
+from normbench.training.setup import set_up
 
 
 def try_own_optimizer(run: Run, dataset: Examples) -> str:
@@ -23,7 +23,7 @@ def try_own_optimizer(run: Run, dataset: Examples) -> str:
     """
     if run.optimizer.target is None:
         return ""
-    setup = prepare(run, dataset, torch.device("cpu"))
+    setup = set_up(run, dataset, torch.device("cpu"))
     grads = {name: torch.zeros_like(param) for name, param in setup.params.items()}
     try:
         setup.optimizer.step(grads, setup.optimizer.rates([run.lr])[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from normbench.config.sweep import expand
-from normbench.record.columns import CURVES, METRICS
+from normbench.record.columns import CURVES, METRIC_COLUMNS
 from normbench.record.store import Record, Study
 from normbench.record.tables import PROVENANCE
 
@@ -50,7 +50,7 @@ def _record(run_id: str, seed: int, pack: int, draw: random.Random) -> Record:
     def score() -> float:
         return float(f"{draw.random():.9g}")
 
-    scores = [name for name in METRICS if name != "steps_to_target"]
+    scores = [name for name in METRIC_COLUMNS if name != "steps_to_target"]
     epochs = range(1, EVALUATIONS + 1)
     told = {name: "a cell of this length" for name in PROVENANCE[1:]}
     return Record(

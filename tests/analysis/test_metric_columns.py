@@ -3,15 +3,14 @@
 import pytest
 
 from normbench.analysis.metric_columns import as_shown, in_words, metric_columns, metric_of
-from normbench.record.columns import FIXED
-from normbench.record.columns import METRICS as FIXED_COLUMNS
+from normbench.record.columns import FIXED, METRIC_COLUMNS
 
 
 def test_further_metrics_follow_the_fixed_ones() -> None:
     """In the order of the table, without chance levels and what the config says."""
     further = ["val_miou", "test_map_precise"]
     names = [*FIXED, "model.depth", *further, "chance_map", "task"]
-    assert metric_columns(names) == [*FIXED_COLUMNS, *further]
+    assert metric_columns(names) == [*METRIC_COLUMNS, *further]
 
 
 @pytest.mark.parametrize(

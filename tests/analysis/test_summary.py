@@ -13,7 +13,7 @@ from scipy import stats
 
 from normbench.analysis.summary import csv_text, summarize, write_summary
 from normbench.errors import StudyError
-from normbench.record.columns import METRICS
+from normbench.record.columns import METRIC_COLUMNS
 
 from .tables import regression_rows, runs_table
 
@@ -66,7 +66,7 @@ def test_summary_has_every_metric() -> None:
     names = list(summarize(runs_table({"model.depth": 3})).columns)
     assert names[names.index("steps") + 1 : names.index("n")] == ["model.depth"]
     assert names[names.index("n") :][:5] == ["n", "n_finished", "n_diverged", "n_failed", "n_reached_target"]
-    assert len(names[names.index("n") + 5 :]) == 5 * len(METRICS)
+    assert len(names[names.index("n") + 5 :]) == 5 * len(METRIC_COLUMNS)
 
 
 def test_further_metrics_follow_where_a_run_has_them() -> None:
@@ -74,7 +74,7 @@ def test_further_metrics_follow_where_a_run_has_them() -> None:
     summary = summarize(runs_table(*regression_rows()))
     names = list(summary.columns)
     assert names[names.index("steps") + 1] == "n"
-    assert len(names[names.index("n") + 5 :]) == 5 * (len(METRICS) + 6 + 4)
+    assert len(names[names.index("n") + 5 :]) == 5 * (len(METRIC_COLUMNS) + 6 + 4)
     (lost, *_) = summary[summary["lr"] == 8.0].to_dict("records")
     assert (lost["n_diverged"], lost["test_mse_mean_chance_imputed"], lost["val_loss_mean_chance_imputed"]) == (3, 2, 1)
 
@@ -131,7 +131,7 @@ def test_a_hundred_thousand_runs_are_summarized_in_seconds() -> None:
     cell, rng = np.arange(100_000) // 10, np.random.default_rng(0)
     runs = runs_table({}).iloc[np.zeros(100_000, dtype=np.int64)].reset_index(drop=True)
     runs = runs.assign(seed=np.arange(100_000) % 10, lr=cell % 100, **{"model.depth": cell // 100})
-    runs = runs.assign(**{metric: rng.random(100_000) for metric in METRICS})
+    runs = runs.assign(**{metric: rng.random(100_000) for metric in METRIC_COLUMNS})
     start = time.perf_counter()
     summary = summarize(runs)
     assert time.perf_counter() - start < 4

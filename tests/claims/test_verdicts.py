@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from normbench.claims.designs import Checked, Design, keep, kept
+from normbench.claims.designs import Design, FixedFinding, keep, kept
 from normbench.claims.spec import Claim, Estimand, Over
 from normbench.claims.verdicts import Judged, Tables, contrast_rows, judge_study, write_verdicts
 from normbench.errors import StudyError
@@ -183,7 +183,7 @@ def test_checks_and_literature_have_rows_too(tmp_path: Path) -> None:
     fact = Claim("fact", "fact", "A fact.", (), "supported", "s", check="fact")
     book = Claim("book", "literature", "A book.", (), "mixed", "s")
     assert judged(tmp_path, CLAIM, fact)["fact"].verdict.verdict == "not_run"
-    keep(tmp_path, "fact", Checked(fact.spec_sha256, "refuted", "cited", "It says so.", {"n": 1.0}))
+    keep(tmp_path, "fact", FixedFinding(fact.spec_sha256, "refuted", "cited", "It says so.", {"n": 1.0}))
     found = judged(tmp_path, CLAIM, fact, book)
     assert (found["fact"].verdict.verdict, found["fact"].verdict.outcome) == ("refuted", "cited")
     assert (found["book"].verdict.verdict, found["book"].verdict.outcome) == ("not_run", "literature")

@@ -14,8 +14,9 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
 
 from normbench.dashboard.curves import tag, with_interval
-from normbench.dashboard.folder import NOTES, PINNED, own_logs, refresh_logs, run_logs
+from normbench.dashboard.folder import own_logs, refresh_logs, run_logs
 from normbench.dashboard.logs import MOST_SETTINGS, write_logs
+from normbench.dashboard.naming import NOTES, PINNED
 from normbench.errors import StudyError
 
 from .made_up import NORMS, RATES, SEEDS, STEPS, sweep, write_study

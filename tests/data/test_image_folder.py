@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from normbench.cache import cache_folder
 from normbench.data import Dataset, decoding
 from normbench.data.image_folder import image_folder
 from normbench.data.layout import EXTENSIONS
@@ -291,9 +292,9 @@ def test_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     """Without NORMBENCH_CACHE the cache lies in the user's cache folder."""
     monkeypatch.delenv("NORMBENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert decoding.cache_folder() == tmp_path / "normbench"
+    assert cache_folder() == tmp_path / "normbench"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert decoding.cache_folder() == Path.home() / ".cache/normbench"
+    assert cache_folder() == Path.home() / ".cache/normbench"
 
 
 def test_a_cache_that_cannot_be_written_is_named(flat: Path, cache: Path) -> None:

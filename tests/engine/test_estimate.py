@@ -12,14 +12,14 @@ from normbench.engine.costs import (
     COLD_COMPILATION,
     START,
     WARM_COMPILATION,
-    Figure,
     Kind,
-    figure_of,
+    Timing,
     guess,
-    keep_figures,
+    keep_timings,
     learn,
-    read_figures,
+    read_timings,
     structure_key,
+    timing_of,
     total,
 )
 
@@ -27,7 +27,7 @@ from .sessions import plan, run
 
 KIND = Kind("a", size=4, mode="stacked", threads=1, multiply_adds=1e5, num_params=40_000, steps=1000, evaluations=5)
 COMPILED = replace(KIND, mode="compiled")
-SECOND = Figure(step=0.001, evaluation=0.1, fixed=0.5)
+SECOND = Timing(step=0.001, evaluation=0.1, fixed=0.5)
 """Two seconds a pack of `KIND`."""
 
 
@@ -51,8 +51,8 @@ def test_packs_are_shared_by_the_workers(packs: list[Kind], workers: int, expect
 
 def test_a_compilation_counts_once_and_less_where_it_was_made_before() -> None:
     """Packs of one structure are compiled once; a structure with a figure of its own loads what it compiled before."""
-    cold = total([COMPILED] * 3, {KIND.key: Figure(0.001, 0.1, 0.5)}, [KIND], 1)
-    eager_part = figure_of(COMPILED, {KIND.key: SECOND}, [KIND]).of(COMPILED)
+    cold = total([COMPILED] * 3, {KIND.key: Timing(0.001, 0.1, 0.5)}, [KIND], 1)
+    eager_part = timing_of(COMPILED, {KIND.key: SECOND}, [KIND]).of(COMPILED)
     assert cold == pytest.approx(START["compiled"] + 3 * eager_part + COLD_COMPILATION)
     warm = total([COMPILED] * 3, {COMPILED.key: SECOND}, [COMPILED], 1)
     assert warm == pytest.approx(START["compiled"] + 6 + WARM_COMPILATION)
@@ -62,11 +62,11 @@ def test_what_is_not_known_follows_what_is_most_like_it() -> None:
     """A pack without a figure takes its guess, put right by the nearest that was measured; without any, the guess."""
     other = replace(KIND, structure="b")
     far = replace(KIND, structure="c", multiply_adds=1e8)
-    slow = guess(KIND).times(Figure(3.0, 3.0, 3.0), by=Figure(1.0, 1.0, 1.0))
+    slow = guess(KIND).times(Timing(3.0, 3.0, 3.0), by=Timing(1.0, 1.0, 1.0))
     known = {KIND.key: slow, far.key: guess(far)}
-    assert figure_of(other, known, [far, KIND]).step == pytest.approx(3 * guess(other).step)
-    assert figure_of(KIND, known, [far]) == slow
-    assert figure_of(other, {}, []) == guess(other)
+    assert timing_of(other, known, [far, KIND]).step == pytest.approx(3 * guess(other).step)
+    assert timing_of(KIND, known, [far]) == slow
+    assert timing_of(other, {}, []) == guess(other)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_guess_grows_with_the_work(change: dict[str, float], ratio: float) -
 def test_finished_packs_correct_the_figure() -> None:
     """Packs that took twice as long double each part of the figure; of many, the middle one counts."""
     known = {KIND.key: SECOND}
-    assert learn(KIND, [4.0], known, workers=2) == Figure(0.002, 0.2, 1.0)
+    assert learn(KIND, [4.0], known, workers=2) == Timing(0.002, 0.2, 1.0)
     assert learn(KIND, [90.0, 4.0, 4.0, 4.0, 4.0], known, workers=2).of(KIND) == pytest.approx(4.0)
 
 
@@ -101,11 +101,11 @@ def test_the_compilation_is_no_part_of_a_figure() -> None:
 
 def test_figures_are_kept_by_machine() -> None:
     """What is kept is read again, for its machine alone; newer figures replace older ones."""
-    keep_figures("here", {KIND.key: SECOND, COMPILED.key: SECOND})
-    keep_figures("here", {KIND.key: Figure(1.0, 2.0, 3.0)})
-    keep_figures("there", {KIND.key: SECOND})
-    assert read_figures("here") == {COMPILED.key: SECOND, KIND.key: Figure(1.0, 2.0, 3.0)}
-    assert read_figures("nowhere") == {}
+    keep_timings("here", {KIND.key: SECOND, COMPILED.key: SECOND})
+    keep_timings("here", {KIND.key: Timing(1.0, 2.0, 3.0)})
+    keep_timings("there", {KIND.key: SECOND})
+    assert read_timings("here") == {COMPILED.key: SECOND, KIND.key: Timing(1.0, 2.0, 3.0)}
+    assert read_timings("nowhere") == {}
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_a_damaged_file_does_no_harm(cache: Path, text: str) -> None:
     """What can be read is used, the rest is as if it were not there, and the next figures are kept again."""
     cache.mkdir()
     (cache / "step-times.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert set(read_figures("here").values()) <= {Figure(1.0, 2.0, 3.0)}
-    keep_figures("here", {KIND.key: SECOND})
-    assert read_figures("here")[KIND.key] == SECOND
+    assert set(read_timings("here").values()) <= {Timing(1.0, 2.0, 3.0)}
+    keep_timings("here", {KIND.key: SECOND})
+    assert read_timings("here")[KIND.key] == SECOND
     assert isinstance(json.loads((cache / "step-times.json").read_text()), dict)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:
     """An estimate is a courtesy: a file where the folder should be costs the figures and nothing else."""
     cache.write_text("")
-    keep_figures("here", {KIND.key: SECOND})
-    assert read_figures("here") == {}
+    keep_timings("here", {KIND.key: SECOND})
+    assert read_timings("here") == {}
 
 
 def test_a_structure_is_known_by_what_a_step_costs() -> None:

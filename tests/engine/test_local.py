@@ -10,7 +10,7 @@ import torch
 
 from normbench.api import Silent, load
 from normbench.commands.closing import print_outcome
-from normbench.record.columns import METRICS
+from normbench.record.columns import METRIC_COLUMNS
 from normbench.spec import Run
 from normbench.training import pack, solo
 from normbench.training.outcome import Outcome
@@ -173,5 +173,5 @@ def test_a_diverged_run_has_no_metrics_and_is_done() -> None:
     (row,) = session.rows().to_dict("records")
     assert row["status"] == "diverged"
     assert 1 <= row["diverged_at_step"] <= 20
-    assert all(pd.isna(row[name]) for name in METRICS)
+    assert all(pd.isna(row[name]) for name in METRIC_COLUMNS)
     assert plan("lr=1e30", "norm=none", "steps=20").to_train == 0

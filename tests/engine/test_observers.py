@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from normbench.api import Session
 from normbench.engine.observers import HISTOGRAMS, log_name
 from normbench.engine.prepare import load_data
-from normbench.training.setup import prepare
+from normbench.training.setup import set_up
 
 from .sessions import run, tables
 
@@ -107,7 +107,7 @@ def test_a_log_has_a_readable_name() -> None:
 def reloaded_accuracy(session: Session) -> float:
     """Return the test accuracy of a session's only run from its kept weights."""
     ((run_id, one),) = session.plan.runs.items()
-    setup = prepare(one, load_data(one.data), torch.device("cpu"))
+    setup = set_up(one, load_data(one.data), torch.device("cpu"))
     weights = torch.load(session.study.folder / "weights" / f"{run_id}.pt", weights_only=True)
     setup.model.load_state_dict(weights)
     (score,) = setup.evaluator.evaluate(setup.model, setup.parts.test)

@@ -2,7 +2,7 @@
 
 from normbench.engine.attempt import Trained
 from normbench.engine.prepare import Work
-from normbench.engine.schedule import Schedule, Task
+from normbench.engine.schedule import Assignment, Schedule
 from normbench.plan import Pack
 from normbench.record.store import Record
 from normbench.training.outcome import Outcome
@@ -26,15 +26,15 @@ def trained(run_id: str) -> Trained:
 def test_packs_without_structure_go_out_in_order() -> None:
     """Until none is left."""
     schedule = Schedule(packs("", "", ""))
-    assert [schedule.take(None, (), new=True) for _ in range(4)] == [Task(0), Task(1), Task(2), None]
+    assert [schedule.take(None, (), new=True) for _ in range(4)] == [Assignment(0), Assignment(1), Assignment(2), None]
 
 
 def test_a_worker_keeps_to_its_structure() -> None:
     """Then takes one that no other worker is at, then any."""
     schedule = Schedule(packs("a", "a", "b", "c"))
-    assert schedule.take("b", (), new=True) == Task(2)
-    assert schedule.take("b", ("a",), new=True) == Task(3)
-    assert schedule.take("c", ("a",), new=True) == Task(0)
+    assert schedule.take("b", (), new=True) == Assignment(2)
+    assert schedule.take("b", ("a",), new=True) == Assignment(3)
+    assert schedule.take("c", ("a",), new=True) == Assignment(0)
 
 
 def test_runs_of_a_lost_pack_come_first_and_are_gathered() -> None:
@@ -42,8 +42,8 @@ def test_runs_of_a_lost_pack_come_first_and_are_gathered() -> None:
     schedule = Schedule(packs("", "", size=2))
     schedule.take(None, (), new=True)
     schedule.split(0)
-    assert [schedule.take(None, (), new=False) for _ in range(3)] == [Task(0, "00"), Task(0, "01"), None]
+    assert [schedule.take(None, (), new=False) for _ in range(3)] == [Assignment(0, "00"), Assignment(0, "01"), None]
     second, first = trained("01"), trained("00")
     assert schedule.gather(0, second) is None
     assert schedule.gather(0, first) == [first, second]
-    assert schedule.take(None, (), new=True) == Task(1)
+    assert schedule.take(None, (), new=True) == Assignment(1)

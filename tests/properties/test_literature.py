@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from normbench.properties import Citation
-from normbench.properties.literature import INTRODUCTION, WITH, WITHOUT, Record, history_2015, sota_required
+from normbench.properties.literature import INTRODUCTION, WITH, WITHOUT, Published, history_2015, sota_required
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_who_and_when_are_printed() -> None:
     ],
     ids=["leads", "as good", "behind", "has it after all"],
 )
-def test_only_a_leader_without_batch_norm_refutes(without: Record, verdict: str) -> None:
+def test_only_a_leader_without_batch_norm_refutes(without: Published, verdict: str) -> None:
     """It takes a network that has none and is at least as accurate."""
     assert sota_required(without).verdict == verdict
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normbench.claims.designs import Checked, Design, keep
+from normbench.claims.designs import Design, FixedFinding, keep
 from normbench.claims.loading import load_claims
 from normbench.claims.spec import Claim
 from normbench.claims.verdicts import contrast_rows, judge_study, write_verdicts
@@ -42,7 +42,7 @@ def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16, **
             keep(
                 folder,
                 claim.id,
-                Checked(claim.spec_sha256, "supported", "proved", "It is so.", {"largest error": 1e-9}),
+                FixedFinding(claim.spec_sha256, "supported", "proved", "It is so.", {"largest error": 1e-9}),
             )
     write_tables(folder, list(runs.values()))
     write_verdicts(folder, judge_study(folder, claims), contrast_rows(folder, claims, tables(folder)))

@@ -12,7 +12,7 @@ from normbench.spec import Run
 from normbench.training import solo
 from normbench.training.budget import batches, budget
 from normbench.training.build import build
-from normbench.training.checkpoint import Checkpoint, State
+from normbench.training.checkpoint import Checkpoint, Saved
 from normbench.training.outcome import Outcome
 from normbench.training.precision import LossScale
 from normbench.training.window import FLUSH_EVERY
@@ -41,15 +41,15 @@ class Memory:
             raise CutOffError
         return step % EVERY == 0
 
-    def load(self) -> State | None:
+    def load(self) -> Saved | None:
         """Return what a file would hold."""
         if self.content is None:
             return None
-        state: State = torch.load(BytesIO(self.content), map_location="cpu", weights_only=True)
+        state: Saved = torch.load(BytesIO(self.content), map_location="cpu", weights_only=True)
         self.loaded.append(state["step"])
         return state
 
-    def save(self, state: State) -> None:
+    def save(self, state: Saved) -> None:
         """Keep what a file would hold."""
         buffer = BytesIO()
         torch.save(state, buffer)

@@ -17,7 +17,7 @@ from normbench.training import precision
 from normbench.training.budget import batches, budget
 from normbench.training.build import build, task_of
 from normbench.training.precision import LossScale, OwnCounts, in_float32, in_precision
-from normbench.training.setup import prepare, split_of
+from normbench.training.setup import set_up, split_of
 from normbench.training.solo import train
 from normbench.training.stacked import train_stacked
 from normbench.training.structure import graph_of, structure
@@ -130,7 +130,7 @@ def test_a_copy_in_float32_leaves_the_model_as_it_is() -> None:
     plain = in_float32(build(run, (1, 8, 8), 10))
     assert before.dtype == torch.float32
     assert {tensor.dtype for tensor in (*model.parameters(), *model.buffers())} == {torch.float32, torch.int64}
-    setup = prepare(run, dataset_of(run), CPU)
+    setup = set_up(run, dataset_of(run), CPU)
     assert not torch.equal(before, plain(x))
     assert torch.equal(in_float32(setup.model)(x), plain(x))
 

@@ -4,13 +4,13 @@ from problems import CPU, dataset_of, problem
 
 from normbench.spec import Run
 from normbench.training.build import Shape, build
-from normbench.training.setup import prepare, split_of
+from normbench.training.setup import set_up, split_of
 
 
 def test_a_run_is_prepared_for_its_budget() -> None:
     """Rates are the schedule's factors times the peak rate, one a step, and the model is ready to train."""
     run = problem("mlp-batch-cosine_warmup")
-    setup = prepare(run, dataset_of(run), CPU)
+    setup = set_up(run, dataset_of(run), CPU)
     assert setup.rates == pytest.approx([0.025, 0.05, 0.05])
     assert setup.model.training
     assert (setup.evaluator.norm_batch_size, setup.budget.total) == (16, 3)
@@ -20,7 +20,7 @@ def test_a_run_is_prepared_for_its_budget() -> None:
 def test_evaluation_takes_the_norm_batch_of_training(name: str, expected: int) -> None:
     """The third test accuracy is by as many samples as the statistics see in training."""
     run = problem(name)
-    assert prepare(run, dataset_of(run), CPU).evaluator.norm_batch_size == expected
+    assert set_up(run, dataset_of(run), CPU).evaluator.norm_batch_size == expected
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_evaluation_takes_the_norm_batch_of_training(name: str, expected: int) -
 def test_decay_norm_off_spares_the_norms(name: str, decay_free: set[str]) -> None:
     """With zero gradients, decay alone moves the weights: all of them, or all but gamma and beta."""
     run = problem(name)
-    setup = prepare(run, dataset_of(run), CPU)
+    setup = set_up(run, dataset_of(run), CPU)
     for param in setup.params.values():
         param.data.fill_(1.0)
     still_grads = {key: torch.zeros_like(param) for key, param in setup.params.items()}
@@ -65,11 +65,11 @@ def test_frozen_parameters_are_not_trained(monkeypatch: pytest.MonkeyPatch) -> N
         return model
 
     monkeypatch.setattr("normbench.training.setup.build", build_frozen)
-    assert "head.weight" not in prepare(run, dataset_of(run), CPU).params
+    assert "head.weight" not in set_up(run, dataset_of(run), CPU).params
 
 
 def test_masks_and_crops_have_streams_of_the_seed() -> None:
     """Dropout and augmentation draw apart from each other, and anew for every seed."""
-    setups = [prepare(run, dataset_of(run), CPU) for run in (problem("mlp-batch", seed=seed) for seed in (0, 1))]
+    setups = [set_up(run, dataset_of(run), CPU) for run in (problem("mlp-batch", seed=seed) for seed in (0, 1))]
     streams = {stream.initial_seed() for setup in setups for stream in (setup.masks, setup.crops)}
     assert len(streams) == 4

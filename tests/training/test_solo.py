@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from normbench.norms.factory import norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
+from normbench.training.around_norms import around_norms
 from normbench.training.build import build
 from normbench.training.outcome import Evaluation, Outcome
-from normbench.training.probes import activations
 from normbench.training.setup import Setup, split_of
 from normbench.training.solo import train
 
@@ -183,11 +183,11 @@ class Prober:
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """Look into the norms."""
-        self.seen += len(activations(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
+        self.seen += len(around_norms(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
 
     def ended(self, outcome: Outcome) -> None:
         """Look once more."""
-        self.seen += len(activations(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
+        self.seen += len(around_norms(self.setup.model, [self.setup.dataset.fetch(self.setup.parts.val)["images"]]))
 
 
 @pytest.mark.parametrize("name", ["mlp-batch-dropout", "resnet-batch-crop_flip", "mlp-batch-ghost", "resnet-instance"])

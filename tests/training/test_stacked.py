@@ -20,7 +20,7 @@ from normbench.spec import Component, Run
 from normbench.training import compiled, stacked
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Outcome
-from normbench.training.setup import Setup, prepare
+from normbench.training.setup import Setup, set_up
 from normbench.training.solo import take_step, train
 from normbench.training.stack import run_multiple, unknown_layers
 from normbench.training.stacked import train_stacked
@@ -78,8 +78,8 @@ def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64:
     """From each of 20 states, losses, answers, parameters, optimizer state and buffers agree to 1e-10 in float64."""
     runs = [replace(problem(name), seed=seed, lr=lr, epochs=None, steps=STATES) for seed, lr in ((0, 0.02), (1, 0.05))]
     dataset = in_float64(dataset_of(runs[0]))
-    setups = [prepare(run, dataset, CPU) for run in runs]
-    pack = StackedRuns.of([prepare(run, dataset, CPU) for run in runs])
+    setups = [set_up(run, dataset, CPU) for run in runs]
+    pack = StackedRuns.of([set_up(run, dataset, CPU) for run in runs])
     step = make_step(pack.setups[0].task, pack.stack.skeleton, pack.optimizer.update)
     for number, batch in enumerate(stacked_batches(pack), start=1):
         set_state(setups, pack)
@@ -190,7 +190,7 @@ def test_stacks_are_filled_up_to_whole_vectors(width: int, multiple: int) -> Non
     """Batch norm over features sums 32 channels at a time; an odd width cannot be helped, and trains solo."""
     base = problem("mlp-batch")
     run = replace(base, model=replace(base.model, args={**base.model.args, "width": width}))
-    assert run_multiple(prepare(run, dataset_of(run), CPU).model) == multiple
+    assert run_multiple(set_up(run, dataset_of(run), CPU).model) == multiple
     assert bool(stacked.why_alone(run, dataset_of(run))) == (multiple == 0)
 
 
@@ -351,7 +351,7 @@ def test_a_step_with_code_of_the_users_own_is_not_kept(monkeypatch: pytest.Monke
 def test_whose_code_a_model_is(model: Component, own: bool) -> None:
     """A step is kept on disk only where normbench and torch wrote all of it, who put the modules together included."""
     run = replace(problem("resnet-batch"), model=model)
-    assert is_own_code(prepare(run, dataset_of(run), CPU)) is own
+    assert is_own_code(set_up(run, dataset_of(run), CPU)) is own
 
 
 def modules_of_torch(num_classes: int) -> nn.Module:

@@ -12,7 +12,7 @@ from normbench.errors import ConfigError
 from normbench.training.probing import REGISTRY
 from normbench.training.probing.driver import Probes
 from normbench.training.probing.view import Moment
-from normbench.training.setup import Setup, prepare
+from normbench.training.setup import Setup, set_up
 from normbench.training.solo import take_step
 
 from .moments import ARMS, SAMPLES, TASK, case, stacked
@@ -130,7 +130,7 @@ def test_no_probes_look_at_nothing() -> None:
 
 def trained(name: str, probed: bool) -> tuple[Setup, list[Tensor], list[dict[str, list[float]]]]:
     """Return a training after four steps, its generators' states, and what the probes saw after the last two."""
-    setup = prepare(problem(name), dataset_of(problem(name)), CPU)
+    setup = set_up(problem(name), dataset_of(problem(name)), CPU)
     held = setup.parts.train[:40]
     index = setup.parts.train[:16]
     batch, rate = setup.parts.batch(setup.dataset, index), torch.tensor(0.05)

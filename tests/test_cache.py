@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from normbench.data import decoding, load
+from normbench import cache
+from normbench.data import load
 from normbench.errors import DataError
 
 
@@ -20,14 +21,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise KeyError("uid not found")
 
     monkeypatch.setattr("pwd.getpwuid", no_account)
-    monkeypatch.setattr(decoding, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(cache, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
 def test_without_a_home_the_cache_is_a_temporary_folder(temporary: Path) -> None:
     """Of the user's own, the same one for every command."""
-    folder = decoding.cache_folder()
-    assert folder == decoding.cache_folder() == temporary / f"normbench-{os.getuid()}"
+    folder = cache.cache_folder()
+    assert folder == cache.cache_folder() == temporary / f"normbench-{os.getuid()}"
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -44,7 +45,7 @@ def test_a_temporary_folder_that_somebody_else_may_have_made(kind: str, temporar
     else:
         folder.touch()
     with pytest.raises(DataError, match="NORMBENCH_CACHE=FOLDER names another"):
-        decoding.cache_folder()
+        cache.cache_folder()
 
 
 @pytest.mark.parametrize("home", ["~", "~nobody-of-that-name"])
@@ -52,7 +53,7 @@ def test_a_folder_in_a_home_that_is_not_there(home: str, monkeypatch: pytest.Mon
     """No folder is called `~`: neither the cache nor data are looked for in one."""
     monkeypatch.setenv("NORMBENCH_CACHE", f"{home}/cache")
     with pytest.raises(DataError, match=rf"^NORMBENCH_CACHE={home}/cache: there is no such home folder"):
-        decoding.cache_folder()
+        cache.cache_folder()
     for name, args in (
         ("image_folder", {"root": f"{home}/images", "size": 8}),
         ("cifar10", {"root": f"{home}/data", "download": False}),

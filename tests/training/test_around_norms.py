@@ -4,8 +4,8 @@ from problems import CPU, dataset_of, problem
 from torch import Tensor
 
 from normbench.norms.factory import norm_layers
-from normbench.training.probes import activations
-from normbench.training.setup import Setup, prepare
+from normbench.training.around_norms import around_norms
+from normbench.training.setup import Setup, set_up
 
 from .trained import state_of, trained
 
@@ -36,8 +36,8 @@ def probed() -> tuple[Setup, Tensor]:
 def test_every_norm_layer_is_seen(name: str, shapes: dict[str, tuple[int, ...]]) -> None:
     """Keys are the norm layers in the order of the model, values what goes in and comes out."""
     run = problem(name)
-    setup = prepare(run, dataset_of(run), CPU)
-    seen = activations(setup.model, [setup.dataset.fetch(setup.parts.val[:40])["images"]])
+    setup = set_up(run, dataset_of(run), CPU)
+    seen = around_norms(setup.model, [setup.dataset.fetch(setup.parts.val[:40])["images"]])
     assert list(seen) == list(norm_layers(setup.model))
     assert {layer: (before.shape, after.shape) for layer, (before, after) in seen.items()} == {
         layer: (shape, shape) for layer, shape in shapes.items()
@@ -47,7 +47,7 @@ def test_every_norm_layer_is_seen(name: str, shapes: dict[str, tuple[int, ...]])
 def test_what_comes_out_of_batch_norm_has_the_learnt_moments(probed: tuple[Setup, Tensor]) -> None:
     """Over the examples, a feature has mean beta and standard deviation gamma, shrunk by eps."""
     setup, images = probed
-    for name, (before, after) in activations(setup.model, [images]).items():
+    for name, (before, after) in around_norms(setup.model, [images]).items():
         layer = setup.model.get_submodule(name)
         assert isinstance(layer.weight, Tensor) and isinstance(layer.bias, Tensor)
         variance = before.var(dim=0, correction=0)
@@ -60,7 +60,7 @@ def test_what_comes_out_of_batch_norm_has_the_learnt_moments(probed: tuple[Setup
 def test_what_goes_into_the_first_norm_is_the_first_layers_output(probed: tuple[Setup, Tensor]) -> None:
     """The values before the norm are those of the layer in front of it."""
     setup, images = probed
-    before, _ = activations(setup.model, [images])["layers.0.norm"]
+    before, _ = around_norms(setup.model, [images])["layers.0.norm"]
     weight = setup.model.get_parameter("layers.0.layer.weight").detach()
     torch.testing.assert_close(before, images.flatten(1) @ weight.T)
 
@@ -71,7 +71,7 @@ def test_nothing_is_left_behind(probed: tuple[Setup, Tensor], mode: bool) -> Non
     setup, images = probed
     model = setup.model.train(mode)
     state, random = state_of(setup), torch.get_rng_state()
-    activations(model, [images])
+    around_norms(model, [images])
     torch.testing.assert_close(model.state_dict(), state, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(module.training == mode for module in model.modules())
@@ -83,6 +83,6 @@ def test_a_failing_forward_leaves_nothing_behind(probed: tuple[Setup, Tensor]) -
     """Mode and hooks are put back where the model raises."""
     model = probed[0].model
     with pytest.raises(RuntimeError):
-        activations(model, [torch.zeros(4, 3)])
+        around_norms(model, [torch.zeros(4, 3)])
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())

@@ -1,4 +1,4 @@
-"""Diagnostics that change nothing: a run trained with them is bit for bit the run without."""
+"""What goes into and comes out of each norm, for the histograms of a run's TensorBoard log; it changes nothing."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from normbench.norms.statistics import own_batch
 
 
 @torch.no_grad()
-def activations(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def around_norms(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return what goes into and comes out of each norm layer, as training would see it (Ioffe & Szegedy 2015, fig. 1).
 
     Batch statistics are those of `inputs`; no buffer is touched and nothing is drawn.

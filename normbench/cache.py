@@ -1,0 +1,38 @@
+"""Where normbench keeps what it can make again: decoded images, compiled steps, and how long steps take."""
+
+import os
+from pathlib import Path
+from tempfile import gettempdir
+
+from normbench.errors import DataError
+
+
+def cache_folder() -> Path:
+    """Return the folder: $NORMBENCH_CACHE, else normbench in $XDG_CACHE_HOME or ~/.cache.
+
+    A user without an account and a home, as in a container, has one of their own among the temporary files.
+
+    Raises:
+        DataError: If it cannot be told, or the temporary one is somebody else's.
+    """
+    if chosen := os.environ.get("NORMBENCH_CACHE"):
+        if (folder := os.path.expanduser(chosen)).startswith("~"):
+            raise DataError(f"NORMBENCH_CACHE={chosen}: there is no such home folder; give another path.")
+        return Path(folder).absolute()
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "normbench"
+    home = os.path.expanduser("~")
+    return Path(home, ".cache", "normbench") if home != "~" else _temporary_folder()
+
+
+def _temporary_folder() -> Path:
+    """Return a folder that nobody else can write to: compiled code is loaded from it."""
+    folder = Path(gettempdir(), f"normbench-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise DataError(f"cannot make {folder} ({error.strerror}); NORMBENCH_CACHE=FOLDER names another.") from error
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise DataError(f"{folder} is open to others; NORMBENCH_CACHE=FOLDER names another folder.")
+    return folder
