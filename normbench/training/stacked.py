@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from normbench.data import Examples
-from normbench.spec import Run
+from normbench.spec import Component, Run
 from normbench.training.compiled import CompiledStep, Step
 from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.setup import set_up
@@ -27,7 +27,9 @@ def why_alone(run: Run, dataset: Examples) -> str:
     """
     cpu = torch.device("cpu")
     try:
-        setups = [set_up(replace(run, epochs=None, steps=1), dataset, cpu) for _ in range(2)]
+        # One step has no room for a warm-up, and no rate stands in the way of stacking.
+        constant = Component("constant", {"warmup_steps": 0})
+        setups = [set_up(replace(run, epochs=None, steps=1, schedule=constant), dataset, cpu) for _ in range(2)]
         if setups[0].task.alone:
             return setups[0].task.alone
         if unknown := unknown_layers(setups[0].model):

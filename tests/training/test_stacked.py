@@ -194,6 +194,13 @@ def test_stacks_are_filled_up_to_whole_vectors(width: int, multiple: int) -> Non
     assert bool(stacked.why_alone(run, dataset_of(run))) == (multiple == 0)
 
 
+def test_runs_with_a_warm_up_train_together() -> None:
+    """The one step of the trial is shorter than any warm-up."""
+    run = problem("mlp-batch-cosine_warmup")
+    assert run.schedule.number("warmup_steps") == 2
+    assert stacked.why_alone(run, dataset_of(run)) == ""
+
+
 def test_a_layer_that_nothing_is_known_of_trains_alone() -> None:
     """Bits that depend on neighbours would show in no other test: what was not looked into is not stacked."""
     known = nn.Sequential(nn.Linear(4, 4), NormFactory(LayerNorm)(4), nn.ReLU(), nn.Linear(4, 2))
