@@ -55,8 +55,10 @@ class _Logged(Silent):
 
     def note(self, text: str) -> None:
         """Log a warning."""
-        logging.getLogger("normbench").warning("%s", text)
+        logger.warning("%s", text)
 
+
+logger = logging.getLogger("normbench")
 
 _ONE_AT_A_TIME = threading.RLock()
 """Threads of one process take turns: torch's and Hydra's state are global."""
@@ -262,6 +264,8 @@ def train(
     folder = None if config_dir is None else Path(config_dir)
     with _ONE_AT_A_TIME, torchs_defaults():
         session = open_session(command, multirun=True, config_dir=folder, force=force)
+        for note in session.notes:
+            logger.log(logging.WARNING if note.startswith("warning") else logging.INFO, "%s", note)
         session.study.create()
         with session.alone(partial(warnings.warn, stacklevel=2)) as ready:
             ready.execute(_Logged())

@@ -51,6 +51,14 @@ def nearest(name: str, known: Iterable[str], command: str = "") -> str:
     return f"{hint} Known: {', '.join(names)}"
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether numpy or torch could not get the memory for an array."""
+    signs = ("allocate memory", "out of memory", "size calculation overflowed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )
+
+
 def described(error: BaseException) -> str:
     """Return what code of the user's own raised, in one line.
 

@@ -1,5 +1,6 @@
 """Tests of normbench from Python."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,13 @@ def test_overrides_are_a_list_of_texts(here: Path, overrides: Any) -> None:
     with pytest.raises(ConfigError, match=r"^overrides: got .* expected a list of texts such as \['norm=batch', "):
         normbench.train(overrides)
     assert list(here.iterdir()) == []
+
+
+def test_what_a_command_would_print_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning on the data is seen without any set-up of logging, other notes where a program asks for them."""
+    with caplog.at_level(logging.INFO, logger="normbench"):
+        normbench.train(["norm=layer", "norm_batch_size=16", "steps=1"])
+    assert "norm_batch_size does nothing for norm=layer" in caplog.text
 
 
 def test_a_study_without_a_name_is_not_the_default_one() -> None:

@@ -68,6 +68,15 @@ BAD_INPUT = {
         ["engine.workers=100000"],
         "engine.workers: got 100000, expected an integer of at least",
     ),
+    "weights beyond memory": (["model.width=1000000000"], "model=mlp does not fit into memory: RuntimeError"),
+    "samples beyond memory": (
+        ["data=synthetic", "data.num_samples=100000000000"],
+        "data=synthetic does not fit into memory: MemoryError",
+    ),
+    "billion layers": (
+        ["model.depth=1000000000"],
+        "model.depth: got 1000000000, expected an integer",
+    ),
     "study of 300 characters": ([f"study={'a' * 300}"], "longer than the 255 bytes that a file system takes"),
     "study of spaces": (["study='  '"], "neither begins nor ends with a space"),
     "data path of 300 characters": (["data=image_folder", f"data.root={'a' * 300}"], "longer than the 255 bytes"),

@@ -9,6 +9,7 @@ from normbench.analysis.chance import has_chance
 from normbench.analysis.metric_columns import in_words
 from normbench.analysis.select import arm_columns
 from normbench.analysis.tasks import tasks
+from normbench.metrics import metric_column
 from normbench.record.columns import FIXED
 
 
@@ -26,6 +27,10 @@ def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str, *, wide:
         notes += [] if wide else ["chance-imputed: the mean with each diverged run counted as chance."]
     elif rows["diverged"].any() and metric != "steps_to_target":
         notes.append(f"diverged: what no skill scores in {metric} is not recorded, so these runs enter no mean.")
+    if (column := metric_column(metric)) and (level := f"chance_{column.metric}") in scored:
+        low, high = scored[level].min(), scored[level].max()
+        if low == low:
+            notes.append(f"Without skill {metric} is {low:.3f}{'' if low == high else f' to {high:.3f}'}.")
     if "failed" in rows:
         notes.append("failed: runs that ended in an error; runs.csv has the reason, and they enter no mean.")
     if rows["sd"].isna().any():

@@ -97,7 +97,7 @@ RULES: Mapping[str, Rule] = {
     "task.name": Rule(str),
     "model.name": Rule(str),
     "model.width": _COUNT,
-    "model.depth": _COUNT,
+    "model.depth": Rule(int, low=1, high=100_000),
     "model.activation": Rule(str),
     "model.norm_placement": Rule(str, choices=("before", "after")),
     "model.init": Rule(str),

@@ -93,6 +93,7 @@ def read_layout(root: Path) -> Layout:
     # One folder of such a name that holds images itself is a class among others: trains beside buses.
     if not names or (len(names) == 1 < len(folders) and _images(_entries(root / names[0])[1])):
         listing = _list_classes(root)
+        _refuse_parts_in_classes(root, listing.class_names)
         return Layout(listing, _nothing(listing), _nothing(listing))
     others = [name for name in folders if name not in names]
     _refuse_mixtures(root, named, others)
@@ -128,6 +129,17 @@ def _refuse_mixtures(root: Path, named: dict[str, list[str]], others: list[str])
     if len(named) == 1:
         raise DataError(
             f"{root} has only {names}: data.root={root / names} takes its classes, and draws validation and test images"
+        )
+
+
+def _refuse_parts_in_classes(root: Path, class_names: list[str]) -> None:
+    """Raise if each class folder holds parts: their images would be mixed, and drawn into parts anew."""
+    inside = [[name for name in _entries(root / own)[0] if _PART.fullmatch(name)] for own in class_names]
+    if all(len(parts) > 1 for parts in inside):
+        first, second = inside[0][:2]
+        raise DataError(
+            f"{root}: each class folder holds parts ({first}, {second}); turn it round: "
+            f"{first}/{class_names[0]}, {second}/{class_names[0]}, ..."
         )
 
 

@@ -13,7 +13,7 @@ from normbench.data import Examples, load
 from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
 from normbench.engine.observers import lacks
 from normbench.engine.precision import check_precisions
-from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described
+from normbench.errors import ConfigError, DataError, ImpossibleRunError, NormbenchError, described, lacks_memory
 from normbench.packing import Machine, make_packs
 from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
@@ -107,14 +107,16 @@ def load_data(data: Component) -> Examples:
         DataError: If it is missing or unreadable.
         ConfigError: If the user's own loader cannot be found, or raises.
     """
-    if data.target is None:
-        return load(data.name, data.args)
-    loader = resolve_target(data.target, "data")
+    loader = None if data.target is None else resolve_target(data.target, "data")
     try:
         return load(data.name, data.args, loader=loader)
     except NormbenchError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise DataError(f"data={data.name} does not fit into memory: {described(error)}.") from error
+        if data.target is None:
+            raise
         raise ConfigError(f"data._target_={data.target}: {described(error)}") from error
 
 

@@ -136,8 +136,9 @@ def _metrics_first(column: str) -> tuple[bool, str]:
 
 
 def _runs(study: str, ids: Sequence[str], rows: Sequence[_Row], planned: Planned) -> Iterator[str]:
-    # In the order of their tasks, whose first metric is the one that runs are chosen by.
-    metrics = [*dict.fromkeys(name for row in rows for name in row.further)]
+    # In the order of their tasks, whose first metric is the one that runs are chosen by; chance levels come last.
+    found = dict.fromkeys(name for row in rows for name in row.further)
+    metrics = sorted(found, key=lambda name: name.startswith("chance_"))
     yield f"{line([*FIXED, *metrics, *planned.columns])}\n"
     own = _cell(study)
     for run_id, row in zip(ids, rows, strict=True):

@@ -13,7 +13,15 @@ from torch import nn
 
 from normbench import models, norms, tasks
 from normbench.data import Batch, Examples
-from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described, nearest, own_place
+from normbench.errors import (
+    ConfigError,
+    ImpossibleRunError,
+    NormbenchError,
+    described,
+    lacks_memory,
+    nearest,
+    own_place,
+)
 from normbench.metrics import METRICS
 from normbench.models.hidden_norms import refusing_hidden_norms
 from normbench.models.initialization import initialize
@@ -147,6 +155,8 @@ def dry_run(run: Run, data: Examples) -> Checked:
     except NormbenchError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise ImpossibleRunError(f"model={run.model.name} does not fit into memory: {described(error)}.") from error
         # What a user's own class raises is theirs to mend; what a shipped one raises is a bug, with its traceback.
         own = [name for group, part in _parts(run) if (name := _not_ours(group, part))]
         if not own:

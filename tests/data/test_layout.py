@@ -91,6 +91,15 @@ def test_other_mixtures_are_refused(folders: tuple[str, ...], message: str, tmp_
     assert "\n" not in str(caught.value)
 
 
+def test_parts_inside_each_class_are_refused(tmp_path: Path) -> None:
+    """Their images would be mixed, and drawn into parts anew; one part among other folders is a folder as any."""
+    folders = [f"{name}/{part}/1.png" for name in ("cat", "dog") for part in ("train", "test")]
+    sorted_by_class = grow(tmp_path / "a", *folders)
+    with pytest.raises(DataError, match=r"each class folder holds parts \(test, train\); turn it round: test/cat, tr"):
+        read_layout(sorted_by_class)
+    assert read_layout(grow(tmp_path / "b", "cat/train/1.png", "dog/puppy/1.png")).train.class_names == ["cat", "dog"]
+
+
 def test_parts_without_class_folders_are_refused(tmp_path: Path) -> None:
     """Two parts that hold images directly are no two classes."""
     with pytest.raises(DataError, match="train must hold a subfolder for each of two or more classes"):
