@@ -14,7 +14,7 @@ from normbench.training.optimizers import REGISTRY as OPTIMIZERS
 from normbench.training.schedules import REGISTRY as SCHEDULES
 
 CONF = shipped_conf()
-GROUPS = ("model", "norm", "data", "optimizer", "schedule", "engine")
+GROUPS = ("task", "model", "norm", "data", "optimizer", "schedule", "engine")
 FILES = {f"{group}/{path.stem}": path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))}
 
 

@@ -167,7 +167,7 @@ def test_a_glob_that_matches_nothing() -> None:
 def test_groups_are_the_folders() -> None:
     """Hydra's own groups and the claims are none of a run's."""
     with Composer() as composer:
-        assert composer.groups == ("data", "engine", "experiment", "model", "norm", "optimizer", "schedule")
+        assert composer.groups == ("data", "engine", "experiment", "model", "norm", "optimizer", "schedule", "task")
 
 
 def test_an_app_of_hydras_finds_its_state_again(tmp_path: Path) -> None:
