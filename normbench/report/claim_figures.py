@@ -48,7 +48,7 @@ def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
     return Figure(
         f"{found.claim.id}-{axes.x}",
         f"{design.words} against {axes.x}",
-        f"A dot a seed; means with 95 % t intervals{tuned}. A ring: an optimum or a limit at the end of the grid.",
+        f"One dot per seed; means with 95 % t intervals{tuned}. A ring marks an optimum or limit at a grid end.",
         tuple(made),
         left_out + design.skipped,
         _filters(found),
@@ -66,7 +66,7 @@ def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
     values, words, diverged_as_chance = _tuned_by(design.measure, runs)
     frame = runs.assign(value=values, lost=runs["status"] == "diverged", flag=_flags(runs, names, over.key, design))
     made, left_out = panels(frame, axes, words, lost=True)
-    note = f"Every run of the design. A ring: more than {AT_EDGE:.0%} of seeds have their optimum or limit at that end."
+    note = f"Every run of the design. A ring: more than {AT_EDGE:.0%} of seeds have their optimum or limit at this end."
     if diverged_as_chance:
         note += " Diverged runs count as chance."
     return Figure(f"{found.claim.id}-tuning", f"Tuning {over.key}", note, tuple(made), left_out, _filters(found))
@@ -110,8 +110,8 @@ def _survival(found: Findings) -> Figure:
         )
         series.append(Series(in_words(dict(seen.arm)), style, x, share, _NONE, _NONE))
         behind.append((in_words(dict(seen.arm)), seen.measured.rows["run_id"]))
-    panel = Panel("", tuple(series), "steps", "share of seeds still on the way", False, True, listed(behind))
-    note = "Each seed's chosen run, until its validation accuracy first reaches the target or the budget is spent."
+    panel = Panel("", tuple(series), "steps", "share of seeds not yet at the target", False, True, listed(behind))
+    note = "Each seed's chosen run, until its validation accuracy first reaches the target or its budget runs out."
     return Figure(f"{found.claim.id}-survival", "Steps to the target", note, (panel,), filters=_filters(found))
 
 
@@ -135,7 +135,7 @@ def _gap(found: Findings) -> Figure:
         behind.append((in_words(dict(seen.arm)), seen.measured.rows["run_id"]))
     y_label = f"{worse} − {as_shown(better)}"  # noqa: RUF001 - a minus sign
     panel = Panel("", tuple(series), "train_loss", y_label, True, behind=listed(behind))
-    note = "A line a seed, at its chosen rate, from right to left. The arms are compared at equal training loss."
+    note = "One line per seed, at its chosen rate; read right to left. Arms are compared at equal training loss."
     return Figure(f"{found.claim.id}-gap", "Generalisation gap", note, (panel,), filters=_filters(found))
 
 

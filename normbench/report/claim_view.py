@@ -141,14 +141,14 @@ def _view(study: Contents, row: Row, by_id: dict[str, Row], scale: Scale) -> Cla
     }
     if claim is None:
         return ClaimView(
-            name, None, row, notes=("The catalogue has no claim of this id; give its --config-dir.",), **shared
+            name, None, row, notes=("The catalogue has no claim with this id; pass its --config-dir.",), **shared
         )
     against = [other for other in claim.contradicts if other in by_id and other in study.claims]
     shared["against"] = tuple((by_id[other], study.claims[other]) for other in against)
     shared["design"] = _design_text(claim)
     if claim.spec_sha256 != row["spec_sha256"]:
         versions = f"{row['spec_sha256'][:12]}, the catalogue has {claim.spec_sha256[:12]}"
-        note = f"It was judged in another version: {versions}."
+        note = f"The verdict is for another version of the claim: {versions}."
         return ClaimView(name, claim, row, notes=(note,), **shared)
     try:
         design = kept(study.folder, claim)
@@ -195,7 +195,7 @@ def _stale(row: Row, levels: dict[str, Floats], judged: int) -> str:
     values = levels.get(level, next(iter(levels.values())))[:judged]
     if len(values) == judged and np.isclose(float(hodges_lehmann(values)), row["effect"], rtol=0, atol=10**-DECIMALS):
         return ""
-    return "The records say another effect than verdicts.csv: `normbench claims verdict` judges anew."
+    return "The records give another effect than verdicts.csv; `normbench claims verdict` updates it."
 
 
 def _effect_row(label: str, values: Floats, judged: int, scale: Scale, unit: str) -> EffectRow:
@@ -282,7 +282,7 @@ def _collapse(row: Row) -> str:
     if not np.isfinite(hits) or not n:
         return ""
     low, high = clopper_pearson(hits, n)
-    return f"{int(hits)} of {int(n)} seeds collapsed: {float(low):.1%} to {float(high):.1%} of seeds at 95 %"
+    return f"{int(hits)} of {int(n)} seeds collapsed, 95 % interval {float(low):.1%} to {float(high):.1%}"
 
 
 def _in_margins(row: Row, scale: Scale) -> str:

@@ -79,7 +79,7 @@ def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         if isinstance(error, StudyError):
             raise
-        raise StudyError(f"{path} is damaged ({error}); `normbench claims verdict` writes it anew.") from error
+        raise StudyError(f"{path} is damaged ({error}); `normbench claims verdict` writes it again.") from error
     return tuple({str(name): value for name, value in row.items()} for row in table.to_dict("records"))
 
 

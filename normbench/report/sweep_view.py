@@ -124,16 +124,16 @@ def _by_factor(name: str, metric: str, runs: pd.DataFrame, tuned: bool) -> Figur
         frame = frame.assign(flag=(share > 0.1).fillna(False))
     made, left_out = panels(frame, axes, as_shown(metric))
     how = ", each seed at the rate that is best on its own validation set" if tuned else ""
-    note = f"A dot a seed; means with 95 % t intervals{how}. Diverged runs count as chance."
+    note = f"One dot per seed; means with 95 % t intervals{how}. Diverged runs count as chance."
     if tuned:
-        note += " A ring: more than a tenth of the seeds choose a rate at an end of the grid."
+        note += " A ring marks a point where more than a tenth of the seeds choose a rate at an end of the grid."
     return Figure(f"{name}-{axes.x}", f"{metric} against {axes.x}", note, tuple(made), left_out) if made else None
 
 
 def _rates(name: str, metric: str, runs: pd.DataFrame) -> Figure | None:
     axes = choose(runs, telling(runs, leave_out=[_TUNED]), x=_TUNED)
     made, left_out = panels(_frame(runs, metric), axes, as_shown(metric), lost=True)
-    note = "A dot a run; means with 95 % t intervals, and below them the share that diverged, which counts as chance."
+    note = "One dot per run; means with 95 % t intervals. Below: the share of diverged runs, which count as chance."
     return Figure(f"{name}-{_TUNED}", f"{metric} against {_TUNED}", note, tuple(made), left_out) if made else None
 
 
@@ -161,7 +161,7 @@ def _learning(name: str, metric: str, runs: pd.DataFrame, curves: pd.DataFrame) 
         return None
     panel = Panel("", tuple(series), "step", as_shown(metric), False, behind=listed(behind))
     return Figure(
-        f"{name}-learning", "Learning curves", "Means of the runs still going, with 95 % t intervals.", (panel,)
+        f"{name}-learning", "Learning curves", "Means of the runs still training, with 95 % t intervals.", (panel,)
     )
 
 

@@ -138,7 +138,7 @@ def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Cl
 
 
 def test_compressed_tables_are_not_said_to_take_more_runs(tmp_path: Path) -> None:
-    """What is trained anew is a study of its own."""
+    """Training again makes a study of its own."""
     folder = tmp_path / "reference"
     claims = judged_study(folder, ["affine_helps"])
     plain = page([folder], claims)
@@ -162,7 +162,7 @@ def test_claims_that_contradict_each_other_stand_side_by_side(judged: tuple[Path
     """Each with its scope."""
     _, claims, text = judged
     own = section(text, "vanishing_exploding")
-    against = own[own.index("Against it stands") :]
+    against = own[own.index("Contradicting claims") :]
     assert "bn_causes_gradient_issues" in against
     assert claims["bn_causes_gradient_issues"].scope.replace("'", "&#39;") in against
 
@@ -170,13 +170,13 @@ def test_claims_that_contradict_each_other_stand_side_by_side(judged: tuple[Path
 def test_exploratory_contrasts_are_named_as_such(judged: tuple[Path, dict[str, Claim], str]) -> None:
     """They decide nothing."""
     own = section(judged[2], "small_batch_hurts")
-    assert "the same against layer norm" in own[own.index("deciding nothing") :]
+    assert "the same against layer norm" in own[own.index("they decide nothing") :]
 
 
 def test_a_claim_without_a_margin_has_no_place_on_the_common_axis(judged: tuple[Path, dict[str, Claim], str]) -> None:
-    """The margin of ics_is_mechanism is 0: nothing to scale by."""
+    """The margin of ics_is_mechanism is 0: there is no ratio."""
     row = judged[2].partition('id="s0-row-ics_is_mechanism"')[2].partition("</tr>")[0]
-    assert "none to scale by" in row and "<svg" not in row
+    assert "effect ÷ margin is undefined" in row and "<svg" not in row
 
 
 def test_what_a_refuted_claim_cannot_exclude_is_said(judged: tuple[Path, dict[str, Claim], str]) -> None:
@@ -192,7 +192,7 @@ def test_a_verdict_older_than_the_records_is_told(tmp_path: Path) -> None:
     verdicts = pd.read_csv(tmp_path / "verdicts.csv")
     verdicts.loc[verdicts["claim"] == "affine_helps", "effect"] += 1
     verdicts.to_csv(tmp_path / "verdicts.csv", index=False)
-    assert "`normbench claims verdict` judges anew" in page([tmp_path], claims)
+    assert "`normbench claims verdict` updates it" in page([tmp_path], claims)
 
 
 def test_a_claim_that_the_catalogue_lacks_is_shown_and_told(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_claim_that_the_catalogue_lacks_is_shown_and_told(tmp_path: Path) -> N
     claims = judged_study(tmp_path, ["affine_helps"])
     del claims["affine_helps"]
     text = page([tmp_path], claims)
-    assert "The catalogue has no claim of this id" in section(text, "affine_helps")
+    assert "The catalogue has no claim with this id" in section(text, "affine_helps")
 
 
 def test_runs_that_are_missing_are_told(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_runs_that_are_missing_are_told(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_of_verdicts_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """And the command that writes it anew."""
+    """And the command that writes it again."""
     claims = judged_study(tmp_path, ["affine_helps"])
     text = (tmp_path / "verdicts.csv").read_text()
     (tmp_path / "verdicts.csv").write_text(text.replace("accuracy points,", "accuracy points,x", 1))
@@ -259,7 +259,7 @@ def test_a_single_run_has_a_page(tmp_path: Path) -> None:
 
 
 def test_failed_runs_are_counted_and_named(tmp_path: Path) -> None:
-    """And enter no number."""
+    """And are left out of every number."""
     runs = runs_table(
         {"test_accuracy": 0.5, "val_accuracy": 0.5}, {"status": "failed", "seed": 1, "error": "<b>boom</b>"}
     )
@@ -283,7 +283,7 @@ def test_a_claim_judged_in_another_version_is_told(tmp_path: Path) -> None:
     """Its figures would be of another design."""
     claims = judged_study(tmp_path, ["affine_helps"], seeds=2)
     claims["affine_helps"] = replace(claims["affine_helps"], margin=2.0)
-    assert "It was judged in another version" in section(page([tmp_path], claims), "affine_helps")
+    assert "The verdict is for another version of the claim" in section(page([tmp_path], claims), "affine_helps")
 
 
 PROVENANCE = 'run_id,pack_size,mode,wall_time_s,normbench,device_name\na,1,solo,0.5,9.8.7,"A, ""fast"" CPU"\n'
