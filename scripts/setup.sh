@@ -59,7 +59,7 @@ take_lock() {
     if ! owner=$(readlink "$lock"); then
       [ -w "$venv" ] || fail "cannot write to $venv"
     elif is_alive "$owner"; then
-      [ -n "$said" ] || say "waiting for process $owner, which sets up $venv (if it does not, delete $lock)"
+      [ -n "$said" ] || say "waiting for process $owner, which is setting up $venv (if it is not, delete $lock)"
       said=yes
       sleep 1
     elif take_over; then
@@ -112,9 +112,9 @@ can_be_updated() {
 make_venv() {
   local python
   python=$(find_python) || exit 2
-  say "making $venv with $("$python" --version 2>&1)"
+  say "creating $venv with $("$python" --version 2>&1)"
   find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock ! -name managed -exec rm -rf {} + && "$python" -m venv "$venv" ||
-    fail "$venv could not be made, see above"
+    fail "$venv could not be created, see above"
 }
 
 is_new_enough() {

@@ -112,7 +112,7 @@ def test_properties_and_facts_are_computed(normbench: Command) -> None:
     assert listed.out.splitlines()[-3:] == [
         "estimated from runs: 25 not run",
         "computed or looked up: 2 supported, 1 refuted, 6 not run",
-        "in the literature alone: 10 not run",
+        "from the literature only: 10 not run",
     ]
 
 
@@ -152,7 +152,7 @@ def test_verdicts_of_another_catalogue_are_not_overwritten(normbench: Command, c
     for command in (["verdict"], ["run", "scale_invariance"]):
         result = normbench("claims", *command)
         assert result.code == 2
-        assert "mine.json: this catalogue has no such claim" in result.err
+        assert "mine.json: this catalogue lacks the claim" in result.err
         assert (STUDY / "verdicts.csv").read_bytes() == before
 
 
@@ -188,7 +188,7 @@ def test_a_design_that_cannot_answer_says_so(normbench: Command, conf: str) -> N
     path.write_text(path.read_text().replace("control: {norm: none}", "control: {norm: group}"))
     result = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
     assert result.code == 1
-    assert "norm=group, every seed; its design asks for no such runs" in " ".join(result.err.split())
+    assert "norm=group, every seed; its design does not contain such runs" in " ".join(result.err.split())
 
 
 def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
 
 
 def test_a_design_of_an_older_version_is_expanded_anew(normbench: Command, conf: str) -> None:
-    """Judging alone says which claim is meant; running trains what the new version lacks."""
+    """Judging alone says which claim is meant; running trains the missing runs."""
     normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
     path = Path(conf) / "claim" / "mine.yaml"
     path.write_text(path.read_text().replace("margin: ", "margin: 1"))
@@ -285,7 +285,7 @@ ELSEWHERE = {
     "in the user's own": (["deep"], "unknown claim 'deep'; it is in the catalogue photos: --catalogue photos."),
     "in the main one": (
         ["higher_lr", "--catalogue", "cifar10"],
-        "unknown claim 'higher_lr'; it is in the main catalogue: leave --catalogue out.",
+        "unknown claim 'higher_lr'; it is in the main catalogue: omit --catalogue.",
     ),
     "near": (["higher_lrr"], "unknown claim 'higher_lrr'; did you mean 'higher_lr'?"),
     "nowhere": (["zzz"], "unknown claim 'zzz'; see `normbench claims list`."),

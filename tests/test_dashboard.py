@@ -220,7 +220,7 @@ def test_a_port_in_use_is_told(normbench: Command, tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         result = normbench("dashboard", "mine", "--port", str(port))
     assert (result.code, result.out) == (2, "")
-    assert result.err == f"normbench: --port {port} is in use on 127.0.0.1: --port 0 takes a free one.\n"
+    assert result.err == f"normbench: --port {port} is in use on 127.0.0.1: --port 0 picks a free one.\n"
     assert not (tmp_path / "results" / "mine" / "tensorboard").exists()
 
 

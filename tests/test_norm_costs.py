@@ -98,4 +98,4 @@ def test_names_of_other_figures_are_refused(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as exit_:
         bench.main(["--norms", "plan"])
     assert exit_.value.code == 2
-    assert "leave the names out" in capsys.readouterr().err
+    assert "omit the names" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def _columns(both: pd.DataFrame, by: Sequence[str] | None) -> list[str]:
     if by is None:
         return factors(both) or ["norm"]
     for name in by:
-        require(name, config_columns(both), "column to tell cells apart (seeds are what is compared in them)")
+        require(name, config_columns(both), "column to identify cells by (cells are compared seed by seed)")
     if not by:
         raise ConfigError("--by: got nothing, expected columns such as norm,batch_size.")
     return list(dict.fromkeys(by))

@@ -41,7 +41,7 @@ def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:
         return list(dict.fromkeys(_find(name, results_dir) for name in names))
     known = studies_under(results_dir)
     if not known:
-        raise StudyError(f"no study under {results_dir}; `normbench train` makes one, --results-dir looks elsewhere")
+        raise StudyError(f"no study under {results_dir}; `normbench train` makes one, --results-dir sets the folder")
     return known
 
 
@@ -50,9 +50,9 @@ def _find(name: str, results_dir: Path) -> Path:
         if _is_study(folder):
             return folder
     if Path(name).is_dir():
-        raise StudyError(f"{name} is no study: it holds neither runs.csv nor plan.jsonl")
+        raise StudyError(f"{name} is not a study: it has neither runs.csv nor plan.jsonl")
     known = [folder.name for folder in studies_under(results_dir)]
-    tail = nearest(name, known) if known else "; there is none at all."
+    tail = nearest(name, known) if known else "; there are no studies."
     raise StudyError(f"no study '{name}' under {results_dir}, and no such folder{tail}")
 
 

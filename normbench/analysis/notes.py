@@ -26,13 +26,13 @@ def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str, *, wide:
     if has_chance(scored, metric):
         notes += [] if wide else ["chance-imputed: the mean with each diverged run counted as chance."]
     elif rows["diverged"].any() and metric != "steps_to_target":
-        notes.append(f"diverged: what no skill scores in {metric} is not recorded, so these runs enter no mean.")
+        notes.append(f"diverged: the chance level of {metric} is not recorded, so no mean includes these runs.")
     if (column := metric_column(metric)) and (level := f"chance_{column.metric}") in scored:
         low, high = scored[level].min(), scored[level].max()
         if low == low:
-            notes.append(f"Without skill {metric} is {low:.3f}{'' if low == high else f' to {high:.3f}'}.")
+            notes.append(f"The chance level of {metric} is {low:.3f}{'' if low == high else f' to {high:.3f}'}.")
     if "failed" in rows:
-        notes.append("failed: runs that ended in an error; runs.csv has the reason, and they enter no mean.")
+        notes.append("failed: runs that ended in an error (runs.csv has the reason); no mean includes them.")
     if rows["sd"].isna().any():
         notes.append("A mean of fewer than 2 finished values has no interval.")
     finished = scored[scored["status"] == "finished"]
@@ -54,7 +54,7 @@ def pooling_notes(runs: pd.DataFrame, by: Sequence[str], best: str | None) -> li
     mixed = [name for name in others if len(cells(runs, [*by, name])[1]) > rows]
     notes = []
     if mixed:
-        notes.append(f"Pooled: a row mixes values of {', '.join(mixed)}; its interval takes all runs as independent.")
+        notes.append(f"Pooled: a row mixes values of {', '.join(mixed)}; its interval treats all runs as independent.")
     dotted = [name for name in factors(runs) if name not in FIXED]
     present = runs.groupby("study")[dotted].count() > 0
     if partial := [name for name in dotted if present[name].nunique() > 1]:
@@ -77,11 +77,11 @@ def choice_notes(rows: pd.DataFrame, runs: pd.DataFrame, best: str) -> list[str]
         best: The tuned column.
     """
     criteria = " or ".join(dict.fromkeys(in_words(f"val_{first}") for first, _ in tasks(runs)))
-    notes = [f"{best}: each seed's choice on its own {criteria}; the commonest, and how many chose it."]
+    notes = [f"{best}: the value that most seeds chose by their own {criteria}, and how many chose it."]
     if (rows["at_edge"] > 0).any():
         notes.append(f"at edge: choices of the lowest or highest {best} tried; the optimum may lie beyond it.")
     if rows["at_edge"].isna().any():
-        notes.append(f"at edge: unknown where fewer than two numbers were tried for {best}.")
+        notes.append(f"at edge: unknown if fewer than two numbers were tried for {best}.")
     arms = arm_columns(runs, [best])
     if len(cells(runs, [*arms, best])[1]) < len(cells(runs, arms)[1]) * runs[best].nunique(dropna=False):
         notes.append(f"Unfair: not every setting was given the same values of {best}.")

@@ -53,7 +53,7 @@ def pivot_rows(table: ResultsTable) -> pd.DataFrame:
 
 def pivot_note(table: ResultsTable) -> str:
     """Return how many runs stand behind a cell."""
-    return f"{table.metric} by {table.pivot}; n = {_usual_n(table.rows)} runs a cell where it says nothing else."
+    return f"{table.metric} by {table.pivot}; n = {_usual_n(table.rows)} runs per cell unless stated."
 
 
 def _places(table: ResultsTable) -> tuple[int, list[str], Ints]:

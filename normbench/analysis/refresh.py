@@ -49,10 +49,10 @@ def refresh(folder: Path) -> str:
         return ""
     try:
         if not study.is_free:
-            return f"a command is at work on {folder}: the tables follow when it ends."
+            return f"a command is running on {folder}: its tables are updated when it ends."
         write_tables(study)
     except StudyError as error:
-        return "" if _hold_every_record(study) else f"the tables of {folder} could not be brought up to date: {error}"
+        return "" if _hold_every_record(study) else f"the tables of {folder} could not be updated: {error}"
     return ""
 
 

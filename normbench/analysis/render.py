@@ -53,8 +53,8 @@ def notes(table: ResultsTable, *, bold: bool) -> list[str]:
         everything = "each task" if "task" in table.by else "all rows"
         among = everything if table.pivot is None else f"each row, over {table.pivot}"
         own.append(
-            f"Bold: the best of {among}, and what joint 95 % intervals of differences, paired by seed where seeds are "
-            "shared, cannot tell from it; diverged runs count as chance."
+            f"Bold: the best of {among}, and all that joint 95 % intervals of the differences (paired by seed if seeds "
+            "are shared) do not separate from it; diverged runs count as chance."
         )
     return [*own, *table.notes]
 

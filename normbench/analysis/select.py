@@ -36,7 +36,7 @@ def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str | None =
     """
     if metric is not None:
         known = [name for name in runs.columns if (found := metric_column(name)) and found.part == "val"]
-        require(metric, known, "criterion to choose by (a choice is made on validation, never on test)")
+        require(metric, known, "selection criterion (always a validation metric, never a test one)")
     for name in over:
         require(name, config_columns(runs), "config column")
     candidates = runs[runs["status"] != "failed"]
@@ -55,7 +55,7 @@ def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str | None =
     unscored = order["score"][positions].isna().to_numpy() & (chosen["status"] == "finished").to_numpy()
     if unscored.any():
         run, lacking = chosen["run_id"][unscored].iloc[0], criteria[positions][unscored].iloc[0]
-        raise StudyError(f"run {run} has no {lacking} to choose {', '.join(over)} by")
+        raise StudyError(f"run {run} has no {lacking} to tune {', '.join(over)} by")
     return chosen.assign(at_edge=_at_edge(candidates, arms, over)[positions.to_numpy()])
 
 

@@ -95,20 +95,20 @@ def _cell_notes(comparison: Comparison, shown: pd.DataFrame) -> list[str]:
     total, differ = len(cells.rows), len(shown)
     notes = [
         f"Cells in both: {total}, only in A: {cells.only[0]}, only in B: {cells.only[1]}. "
-        f"Runs in both: {cells.same_runs}, alike to the last digit of every metric: {cells.same_results}."
+        f"Runs in both: {cells.same_runs}, identical in every digit of every metric: {cells.same_results}."
     ]
     if total > differ:
         notes.append(f"Cells not shown, as {cells.metric} is the same in every seed: {total - differ}.")
     apart = int(((shown["ci_low"] > 0) | (shown["ci_high"] < 0)).sum())
     if judged := int(shown["ci_low"].notna().sum()):
         notes.append(
-            "change: B less A, with its 95 % interval, over the seeds that both have; diverged runs count as chance. "
-            f"{apart} of {judged} intervals exclude 0; where nothing changed but chance, {0.05 * judged:.2g} would."
+            "change: B minus A, with its 95 % interval, over the seeds that both have; diverged runs count as chance. "
+            f"{apart} of {judged} intervals exclude 0; by chance alone {0.05 * judged:.2g} would."
         )
     if (shown["design"] == "unpaired").any():
-        notes.append("seeds with a +: none is shared, so that all of A stand against all of B (Welch's interval).")
+        notes.append("seeds with a +: none is shared, so all of A are compared with all of B (Welch's interval).")
     if comparison.unknown:
-        notes.append(f"Pooled: {', '.join(comparison.unknown)}, which one study records and the other does not know.")
+        notes.append(f"Pooled: {', '.join(comparison.unknown)}, which only one of the two studies records.")
     return notes
 
 
@@ -121,7 +121,7 @@ def _verdicts(comparison: Comparison) -> _Section:
         Column("claim", [str(name) for name in shown["claim"]], False),
         Column("verdict", [_verdict(*row) for row in _rows(shown, "verdict_a", "verdict_b")], False),
         *(Column(f"effect in {name}", _effects(shown, name.lower()), False) for name in "AB"),
-        Column("spec", ["same" if same else "another" for same in shown["same_spec"]], False),
+        Column("spec", ["same" if same else "changed" for same in shown["same_spec"]], False),
     ]
     notes = [
         f"{name} was never judged: it has no verdicts."
@@ -130,12 +130,12 @@ def _verdicts(comparison: Comparison) -> _Section:
     ]
     if all(comparison.judged):
         notes.append(
-            f"Claims in both: {int(both.sum())}, with another verdict: {int(rows['changed'].sum())}, only in A: "
+            f"Claims in both: {int(both.sum())}, with a different verdict: {int(rows['changed'].sum())}, only in A: "
             f"{int(rows['verdict_b'].isna().sum())}, only in B: {int(rows['verdict_a'].isna().sum())}. Not shown, as "
             f"neither verdict, effect nor design changed: {int(both.sum()) - len(shown)}."
         )
         if (~shown["same_spec"].fillna(True).astype(bool)).any():
-            notes.append("spec another: the claim itself was changed between A and B.")
+            notes.append("spec changed: the claim itself was edited between A and B.")
     return _Section("verdicts", columns, notes)
 
 
@@ -160,10 +160,10 @@ def _speed(comparison: Comparison) -> _Section:
         columns.append(Column(f"s a run {name}", [_seconds(value) for value in rows[f"seconds_{name.lower()}"]], True))
     columns.append(Column("B / A", [fixed(ratio, 2) for ratio in rows["ratio"].astype("float64")], True))
     if rows.empty:
-        return _Section("speed", [], ["No times of cells that both studies have."])
-    notes = ["Medians of a pack's wall time by its runs, over the cells that both studies have."]
+        return _Section("speed", [], ["No recorded times of cells that both studies have."])
+    notes = ["Medians of a pack's wall time divided by its runs, over the cells that both studies have."]
     if other := comparison.other_machine:
-        notes.append(f"Not the same machine or threads: {', '.join(other)} differ, and so the ratio tells no cause.")
+        notes.append(f"Not the same machine or threads: {', '.join(other)} differ, so the ratio has no clear cause.")
     elif len(comparison.versions):
         notes.append(f"The same machine, but {', '.join(comparison.versions['name'])} differ.")
     return _Section("speed", columns, notes)
@@ -175,7 +175,7 @@ def _versions(comparison: Comparison) -> _Section:
     for name in "AB":
         columns.append(Column(name, [_short(value) for value in rows[name.lower()]], False))
     return _Section(
-        "versions", columns, [] if len(rows) else ["No recorded version, commit, device or thread differs."]
+        "versions", columns, [] if len(rows) else ["No recorded version, commit, device or thread count differs."]
     )
 
 

@@ -129,17 +129,17 @@ def _read_if_there(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
 def _read_runs(path: Path) -> pd.DataFrame:
     runs = _read_table(path, {name: column.dtype for name, column in FIXED.items()}, others="str")
     run_id, status, classes = runs["run_id"], runs["status"], runs["num_classes"]
-    _reject(path, runs, "run_id", run_id.isna(), "a run needs a name")
-    _reject(path, runs, "run_id", run_id.duplicated(), "an earlier line has it too")
+    _reject(path, runs, "run_id", run_id.isna(), "every run needs one")
+    _reject(path, runs, "run_id", run_id.duplicated(), "an earlier line has the same one")
     _reject(path, runs, "status", ~status.isin(STATUSES), f"allowed: {', '.join(STATUSES)}")
     if first_metric(runs) == "accuracy":
         unknown = classes.isna() & (status == "diverged") & runs[_chances(runs)].isna().all(axis=1)
-        _reject(path, runs, "num_classes", unknown, "a diverged run counts as chance, one in that many")
-    _reject(path, runs, "num_classes", (classes < 1).fillna(False), "data have one class or more")
+        _reject(path, runs, "num_classes", unknown, "a diverged run counts as chance, 1 / num_classes")
+    _reject(path, runs, "num_classes", (classes < 1).fillna(False), "it must be at least 1")
     _reject_impossible(path, runs)
     for name in ("train_loss", "val_loss", "test_loss"):
         infinite = runs[name].isin([math.inf, -math.inf]) & (status == "finished")
-        _reject(path, runs, name, infinite, "a run with a loss that is not finite has diverged")
+        _reject(path, runs, name, infinite, "a run with a non-finite loss has the status diverged")
     return runs
 
 
@@ -181,14 +181,14 @@ def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFr
     if missing := [name for name in dtypes if name not in header]:
         raise StudyError(f"{path}, line 1: missing columns: {', '.join(missing)}")
     if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise StudyError(f"{path}, line 1: columns given twice: {', '.join(twice)}")
+        raise StudyError(f"{path}, line 1: duplicate columns: {', '.join(twice)}")
     all_dtypes = {name: dtypes.get(name, "float64" if metric_column(name) else others) for name in header}
     try:
         table = pd.read_csv(io.StringIO(text), dtype=all_dtypes, keep_default_na=False, na_values=[""])
     except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser
         raise _fault(path, text, all_dtypes) or StudyError(f"{path}: {error}") from error
     if not _is_rectangular(path, text, len(header)):
-        raise _fault(path, text, all_dtypes) or StudyError(f"{path}: its lines differ in their number of fields")
+        raise _fault(path, text, all_dtypes) or StudyError(f"{path}: its lines have different numbers of fields")
     return table
 
 
@@ -245,7 +245,7 @@ def _fault(path: Path, text: str, dtypes: Mapping[str, str]) -> StudyError | Non
     """Return what is wrong with the first bad line, read slowly."""
     for line, record in _records(path, text):
         if len(record) != len(dtypes):
-            return StudyError(f"{path}, line {line}: {len(record)} fields where the header has {len(dtypes)}")
+            return StudyError(f"{path}, line {line}: {len(record)} fields, but the header has {len(dtypes)}")
         for (name, dtype), cell in zip(dtypes.items(), record, strict=True):
             if not _is_cell(cell, dtype):
                 return StudyError(f"{path}, line {line}: {name} is '{cell}', not {WANTED[dtype]}")

@@ -93,14 +93,12 @@ def _row_columns(runs: pd.DataFrame, by: Sequence[str] | None, best: str | None,
     """Return the columns that tell rows apart, having checked every name; no row pools several tasks."""
     tuned = [] if best is None else [best]
     for name in tuned:
-        require(name, config_columns(runs), "config column to choose")
+        require(name, config_columns(runs), "config column to tune")
     spread = [] if pivot is None else [pivot]
     for name in [*(by or ()), *spread]:
         require(name, ["study", *config_columns(runs), "seed"], "column to group by")
     if best is not None and best in [*(by or ()), *spread]:
-        raise ConfigError(
-            f"'{best}' cannot both be chosen and tell rows apart; give it to --best or to --by or --pivot"
-        )
+        raise ConfigError(f"'{best}' cannot be both tuned and grouped by; give it to --best, or to --by or --pivot")
     if by is None:
         by = arm_columns(runs, tuned) or [name for name in ["norm"] if name != best and not spread]
     several = ["task"] if "task" in factors(runs) and "task" not in (*by, *spread, best) else []

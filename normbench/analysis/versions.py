@@ -18,7 +18,7 @@ def version_notes(runs: pd.DataFrame) -> list[str]:
         counts = runs.fillna({column: ""}).groupby([group, *settings], dropna=False)[column].nunique()
         versions = counts.groupby(level=0).max()
         notes += [
-            f"{group}={name} was edited between two commands: {count} versions, told apart by the column {column}."
+            f"{group}={name} was edited between two commands: {count} versions, distinguished by the column {column}."
             for name, count in versions.items()
             if count > 1
         ]

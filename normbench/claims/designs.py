@@ -77,11 +77,11 @@ def kept(study: Path, claim: Claim) -> Design | FixedFinding | None:
         else:
             found = FixedFinding(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{path} is damaged ({error}); `{claim.command}` writes it anew.") from error
+        raise StudyError(f"{path} is damaged ({error}); `{claim.command}` writes it again.") from error
     if found.spec_sha256 != claim.spec_sha256:
         raise StudyError(
-            f"{path}: its design is of another version of the claim ({found.spec_sha256[:12]}, now "
-            f"{claim.spec_sha256[:12]}); `{claim.command}` trains what the new one lacks."
+            f"{path}: its design is for another version of the claim ({found.spec_sha256[:12]}, now "
+            f"{claim.spec_sha256[:12]}); `{claim.command}` trains the missing runs."
         )
     return found
 
@@ -95,7 +95,7 @@ def check_catalogue(study: Path, claims: Collection[str]) -> None:
     for path in sorted((study / "claims").glob("*.json")):
         if path.stem not in claims:
             raise StudyError(
-                f"{path}: this catalogue has no such claim, whose verdict would be lost; give its --catalogue or "
+                f"{path}: this catalogue lacks the claim, so its verdict would be lost; pass its --catalogue or "
                 "--config-dir, or delete the file."
             )
 

@@ -40,7 +40,7 @@ def load_claims(*folders: Path) -> dict[str, Claim]:
     """
     paths = _files(folders)
     if not paths:
-        raise ConfigError(f"no claims in {', '.join(map(str, folders))}, expected a <id>.yaml each.")
+        raise ConfigError(f"no claims in {', '.join(map(str, folders))}, expected one <id>.yaml per claim.")
     claims = {name: replace(load_claim(path), catalogue=_catalogue(path)) for name, path in sorted(paths.items())}
     return _contradicting(claims, paths)
 
@@ -77,7 +77,7 @@ def unknown_claim(name: str, catalogue: str, catalogues: Mapping[str, Sequence[P
     ids = {own: _files(folders).keys() for own, folders in catalogues.items()}
     holders = [own for own, names in ids.items() if name in names]
     if "" in holders:
-        tail = "; it is in the main catalogue: leave --catalogue out."
+        tail = "; it is in the main catalogue: omit --catalogue."
     elif holders:
         tail = f"; it is in the catalogue {holders[0]}: --catalogue {holders[0]}."
     else:
@@ -118,7 +118,7 @@ def _contradicting(claims: Mapping[str, Claim], paths: Mapping[str, Path]) -> di
             apart = other in claims and paths[other].parent != paths[name].parent
             if other == name or not (mutual or apart):
                 raise ConfigError(
-                    f"{paths[name]}: contradicts: got '{other}', expected another claim that lists this one too."
+                    f"{paths[name]}: contradicts: got '{other}', expected another claim that also lists this one."
                 )
             if name not in against[other]:
                 against[other].append(name)
@@ -138,9 +138,9 @@ class _Loader(yaml.SafeLoader):
 
 def _claim(name: str, values: object) -> Claim:
     if not _ID.fullmatch(name):
-        raise ConfigError(f"the file's name is the claim's id: got '{name}', expected small letters, digits and _.")
+        raise ConfigError(f"the file name is the claim's id: got '{name}', expected lowercase letters, digits and _.")
     if not isinstance(values, dict):
-        raise ConfigError("expected fields and their values.")
+        raise ConfigError("expected a mapping of fields to values.")
     kind = _choice("kind", values.get("kind"), KINDS)
     _known(values, (*_REQUIRED[kind], *_OPTIONAL[kind]), _REQUIRED[kind], f" of kind {kind}")
     texts = {
@@ -161,12 +161,12 @@ def _experiment(values: Mapping[str, Any]) -> dict[str, Any]:
     levelled = estimand.name in estimands.OVER_LEVELS
     if levelled != (form == "equivalent"):
         raise ConfigError(
-            f"form: '{form}' does not go with the estimand '{estimand.name}': a level's differences are "
-            f"for equivalent, and one number a seed for greater."
+            f"form: '{form}' does not fit the estimand '{estimand.name}': equivalent needs differences at each "
+            f"level, greater needs one number per seed."
         )
     margin = _number("margin", values["margin"], low=0)
     if levelled and margin == 0:
-        raise ConfigError("margin: got 0, expected more: no data show two arms to be exactly equivalent.")
+        raise ConfigError("margin: got 0, expected above 0: no data can show that two arms are exactly equivalent.")
     rows = [_exploratory(place, row) for place, row in enumerate(_list("exploratory", values))]
     return {
         "design": tuple(_sweep(place, text) for place, text in enumerate(_list("design", values, required=True))),
@@ -184,7 +184,7 @@ def _sweep(place: int, value: object) -> tuple[str, ...]:
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or key == "seed":
-            what = "the seeds are the judge's" if key == "seed" else "expected overrides such as norm=batch,none"
+            what = "the judge sets the seeds" if key == "seed" else "expected overrides such as norm=batch,none"
             raise ConfigError(f"design[{place}]: got '{override}': {what}.")
     return overrides
 
@@ -194,9 +194,9 @@ def _over(value: object) -> Over:
     numbers = {name: _number(f"over.{name}", number) for name, number in own.items() if name != "key"}
     over = Over(_text("over.key", own["key"]), **numbers)
     if over.step <= 0 or over.extend < 0:
-        raise ConfigError(f"over: got step {over.step:g} and extend {over.extend:g}, expected above 0 and at least 0.")
+        raise ConfigError(f"over: got step {over.step:g} and extend {over.extend:g}, expected step > 0, extend >= 0.")
     if any(octave * 2 != round(octave * 2) for octave in (over.lowest, over.highest, over.step)):
-        raise ConfigError("over: lowest, highest and step are octaves, expected multiples of 0.5.")
+        raise ConfigError("over: lowest, highest and step are in octaves, expected multiples of 0.5.")
     width = over.highest - over.lowest
     if not 0 <= width <= over.span or width % over.step:
         raise ConfigError(f"over: got {width:g} octaves, expected whole steps of {over.step:g}, at most {over.span:g}.")
@@ -206,7 +206,7 @@ def _over(value: object) -> Over:
 def _estimand(field: str, value: object) -> Estimand:
     own = _section(field, value, ("name", "args"))
     if not isinstance(own["args"], dict):
-        raise ConfigError(f"{field}.args: got {own['args']!r}, expected arguments and their values.")
+        raise ConfigError(f"{field}.args: got {own['args']!r}, expected a mapping of arguments to values.")
     name = _text(f"{field}.name", own["name"])
     estimands.check(name, own["args"])
     return Estimand(name, own["args"])
@@ -230,7 +230,7 @@ def _source(place: int, value: object) -> Source:
 
 def _section(field: str, value: object, names: Collection[str], optional: Collection[str] = ()) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{field}: got {value!r}, expected a section with {', '.join(names)}.")
+        raise ConfigError(f"{field}: got {value!r}, expected a mapping with {', '.join(names)}.")
     _known(value, names, [name for name in names if name not in optional], f" in {field}")
     return value
 
@@ -253,7 +253,7 @@ def _list(field: str, values: Mapping[str, Any], *, required: bool = False) -> l
 
 def _text(field: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field}: got {value!r}, expected a text.")
+        raise ConfigError(f"{field}: got {value!r}, expected a non-empty text.")
     return " ".join(value.split())
 
 

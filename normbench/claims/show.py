@@ -15,7 +15,7 @@ _NARROW = 40
 _WAYS = {
     "estimated from runs": ("experiment",),
     "computed or looked up": ("property", "fact"),
-    "in the literature alone": ("literature",),
+    "from the literature only": ("literature",),
 }
 
 
@@ -37,7 +37,7 @@ def verdict_table(judged: Sequence[Judged], width: int) -> str:
         lines += [" " * (sum(widths) + 6) + text for text in more]
         if row is rows[0]:
             lines.append("─" * min(width, sum(widths) + 6 + room))
-    lines += textwrap.wrap("In brackets 95 % intervals, not adjusted for the number of claims; verdicts are.", width)
+    lines += textwrap.wrap("Brackets: 95 % intervals, not adjusted for the number of claims; verdicts are.", width)
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +59,7 @@ def details(judged: Judged, contrasts: Iterable[Mapping[str, object]], others: S
         *(("literature", f"{one.source}: {one.figures}; {one.says}") for one in claim.literature),
         ("scope", claim.scope),
         ("caveat", claim.caveat),
-        *(("against it stands", f"{one.claim.id}: {one.verdict.verdict}. {one.claim.scope}") for one in others),
+        *(("contradicted by", f"{one.claim.id}: {one.verdict.verdict}. {one.claim.scope}") for one in others),
         ("spec", claim.spec_sha256[:12]),
     ]
     room = max(width, _NARROW)

@@ -132,16 +132,16 @@ def evidence_of(claim: Claim, design: Design | FixedFinding | None, tables: Tabl
     nothing = Evidence(claim.id, _form(claim), claim.margin, unit=claim.unit)
     command = f"`{claim.command}` trains what is missing"
     if not isinstance(design, Design):
-        return nothing, f"it was not run, or not to its end; {command}"
+        return nothing, f"it was not run, or its run did not end; {command}"
     if design.quick:
         return nothing, f"a quick run decides nothing; {command}"
     try:
         contrast = contrast_of(claim.estimand, design, tables)
     except MissingCells as error:
         whole = set(design.runs) <= set(tables.runs["run_id"][tables.runs["status"] != "failed"])
-        return nothing, f"{error}; its design asks for no such runs" if whole else f"{error}; {command}"
+        return nothing, f"{error}; its design does not contain such runs" if whole else f"{error}; {command}"
     except StudyError as error:
-        return nothing, f"its runs do not answer: {error}"
+        return nothing, f"its runs cannot be judged: {error}"
     values = contrast.values.to_numpy(dtype=np.float64)
     levels = tuple(map(str, contrast.values.columns)) if isinstance(contrast.values, pd.DataFrame) else ()
     evidence = Evidence(
@@ -240,7 +240,7 @@ def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
             raise
         return Verdict(claim.id, "not_run", "not run", reason=str(error))
     if not isinstance(found, FixedFinding):
-        reason = f"it was never checked; `{claim.command}` does"
+        reason = f"it was never checked; `{claim.command}` checks it"
         return Verdict(claim.id, "not_run", "not run", reason=reason)
     assert found.verdict in ("supported", "refuted", "inconclusive")
     return Verdict(claim.id, found.verdict, found.outcome, reason=found.evidence)  # type: ignore[arg-type]  # see above

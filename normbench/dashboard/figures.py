@@ -68,10 +68,10 @@ def _of_metric(runs: pd.DataFrame) -> Iterator[Picture]:
         apart = _apart(runs, x)
         tuned = TUNED if TUNED in factors(runs) and x != TUNED else None
         table = aggregate(runs, by=[*lines, x, *apart], best=tuned)
-        shown = f"Shown are {MOST_LINES} of the norms only."
+        shown = f"Only {MOST_LINES} of the norms are shown."
         notes = [
             *table.notes,
-            "A diverged run counts as chance here, and a point with one has no interval.",
+            "Diverged runs count as chance here; a point that includes one has no interval.",
             *([shown] if len(cells(runs, lines)[1]) > MOST_LINES else []),
         ]
         parts, keys = cells(table.rows, apart)

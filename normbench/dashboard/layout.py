@@ -56,7 +56,7 @@ def categories(
         for place, (column, heading) in enumerate(charted.items())
     ]
     single = [_chart(heading, tag(column), tags) for column, heading in charted.items() if tag(column) in tags]
-    title = "cells: choose some at the left, such as ^cells/batch"
+    title = "cells: select some on the left, such as ^cells/batch"
     return [*side_by_side, Category(title=title, chart=single, closed=True)]
 
 

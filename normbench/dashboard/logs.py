@@ -76,7 +76,7 @@ def _load(studies: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the runs of all studies, numbered from 0, and their curves with that number as `run`."""
     runs = load_runs(*studies)
     if runs.empty:
-        raise StudyError(f"no run has ended yet in {', '.join(map(str, studies))}: `normbench train` first.")
+        raise StudyError(f"no run has ended yet in {', '.join(map(str, studies))}; run `normbench train` first.")
     parts, start = [], 0
     for study in studies:
         curves = load_curves(study)
@@ -85,7 +85,7 @@ def _load(studies: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
         run = curves["run_id"].map(place)
         if run.isna().any():
             lost = curves["run_id"][run.isna()].iloc[0]
-            raise StudyError(f"{study / 'curves.csv'} has run {lost}, which runs.csv lacks: restore one of the two.")
+            raise StudyError(f"{study / 'curves.csv'} has run {lost}, which runs.csv lacks: restore one of them.")
         runs.loc[start : start + len(own) - 1, "study"] = study.name
         # A failed run enters no mean, and its curve none either.
         kept = (runs["status"] != "failed").to_numpy(dtype=np.bool_)[run.to_numpy(dtype=np.int64)]
@@ -214,11 +214,11 @@ def _notes(count: int, compared: Arms, criterion: str) -> list[str]:
     notes = []
     if count > MOST_CELLS:
         notes.append(
-            f"{MOST_CELLS} of {count} cells are shown, of each norm those with the best {criterion}; "
-            "`normbench aggregate` has all."
+            f"{MOST_CELLS} of {count} cells are shown: for each norm those with the best {criterion}; "
+            "`normbench aggregate` shows all."
         )
     if left > 0:
-        notes.append(f"{left} of {len(compared.settings)} settings have no chart of the norms side by side.")
+        notes.append(f"{left} of {len(compared.settings)} settings have no chart that compares the norms.")
     return notes
 
 
@@ -227,10 +227,10 @@ def _about(runs: pd.DataFrame, compared: Arms) -> list[str]:
     counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
     return [
         f"{len(runs)} runs: {counts}.",
-        "`cells/...`: every seed of one setting as one curve, with its mean, its 95 % t interval (`interval/...`) and "
-        "the number of runs behind each point (`n_runs`); failed runs are left out, diverged ones stay until they "
+        "`cells/...`: all seeds of one setting as one curve: the mean, its 95 % t interval (`interval/...`) and "
+        "the number of runs behind each point (`n_runs`). Failed runs are left out; diverged ones count until they "
         "diverge.",
         "`norms/...`: each norm in each setting, for the page Custom Scalars"
         + (", each seed at the lr that is best on its own validation set." if compared.tuned else "."),
-        "A session of the page HParams is a cell, with the means of its finished runs. `runs.csv` has every run.",
+        "On the page HParams a session is a cell, with the means of its finished runs. `runs.csv` has every run.",
     ]

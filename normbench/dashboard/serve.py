@@ -91,7 +91,7 @@ def _check_free(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"--port {port} is in use on {host}: --port 0 takes a free one.") from error
+            raise ConfigError(f"--port {port} is in use on {host}: --port 0 picks a free one.") from error
         raise ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}.") from error
 
 
@@ -111,7 +111,7 @@ def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> li
     for log in {log.name: log.resolve() for log in single[:MOST_RUN_LOGS]}.values():
         (shown / "runs" / log.name).symlink_to(log)
     if len(single) > MOST_RUN_LOGS:
-        say(f"{MOST_RUN_LOGS} of {len(single)} logs of single runs are shown; tensorboard --logdir shows any folder.")
+        say(f"{MOST_RUN_LOGS} of {len(single)} logs of single runs are shown; tensorboard --logdir shows the others.")
     return (logs / PINNED).read_text(encoding="utf-8").splitlines()
 
 

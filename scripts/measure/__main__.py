@@ -1,4 +1,4 @@
-"""scripts/bench: times normbench beside plain PyTorch loops, prints the figures and keeps them."""
+"""scripts/bench: time normbench against plain PyTorch loops, print the figures and save them."""
 
 import argparse
 import csv
@@ -57,19 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures, of {', '.join(FIGURES)} (all)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, writes nothing")
-    parser.add_argument("--norms", action="store_true", help="instead, what each norm costs beside batch norm")
-    parser.add_argument("--pairs", type=int, help="how often plain loop and normbench take turns (3, quick: 1)")
     parser.add_argument(
-        "--cifar", metavar="ROOT", help="folder of CIFAR-10 images, train/ and test/ with a folder a class"
+        "names", nargs="*", metavar="NAME", help=f"figures to measure, of {', '.join(FIGURES)} (default: all)"
     )
-    parser.add_argument("-o", "--output", type=Path, help=f"CSV to write ({REFERENCE})")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes to check that it works; writes nothing")
+    parser.add_argument(
+        "--norms", action="store_true", help="measure instead what each norm costs relative to batch norm"
+    )
+    parser.add_argument("--pairs", type=int, help="pairs of one plain and one normbench timing (default 3, quick 1)")
+    parser.add_argument(
+        "--cifar", metavar="ROOT", help="folder of CIFAR-10 images: train/ and test/, with one folder per class"
+    )
+    parser.add_argument("-o", "--output", type=Path, help=f"CSV to write (default: {REFERENCE})")
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in FIGURES]:
         parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join(FIGURES)}")
     if options.norms and options.names:
-        parser.error("--norms measures norms alone: leave the names out")
+        parser.error("--norms measures only norms: omit the names")
     if options.cifar is not None:
         options.cifar = str(Path(options.cifar).resolve())
     return options

@@ -118,7 +118,7 @@ def test_no_common_cell() -> None:
     [
         pytest.param({"metric": "test_acuracy"}, "unknown metric 'test_acuracy'; did you mean", id="metric"),
         pytest.param({"by": ["nrom"]}, "unknown column .* 'nrom'; did you mean 'norm'", id="column"),
-        pytest.param({"by": ["seed"]}, "seeds are what is compared", id="seed"),
+        pytest.param({"by": ["seed"]}, "cells are compared seed by seed", id="seed"),
     ],
 )
 def test_unknown_names(options: dict[str, Any], message: str) -> None:

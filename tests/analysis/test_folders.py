@@ -43,7 +43,7 @@ def test_a_misspelt_study_is_answered_by_the_nearest(tmp_path: Path) -> None:
 
 def test_a_folder_without_records_is_no_study(tmp_path: Path) -> None:
     """A folder that holds neither runs nor a plan is refused as such."""
-    with pytest.raises(StudyError, match=r"is no study: it holds neither runs\.csv nor plan\.jsonl"):
+    with pytest.raises(StudyError, match=r"is not a study: it has neither runs\.csv nor plan\.jsonl"):
         find_studies([str(tmp_path)], tmp_path / "results")
 
 

@@ -27,7 +27,7 @@ CASES = [
         rows({"norm": "batch"}, {"norm": "group", "norm.groups": 4}), {"by": ["norm"]}, {"Pooled": False}, id="no mix"
     ),
     pytest.param(TWO_RATES, {"best": "lr"}, {"Pooled": False, "at edge: choices": True, "Unfair": False}, id="edge"),
-    pytest.param(rows({}), {"best": "lr"}, {"at edge: unknown where": True, "at edge: choices": False}, id="one rate"),
+    pytest.param(rows({}), {"best": "lr"}, {"at edge: unknown if": True, "at edge: choices": False}, id="one rate"),
     pytest.param(
         TWO_RATES + rows({"norm": "none"}), {"best": "lr"}, {"Unfair: not every setting": True}, id="unequal grids"
     ),

@@ -78,7 +78,7 @@ def test_the_number_of_runs_is_told() -> None:
         runs_table(*({"norm": norm, "seed": seed} for norm, n in (("a", 3), ("b", 3), ("c", 2)) for seed in range(n))),
         pivot="norm",
     )
-    assert "n = 3 runs a cell" in notes(table, bold=False)[0]
+    assert "n = 3 runs per cell" in notes(table, bold=False)[0]
     assert "(n 2)" in render(table, "markdown")
     assert render(table, "markdown").count("(n ") == 1
 
@@ -123,7 +123,7 @@ def test_five_norms_fit_80_columns_in_one_part() -> None:
     ("options", "message"),
     [
         pytest.param({"pivot": "nrom"}, "did you mean 'norm'", id="unknown"),
-        pytest.param({"pivot": "lr", "best": "lr"}, "cannot both be chosen and tell rows apart", id="chosen"),
+        pytest.param({"pivot": "lr", "best": "lr"}, "cannot be both tuned and grouped by", id="chosen"),
     ],
 )
 def test_a_pivot_that_cannot_be(options: dict[str, Any], message: str) -> None:

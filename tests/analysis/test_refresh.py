@@ -54,7 +54,7 @@ def test_what_cannot_be_brought_up_to_date_says_why(study: Study, monkeypatch: p
     else:
         (study.folder / "summary.csv").unlink()
     make_read_only(monkeypatch)
-    said = f"the tables of {study.folder} could not be brought up to date: cannot write {study.folder / '.lock'}"
+    said = f"the tables of {study.folder} could not be updated: cannot write {study.folder / '.lock'}"
     assert refresh(study.folder) == f"{said}: Read-only file system."
 
 
@@ -62,4 +62,4 @@ def test_a_damaged_shard_is_named(study: Study) -> None:
     """The tables are read as they are, which is said, not raised."""
     shard = study.folder / "shards" / "0001-000000.json"
     shard.write_text("[")
-    assert refresh(study.folder).startswith(f"the tables of {study.folder} could not be brought up to date: {shard}")
+    assert refresh(study.folder).startswith(f"the tables of {study.folder} could not be updated: {shard}")

@@ -51,10 +51,10 @@ def test_what_changed_is_told(changed: Comparison) -> None:
     assert re.search(r"group +3 +0\.900 +0\.910 +\+0\.010 \[-0\.015, \+0\.035\]", text)
     assert not re.search(r"^batch", text, re.MULTILINE)
     assert "the same in every seed: 1." in text
-    assert "Runs in both: 6, alike to the last digit of every metric: 4." in text.replace("\n", " ")
+    assert "Runs in both: 6, identical in every digit of every metric: 4." in text.replace("\n", " ")
     wide = show_comparison(changed, width=200)
     assert re.search(
-        r"^hurts +supported → refuted +\+0\.39 \[\+0\.3, \+0\.5\] points, n 16 .* another$", wide, re.MULTILINE
+        r"^hurts +supported → refuted +\+0\.39 \[\+0\.3, \+0\.5\] points, n 16 .* changed$", wide, re.MULTILINE
     )
     assert re.search(r"solo +6 +2 +6 +2 +1\.00", text)
     assert re.search(r"torch +2\.9 +2\.10", text)
@@ -67,7 +67,7 @@ def test_a_copy_has_nothing_to_tell(tmp_path: Path) -> None:
     text = show_comparison(compare_studies(study(tmp_path / "old"), study(tmp_path / "new")))
     assert "every metric: 6." in text.replace("\n", " ")
     assert "the same in every seed: 2." in text
-    assert "Claims in both: 1, with another verdict: 0" in text
+    assert "Claims in both: 1, with a different verdict: 0" in text
     assert "No recorded version" in text
     assert "exclude" not in text
 

@@ -162,17 +162,17 @@ IMPOSSIBLE = {
     ("change", "message"),
     [
         pytest.param(lambda lines: [lines[0].replace(",lr,", ",x,"), *lines[1:]], "1: missing columns: lr", id="no lr"),
-        pytest.param(lambda lines: [lines[0] + ",lr", *lines[1:]], "1: columns given twice: lr", id="lr twice"),
+        pytest.param(lambda lines: [lines[0] + ",lr", *lines[1:]], "1: duplicate columns: lr", id="lr twice"),
         pytest.param(lambda lines: [*lines[:2], lines[2][:40]], "3: the file ends in the middle of a line", id="cut"),
-        pytest.param(lambda lines: [*lines[:2], lines[2][:40], *lines[3:]], "3: 6 fields where", id="too few"),
-        pytest.param(lambda lines: [*lines[:2], lines[2] + ",", *lines[3:]], "3: 26 fields where", id="too many"),
+        pytest.param(lambda lines: [*lines[:2], lines[2][:40], *lines[3:]], "3: 6 fields, but", id="too few"),
+        pytest.param(lambda lines: [*lines[:2], lines[2] + ",", *lines[3:]], "3: 26 fields, but", id="too many"),
         pytest.param(
             lambda lines: [lines[0], lines[1] + ",", lines[2][:-1], *lines[3:]], "2: 26 fields", id="many and few"
         ),
-        pytest.param(lambda lines: [*lines[:2], "", *lines[2:]], "3: 0 fields where", id="blank line"),
+        pytest.param(lambda lines: [*lines[:2], "", *lines[2:]], "3: 0 fields, but", id="blank line"),
         pytest.param(lambda lines: [*lines[:2], lines[2] + '"x', *lines[3:]], "line 2: unexpected end", id="quote"),
         pytest.param(set_cell(3, "run_id", "0" * 12), "3: run_id is '000000000000'; an earlier", id="run_id twice"),
-        pytest.param(set_cell(3, "run_id", ""), "3: run_id is empty; a run needs a name", id="no run_id"),
+        pytest.param(set_cell(3, "run_id", ""), "3: run_id is empty; every run needs one", id="no run_id"),
         pytest.param(set_cell(3, "status", "done"), "3: status is 'done'; allowed: finished,", id="status"),
         pytest.param(set_cell(3, "lr", "fast"), "3: lr is 'fast', not a number", id="number"),
         pytest.param(set_cell(3, "steps", "1.5"), "3: steps is '1.5', not a whole number", id="whole number"),
@@ -188,9 +188,9 @@ IMPOSSIBLE = {
         pytest.param(set_cell(3, "test_accuracy", "nan"), "3: test_accuracy is 'nan', not a number", id="nan"),
         pytest.param(set_cell(3, "val_loss", "1_000"), "3: val_loss is '1_000', not a number", id="underscore"),
         pytest.param(
-            set_cell(3, "val_loss", "inf"), "3: val_loss is 'inf'; a run with a loss that", id="infinite loss"
+            set_cell(3, "val_loss", "inf"), "3: val_loss is 'inf'; a run with a non-finite loss", id="infinite loss"
         ),
-        pytest.param(set_cell(3, "num_classes", "0"), "3: num_classes is '0'; data have one class", id="no classes"),
+        pytest.param(set_cell(3, "num_classes", "0"), "3: num_classes is '0'; it must be at least 1", id="no classes"),
         pytest.param(lambda lines: [lines[0], f'"a"{lines[1]}', *lines[2:]], "below line 1: ',' expected", id="quoted"),
         pytest.param(set_cell(2, "num_classes", ""), "2: num_classes is empty; a diverged run", id="no chance"),
     ],
@@ -245,7 +245,7 @@ def test_curves(tmp_path: Path) -> None:
 def test_damaged_curves_are_refused(tmp_path: Path, lines: list[str], fields: int) -> None:
     """A line of curves with other fields than the header is named, though all be numbers."""
     (tmp_path / "curves.csv").write_text("\n".join([",".join(CURVES), *lines, ""]))
-    with pytest.raises(StudyError, match=rf"curves\.csv, line 2: {fields} fields where the header has 8"):
+    with pytest.raises(StudyError, match=rf"curves\.csv, line 2: {fields} fields, but the header has 8"):
         load_curves(tmp_path)
 
 

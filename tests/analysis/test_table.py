@@ -104,9 +104,9 @@ def test_no_runs_no_rows() -> None:
         ({"metric": "test_acc"}, "unknown metric 'test_acc'; did you mean 'test_accuracy'"),
         ({"by": ["nrom"]}, "unknown column to group by 'nrom'; did you mean 'norm'"),
         ({"by": ["test_loss"]}, "unknown column to group by 'test_loss'"),
-        ({"best": "learning_rate"}, "unknown config column to choose 'learning_rate'"),
-        ({"best": "seed"}, "unknown config column to choose 'seed'"),
-        ({"by": ["lr"], "best": "lr"}, "'lr' cannot both be chosen and tell rows apart"),
+        ({"best": "learning_rate"}, "unknown config column to tune 'learning_rate'"),
+        ({"best": "seed"}, "unknown config column to tune 'seed'"),
+        ({"by": ["lr"], "best": "lr"}, "'lr' cannot be both tuned and grouped by"),
     ],
 )
 def test_unknown_names(options: dict[str, Any], message: str) -> None:
@@ -127,7 +127,7 @@ def test_a_task_without_accuracy_is_shown_by_its_first_metric() -> None:
     assert table.rows["lr"].tolist() == [0.1, 0.1]
     assert table.rows["mean"].tolist() == pytest.approx([0.81, 0.51])
     assert table.rows["among_best"].tolist() == [True, False]
-    assert "choice on its own validation r2;" in " ".join(table.notes)
+    assert "chose by their own validation r2," in " ".join(table.notes)
     lost = aggregate(REGRESSION, by=["lr"]).rows.iloc[-1]
     assert (lost["diverged"], lost["mean_chance_imputed"]) == (6, 0.0)
 
@@ -143,7 +143,7 @@ def test_an_unknown_chance_is_said() -> None:
     """A diverged run then enters no mean, and nothing claims that it does."""
     table = aggregate(REGRESSION.drop(columns=["chance_r2"]), by=["lr"])
     assert "mean_chance_imputed" not in table.rows
-    assert "what no skill scores in test_r2 is not recorded" in " ".join(table.notes)
+    assert "the chance level of test_r2 is not recorded" in " ".join(table.notes)
 
 
 def test_no_row_pools_tasks() -> None:

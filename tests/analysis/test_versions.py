@@ -21,4 +21,6 @@ def test_a_part_with_several_versions_is_named(columns: dict[str, list[object]],
     """Where neither name nor settings tell them apart."""
     notes = version_notes(pd.DataFrame(columns))
     assert len(notes) == count
-    assert all(note.startswith("norm=x was edited between two commands: 2 versions, told apart by") for note in notes)
+    assert all(
+        note.startswith("norm=x was edited between two commands: 2 versions, distinguished by") for note in notes
+    )

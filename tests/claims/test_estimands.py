@@ -614,7 +614,7 @@ def test_many_missing_cells_are_counted() -> None:
 
 def test_a_run_that_is_there_twice_is_an_error() -> None:
     """Two rows of one run would count double."""
-    with pytest.raises(StudyError, match="run a is there twice"):
+    with pytest.raises(StudyError, match="run a occurs twice"):
         batch_minus_none([{**BATCH, "run_id": "a"}, {**NONE, "run_id": "a"}], SCORE)
 
 
@@ -628,7 +628,7 @@ def test_a_run_without_classes_is_an_error() -> None:
 def test_a_factor_left_open_is_an_error(measure: Row) -> None:
     """An arm that mixes batch sizes is no arm."""
     rows = [{**arm, "batch_size": size, "lr": lr} for arm in (BATCH, NONE) for size in (2, 32) for lr in (0.25, 0.5)]
-    with pytest.raises(StudyError, match="the arm norm=batch leaves open batch_size"):
+    with pytest.raises(StudyError, match="the arm norm=batch does not set batch_size"):
         batch_minus_none(rows, measure)
 
 
@@ -667,11 +667,11 @@ GOOD = {"measure": SCORE, "treatment": BATCH, "control": NONE}
         ("diference", GOOD, "unknown name 'diference'; did you mean 'difference'"),
         ("difference", {**GOOD, "treatmnt": {}}, "unknown argument 'treatmnt'; did you mean 'treatment'"),
         ("difference", {"measure": SCORE, "control": NONE}, "the argument 'treatment' is missing"),
-        ("difference", {**GOOD, "treatment": "batch"}, "treatment: got 'batch', expected config columns"),
-        ("difference", {**GOOD, "treatment": {"norm": {}}}, "treatment.norm: got {}, expected a plain value"),
+        ("difference", {**GOOD, "treatment": "batch"}, "treatment: got 'batch', expected a mapping of config columns"),
+        ("difference", {**GOOD, "treatment": {"norm": {}}}, "treatment.norm: got {}, expected a single value"),
         ("difference", {**GOOD, "levels": []}, "levels: got [], expected a list"),
-        ("difference", {**GOOD, "levels": [3]}, "levels: got 3, expected config columns"),
-        ("difference", {**GOOD, "measure": "tuned_score"}, "measure: got 'tuned_score', expected a section"),
+        ("difference", {**GOOD, "levels": [3]}, "levels: got 3, expected a mapping of config columns"),
+        ("difference", {**GOOD, "measure": "tuned_score"}, "measure: got 'tuned_score', expected a mapping"),
         ("difference", {**GOOD, "measure": {"name": "score"}}, "unknown measure 'score'; did you mean 'tuned_score'"),
         ("difference", {**GOOD, "measure": {**SCORE, "metric": "acc"}}, "measure.metric: unknown value 'acc'"),
         ("difference", {**GOOD, "measure": {**SCORE, "metric": []}}, "measure.metric: unknown value '[]'"),
@@ -685,10 +685,10 @@ GOOD = {"measure": SCORE, "treatment": BATCH, "control": NONE}
             {**GOOD, "measure": {"name": "probe", "column": "x", "if_diverged": "1"}},
             "if_diverged: got '1', expected a number",
         ),
-        ("slope", {"measure": SCORE, "treatment": {}, "factor": "lr", "values": [2]}, "two at least"),
+        ("slope", {"measure": SCORE, "treatment": {}, "factor": "lr", "values": [2]}, "at least two"),
         ("slope", {"measure": SCORE, "treatment": {}, "factor": "lr", "values": [0, 1]}, "above 0"),
         ("slope", {"measure": SCORE, "treatment": {}, "factor": "lr", "values": [1, 1, 2]}, "different numbers"),
-        ("combination", {"measure": SCORE, "terms": [{"arm": {}}]}, "expected sections of weight and arm"),
+        ("combination", {"measure": SCORE, "terms": [{"arm": {}}]}, "expected mappings with weight and arm"),
     ],
 )
 def test_wrong_arguments_name_themselves(name: str, args: Row, message: str) -> None:
@@ -781,7 +781,7 @@ def test_an_error_has_a_gap_too() -> None:
 def test_a_score_without_a_chance_level_is_an_error() -> None:
     """Nobody knows what a diverged run counts as."""
     rows = [{**TARGETS, **BATCH}, {**TARGETS, **NONE, "status": "diverged", "chance_r2": None}]
-    with pytest.raises(StudyError, match="run 000000000001 has neither test_r2 nor a chance level of it"):
+    with pytest.raises(StudyError, match="run 000000000001 has neither test_r2 nor its chance level"):
         batch_minus_none(rows, {"name": "tuned_score", "metric": "test_r2"})
 
 

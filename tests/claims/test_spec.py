@@ -98,16 +98,16 @@ WRONG = {
     "empty field": (wrong("statement", None), "the field 'statement' of kind experiment is missing"),
     "kind": (wrong("kind", "experimnt"), "kind: unknown value 'experimnt'; did you mean 'experiment'?"),
     "kind of a wrong type": (wrong("kind", ["fact"]), "kind: unknown value ['fact']"),
-    "text": (wrong("unit", 3), "unit: got 3, expected a text"),
-    "blank text": (wrong("caveat", " "), "caveat: got ' ', expected a text"),
+    "text": (wrong("unit", 3), "unit: got 3, expected a non-empty text"),
+    "blank text": (wrong("caveat", " "), "caveat: got ' ', expected a non-empty text"),
     "literature": (wrong("literature", "x"), "literature: got 'x', expected a list"),
     "source": (wrong("literature/0/says", ...), "the field 'says' in literature[0] is missing"),
-    "source of a wrong type": (wrong("literature/0/figures", 3), "literature[0].figures: got 3, expected a text"),
+    "source of a wrong type": (wrong("literature/0/figures", 3), "literature[0].figures: got 3, expected a non-empty"),
     "literature verdict": (wrong("literature_verdict", "true"), "literature_verdict: unknown value 'true'"),
-    "contradicts": (wrong("contradicts", [3]), "contradicts: got 3, expected a text"),
+    "contradicts": (wrong("contradicts", [3]), "contradicts: got 3, expected a non-empty text"),
     "form": (wrong("form", "less"), "form: unknown value 'less'"),
-    "form against estimand": (wrong("form", "equivalent"), "'equivalent' does not go with the estimand 'difference'"),
-    "estimand against form": (wrong("estimand", LEVELS), "'greater' does not go with the estimand 'over_levels'"),
+    "form against estimand": (wrong("form", "equivalent"), "'equivalent' does not fit the estimand 'difference'"),
+    "estimand against form": (wrong("estimand", LEVELS), "'greater' does not fit the estimand 'over_levels'"),
     "estimand": (wrong("estimand/name", "x"), "estimand: unknown name 'x'. Known: combination"),
     "estimand argument": (wrong("estimand/args/control", 3), "estimand.args.control: got 3"),
     "estimand without arguments": (wrong("estimand/args", 3), "estimand.args: got 3"),
@@ -115,9 +115,9 @@ WRONG = {
     "margin of a wrong type": (wrong("margin", True), "margin: got True, expected a number"),
     "margin NaN": (wrong("margin", math.nan), "margin: got nan, expected a number"),
     "no design": (wrong("design", []), "design: got [], expected a list"),
-    "seed in a design": (wrong("design", ["seed=1"]), "design[0]: got 'seed=1': the seeds are the judge's"),
+    "seed in a design": (wrong("design", ["seed=1"]), "design[0]: got 'seed=1': the judge sets the seeds"),
     "no override": (wrong("design", ["norm=none", "x"]), "design[1]: got 'x': expected overrides"),
-    "over": (wrong("over", "lr"), "over: got 'lr', expected a section with key, lowest"),
+    "over": (wrong("over", "lr"), "over: got 'lr', expected a mapping with key, lowest"),
     "over's field": (wrong("over/hihgest", 3), "unknown field 'hihgest' in over; did you mean 'highest'?"),
     "over's number": (wrong("over/step", "1"), "over.step: got '1', expected a number"),
     "over's step": (wrong("over/step", 0), "over: got step 0 and extend 2"),
@@ -153,8 +153,8 @@ def test_a_wrong_field_names_itself_and_its_file(
     [
         ("kind: fact\nscope: [", "while parsing"),
         ("kind: fact\nkind: fact\n", "'kind' is given twice"),
-        ("- 3\n", "expected fields and their values"),
-        ("", "expected fields and their values"),
+        ("- 3\n", "expected a mapping of fields to values"),
+        ("", "expected a mapping of fields to values"),
         ("kind: fact\nscope: !!python/object:os.system x\n", "could not determine a constructor"),
     ],
     ids=["broken", "a key twice", "a list", "empty", "code"],
@@ -183,7 +183,7 @@ def test_a_name_that_is_no_id_is_refused(tmp_path: Path) -> None:
 def test_equivalence_needs_a_margin(tmp_path: Path) -> None:
     """Nothing is shown to be equal to within zero; a difference may have margin 0."""
     assert claim(tmp_path, margin=0).margin == 0
-    with pytest.raises(ConfigError, match="margin: got 0, expected more"):
+    with pytest.raises(ConfigError, match="margin: got 0, expected above 0"):
         claim(tmp_path, estimand=LEVELS, form="equivalent", margin=0)
 
 

@@ -356,5 +356,7 @@ def test_the_cells_kept_are_the_best_by_the_first_metric(tmp_path: Path, monkeyp
     logs = write_logs([study], tmp_path / "logs")
     assert [cell.name for cell in (logs / "cells").iterdir()] == ["batch-lr0.2"]
     assert (
-        (logs / NOTES).read_text().startswith("1 of 3 cells are shown, of each norm those with the best validation mse")
+        (logs / NOTES)
+        .read_text()
+        .startswith("1 of 3 cells are shown: for each norm those with the best validation mse")
     )

@@ -81,7 +81,7 @@ def measure(value: Any, where: str) -> Measure:
         ConfigError: The name is unknown or an argument is wrong.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise ConfigError(f"{where}: got {value!r}, expected a section with the name of a measure")
+        raise ConfigError(f"{where}: got {value!r}, expected a mapping with the name of a measure")
     name = value["name"]
     if name not in MEASURES:
         raise ConfigError(f"{where}: unknown measure '{name}'{nearest(name, MEASURES)}")
@@ -145,28 +145,28 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _sequence(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise ConfigError(f"{where}: got {value!r}, expected a list of one value at least")
+        raise ConfigError(f"{where}: got {value!r}, expected a list of at least one value")
     return value
 
 
 def _sizes(value: Any, where: str) -> Sizes:
     sizes = tuple(_checked(float, item, where) for item in _sequence(value, where))
     if min(sizes) <= 0 or len(set(sizes)) < max(2, len(sizes)):
-        raise ConfigError(f"{where}: got {value!r}, expected different numbers above 0, two at least")
+        raise ConfigError(f"{where}: got {value!r}, expected at least two different numbers above 0")
     return sizes
 
 
 def _weighted(value: Any, where: str) -> tuple[float, Arm]:
     if not isinstance(value, Mapping) or set(value) != {"weight", "arm"}:
-        raise ConfigError(f"{where}: got {value!r}, expected sections of weight and arm")
+        raise ConfigError(f"{where}: got {value!r}, expected mappings with weight and arm")
     return _checked(float, value["weight"], f"{where}.weight"), _arm(value["arm"], f"{where}.arm")
 
 
 def _arm(value: Any, where: str) -> Arm:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{where}: got {value!r}, expected config columns and their values")
+        raise ConfigError(f"{where}: got {value!r}, expected a mapping of config columns to values")
     for key, inner in value.items():
         for one in inner if isinstance(inner, list) else [inner]:
             if not (one is None or isinstance(one, str | bool | int | float)):
-                raise ConfigError(f"{where}.{key}: got {one!r}, expected a plain value or a list of them")
+                raise ConfigError(f"{where}.{key}: got {one!r}, expected a single value or a list of them")
     return dict(value)

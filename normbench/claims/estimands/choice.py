@@ -54,7 +54,7 @@ def chosen(
     picked = _fastest(rows, over, grid) if by == "fastest" else best(rows, over, by)
     if picked.duplicated(["seed", *grid]).any():
         left = [name for name in factors(rows) if name not in (*over, *grid)]
-        raise StudyError(f"the arm {in_words(dict(arm))} leaves open {', '.join(left)}: name a value of each")
+        raise StudyError(f"the arm {in_words(dict(arm))} does not set {', '.join(left)}: give a value of each")
     return picked.sort_values("seed", kind="stable")
 
 
@@ -71,7 +71,7 @@ def score(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
     values = imputed_values(rows, metric)
     scores = np.where(np.isnan(values), chance(rows, metric), values)
     if (unknown := np.isnan(scores)).any():
-        raise StudyError(f"run {rows['run_id'][unknown].iloc[0]} has neither {metric} nor a chance level of it")
+        raise StudyError(f"run {rows['run_id'][unknown].iloc[0]} has neither {metric} nor its chance level")
     return pd.Series(metric_of(metric).scale * scores, index=rows.index)
 
 
@@ -83,7 +83,7 @@ def log2_steps(rows: pd.DataFrame) -> "pd.Series[float]":
     """
     budget = rows["steps"].to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isnan(budget).any():
-        raise StudyError(f"run {rows['run_id'][np.isnan(budget)].iloc[0]} has no budget in steps to censor at")
+        raise StudyError(f"run {rows['run_id'][np.isnan(budget)].iloc[0]} has no budget in steps to count it as")
     taken = finished_values(rows, "steps_to_target")
     return pd.Series(np.log2(np.fmin(taken, budget)), index=rows.index)
 

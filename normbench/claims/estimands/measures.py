@@ -173,7 +173,7 @@ def probe(
     lost = ~np.isfinite(found)
     if lost.any() and if_diverged is None:
         run = rows["run_id"][lost].iloc[0]
-        raise StudyError(f"run {run} has no finite {column} at step {step}: if_diverged has to say what it counts as")
+        raise StudyError(f"run {run} has no finite {column} at step {step}: set if_diverged to the value it counts as")
     words = column.removeprefix("probe.")
     words = f"|{words}|" if absolute else words
     words = f"log2 {words}" if log2 else words

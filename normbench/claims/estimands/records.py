@@ -55,7 +55,7 @@ class Records:
                 data have.
         """
         if runs["run_id"].duplicated().any():
-            raise StudyError(f"run {runs['run_id'][runs['run_id'].duplicated()].iloc[0]} is there twice")
+            raise StudyError(f"run {runs['run_id'][runs['run_id'].duplicated()].iloc[0]} occurs twice")
         kept = runs[runs["status"] != "failed"].reset_index(drop=True)
         broken = np.zeros(len(kept), dtype=np.bool_)
         for first, own in tasks(kept):
