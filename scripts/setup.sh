@@ -2,12 +2,12 @@
 # Written for bash 3.2 and the tools that Linux and macOS share.
 
 venv=$root/.venv
-# A symlink whose target is the owner's process id: made in one step, so no owner can die before its name is in it.
+# A symlink whose target is the owner's process id: created atomically, so an owner cannot die before its id is in it.
 lock=$venv/lock
-# A copy of what the environment was made from, written last: no stamp, or another one, and the set-up runs again.
+# A copy of what the environment was made from, written last: if it is missing or differs, the set-up runs again.
 stamp=$venv/stamp
-# There from the start in an environment that these scripts made or took over: without a stamp it was cut short, and is
-# made anew, because what a killed installer leaves can look installed.
+# Present in every environment that these scripts made or took over. Without a stamp the set-up was interrupted and is
+# repeated, because what a killed installer leaves can look installed.
 managed=$venv/managed
 
 say() {
@@ -26,7 +26,7 @@ stamp_for() {
   cat "$root/pyproject.toml" "$root/scripts/$1"
 }
 
-# is_set_up PINS...: true where the environment was made from one of PINS.
+# is_set_up PINS...: true if the environment was made from one of PINS.
 is_set_up() {
   local pins
   [ -x "$venv/bin/normbench" ] && [ -x "$venv/bin/python" ] || return 1
@@ -36,7 +36,7 @@ is_set_up() {
   return 1
 }
 
-# set_up PINS [SUPERSET]: return at once where PINS or SUPERSET are installed; install PINS otherwise.
+# set_up PINS [SUPERSET]: return at once if PINS or SUPERSET are installed; else install PINS.
 set_up() {
   if is_set_up "$@"; then return 0; fi
   # A subshell, so that its traps and its folder are not the caller's; stdout belongs to the command that comes after.
@@ -51,7 +51,7 @@ set_up() {
   ) >&2 || exit
 }
 
-# The owner is the subshell, not the script: it goes on where only the script is killed. Bash 3.2 has no $BASHPID.
+# The owner is the subshell, not the script: it continues if only the script is killed. Bash 3.2 has no $BASHPID.
 take_lock() {
   local owner said=
   me=$(exec sh -c 'echo $PPID')
@@ -68,7 +68,7 @@ take_lock() {
   done
 }
 
-# A killed process that nobody waits for still takes signals; /proc, where there is one, tells it from a running one.
+# A zombie process still accepts signals; /proc, if present, distinguishes it from a running one.
 is_alive() {
   kill -0 "$1" 2>/dev/null && ! grep -qs '^State:.Z' "/proc/$1/status"
 }
@@ -95,14 +95,14 @@ install() {
   if [ -n "$anew" ]; then make_venv; fi
   say "installing scripts/$pins into $venv"
   find_uv "$pins"
-  # Without build isolation hatchling comes from the pins, and not from the index at its newest.
+  # Without build isolation hatchling comes from the pins, not as the newest version from the index.
   "$uv" pip install --python "$venv/bin/python" --requirements "scripts/$pins" &&
     "$uv" pip install --python "$venv/bin/python" --quiet --no-deps --no-build-isolation --editable . ||
     fail "scripts/$pins could not be installed, see above; nothing was started"
   stamp_for "$pins" >"$stamp.new" && mv -f "$stamp.new" "$stamp" || fail "cannot write $stamp"
 }
 
-# True for a working environment with other pins, and for a working one that somebody made by hand.
+# True for a working environment with other pins, and for a working one made by hand.
 can_be_updated() {
   is_new_enough "$venv/bin/python" || return 1
   command -v uv >/dev/null || "$venv/bin/python" -m pip --version >/dev/null 2>&1 || return 1

@@ -26,7 +26,7 @@ def config_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def factors(runs: pd.DataFrame) -> list[str]:
-    """Return the config columns in which the runs differ, a missing value being a value."""
+    """Return the config columns in which the runs differ; a missing value counts as a value."""
     return [name for name in config_columns(runs) if runs[name].nunique(dropna=False) > 1]
 
 
@@ -51,8 +51,8 @@ def cells(runs: pd.DataFrame, by: Sequence[str] | None = None) -> tuple[Ints, pd
     """Number the cells of a table of runs.
 
     Args:
-        runs: One row a run.
-        by: The columns that tell cells apart; None means every config column but the seed.
+        runs: One row per run.
+        by: The columns that distinguish cells; None means every config column but the seed.
 
     Returns:
         The cell number of each run, shape (runs,), and the cells' values of `by` in the order of the numbers: sorted
@@ -69,7 +69,7 @@ def cells(runs: pd.DataFrame, by: Sequence[str] | None = None) -> tuple[Ints, pd
 
 
 def require(name: str, known: Iterable[str], kind: str) -> None:
-    """Raise where a name is none of those known.
+    """Raise if a name is not among the known ones.
 
     Args:
         name: The name that was given.

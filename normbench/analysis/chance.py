@@ -1,4 +1,4 @@
-"""What a run without skill scores, which is what a diverged run counts as."""
+"""The chance level: what a run without skill scores. A diverged run counts as chance."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ def finished_values(runs: pd.DataFrame, metric: str) -> Floats:
 
 
 def chance(runs: pd.DataFrame, metric: str) -> Floats:
-    """Return what no skill scores in the column of a metric.
+    """Return the chance level of each run in the column of a metric.
 
-    That is the run's own `chance_M`; where it has none, guessing among C classes: accuracy ``1 / C``, loss ``ln C``;
-    and NaN where that is not known either.
+    That is the run's own `chance_M`; without it, guessing among C classes: accuracy ``1 / C``, loss ``ln C``;
+    NaN if that is not known either.
     """
     found = metric_column(metric)
     if found is None:
@@ -33,13 +33,13 @@ def imputed_values(runs: pd.DataFrame, metric: str) -> Floats:
 
 
 def has_chance(runs: pd.DataFrame, metric: str) -> bool:
-    """Return whether runs diverged, and it is known what each of them counts as."""
+    """Return whether some run diverged and the chance level of every diverged run is known."""
     diverged = (runs["status"] == "diverged").to_numpy(dtype=np.bool_)
     return bool(diverged.any() and not np.isnan(chance(runs, metric)[diverged]).any())
 
 
 def _floats(runs: pd.DataFrame, name: str) -> Floats:
-    """Return a column as floats, NaN where a table lacks it: a metric has a column where some run has it."""
+    """Return a column as floats, NaN if a table lacks it: a metric has a column where some run has it."""
     if name not in runs:
         return np.full(len(runs), np.nan)
     return runs[name].to_numpy(dtype=np.float64, na_value=np.nan)

@@ -10,22 +10,22 @@ VERSIONS = (
 """Columns of provenance.csv that may explain a difference."""
 
 MACHINE = ("device", "device_name", "threads", "platform")
-"""Those that make times incomparable; versions only explain them."""
+"""Columns that make times incomparable; versions only explain a difference."""
 
 _KEPT = ("kind", "verdict", "outcome", "effect", "unit", "ci_low", "ci_high", "n_seeds", "spec_sha256")
 
 
 def compare_verdicts(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a claim that either study has: what A and B say of it.
+    """Return one row per claim that either study has: its verdict in A and in B.
 
     Args:
         first: `verdicts.csv` of A.
         second: That of B.
 
     Returns:
-        `claim`; the verdict's columns ending in `_a` and `_b`, missing where a study has not the claim; `same_spec`,
-        whether both judged the same version of it, missing where that is not known; `changed`, whether the verdict
-        is another.
+        `claim`; the verdict's columns ending in `_a` and `_b`, missing if a study lacks the claim; `same_spec`,
+        whether both judged the same version of it, missing if that is not known; `changed`, whether the verdicts
+        differ.
     """
     a, b = (table.set_index("claim")[list(_KEPT)] for table in (first, second))
     order = list(dict.fromkeys([*a.index, *b.index]))
@@ -38,15 +38,15 @@ def compare_verdicts(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_speed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Return what a run took, a row a mode, and one for all modes where there are several.
+    """Return the time per run, one row per mode, and one for all modes if there are several.
 
     Args:
-        first: `provenance.csv` of the runs of A that B has the cells of.
+        first: `provenance.csv` of the runs of A in cells that B also has.
         second: The same of B.
 
     Returns:
-        `mode`, `runs_a`, `runs_b`, the medians `seconds_a` and `seconds_b` (of a pack's time by its runs), and `ratio`,
-        that of B to A.
+        `mode`, `runs_a`, `runs_b`, the medians `seconds_a` and `seconds_b` (a pack's time divided by its runs), and
+        `ratio`, B to A.
     """
     times = [
         table.assign(seconds=table["wall_time_s"] / table["pack_size"].astype("float64")) for table in (first, second)
@@ -70,7 +70,7 @@ def compare_speed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Return what differs between the circumstances of two studies: `name`, `a`, `b`, each all values that occur."""
+    """Return the provenance that differs between two studies: `name`, and `a` and `b` with all values that occur."""
     found = [(name, _values(first, name), _values(second, name)) for name in VERSIONS]
     rows = [row for row in found if row[1] != row[2]] if len(first) and len(second) else []
     return pd.DataFrame(rows, columns=["name", "a", "b"])

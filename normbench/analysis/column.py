@@ -10,11 +10,11 @@ class Column:
 
     Attributes:
         header: Its name, raw.
-        cells: Its cells, raw; what stands below a `\n` of a number's cell is a remark on it.
-        is_number: Whether cells stand to the right, and are never cut.
+        cells: Its cells, raw; text after a `\n` in a number's cell is a remark on the number.
+        is_number: Whether cells are right-aligned and never cut.
         bold: Which cells are bold; empty for none.
-        key: Whether it names the rows, and is repeated where a table is shown in parts.
-        breaks: Whether a number may stand above its interval.
+        key: Whether it names the rows, and is repeated if a table is shown in parts.
+        breaks: Whether a number may be shown above its interval.
     """
 
     header: str

@@ -24,16 +24,16 @@ class CellChanges:
     """The cells of two studies side by side.
 
     Attributes:
-        rows: One row a cell that both have: `by`; `n_a` and `n_b`, its runs; `design`, which is `paired` where seeds
+        rows: One row per cell that both have: `by`; `n_a` and `n_b`, its runs; `design`, which is `paired` where seeds
             are shared, else `unpaired`; `pairs`, the seeds that were compared; `mean_a`, `mean_b` and `change`, their
             difference, with `ci_low` and `ci_high` (95 %); `diverged_a`, `diverged_b`; `equal`, whether every seed has
-            in B just what it has in A.
-        by: The columns that tell cells apart.
+            the same value in A and B.
+        by: The columns that distinguish cells.
         metric: What was compared.
-        shared: Whether a run lies in a cell that both have: of A and of B.
+        shared: Whether a run is in a cell that both have: for the runs of A and of B.
         only: How many cells A alone has, and B alone.
         same_runs: How many runs (by run_id) both have.
-        same_results: How many of these ended alike, to the last digit of every metric.
+        same_results: How many of these have identical results, in every digit of every metric.
     """
 
     rows: pd.DataFrame
@@ -50,14 +50,14 @@ def compare_cells(
 ) -> CellChanges:
     """Compare one metric in every cell that two studies share.
 
-    The change of a cell is the mean of B less that of A: over the seeds that both have, with Student's interval of the
-    seeds' differences; where they share none, over all seeds, with Welch's. A seed counts once, with the mean of its
+    The change of a cell is the mean of B minus that of A: over the seeds that both have, with Student's interval of the
+    seeds' differences; if they share none, over all seeds, with Welch's. A seed counts once, with the mean of its
     runs in the cell; a diverged run counts as chance, a failed one not at all.
 
     Args:
         first: The runs of A.
         second: The runs of B, with the same columns.
-        by: What tells cells apart; None takes every factor of both together.
+        by: What distinguishes cells; None takes every factor of both together.
         metric: One of `metric_columns`; None takes the first metric on the test part.
 
     Raises:
@@ -108,7 +108,7 @@ def _counts(both: pd.DataFrame, numbers: Ints, side: Ints, count: int) -> pd.Dat
 
 
 def _changes(both: pd.DataFrame, numbers: Ints, side: Ints, count: int, metric: str) -> pd.DataFrame:
-    """Return the numbers of each cell, one row a cell."""
+    """Return the numbers of each cell, one row per cell."""
     values = pd.DataFrame({"cell": numbers, "seed": both["seed"].to_numpy(), "side": side})
     values["value"] = imputed_values(both, metric)
     seeds = values.dropna().groupby(["cell", "seed", "side"])["value"].mean().unstack("side").reindex(columns=[0, 1])
@@ -142,7 +142,7 @@ def _changes(both: pd.DataFrame, numbers: Ints, side: Ints, count: int, metric: 
 
 
 def _welch(variance_a: Floats, variance_b: Floats, n_a: Ints, n_b: Ints, level: float = 0.95) -> Floats:
-    """Return the half-width of Welch's interval; NaN where a side has fewer than two seeds."""
+    """Return the half-width of Welch's interval; NaN if a side has fewer than two seeds."""
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = variance_a / n_a, variance_b / n_b
         freedom = (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))
@@ -151,7 +151,7 @@ def _welch(variance_a: Floats, variance_b: Floats, n_a: Ints, n_b: Ints, level: 
 
 
 def _same(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, int]:
-    """Return how many runs both studies have, and how many of them ended alike."""
+    """Return how many runs both studies have, and how many of them have identical results."""
     told = ["status", *metric_columns(first.columns)]
     a, b = first.set_index("run_id")[told], second.set_index("run_id")[told]
     common = a.index.intersection(b.index)

@@ -48,7 +48,7 @@ def compare_studies(
     Args:
         first: Folder of A.
         second: Folder of B.
-        by: What tells cells apart; None takes every factor of both together.
+        by: What distinguishes cells; None takes every factor of both together.
         metric: What is compared; None takes the first metric on the test part.
 
     Raises:

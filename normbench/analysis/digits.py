@@ -23,7 +23,7 @@ def value_text(value: Any) -> str:
 
 
 def decimals(metric: str, *numbers: ArrayLike) -> int:
-    """Return how many decimals show the first digit of the smallest number, within what suits the metric."""
+    """Return how many decimals show the first digit of the smallest number, within the metric's limits."""
     low, high = metric_of(metric).digits
     shown = np.abs(np.concatenate([np.asarray(column, dtype=np.float64) for column in numbers]))
     shown = shown[np.isfinite(shown) & (shown > 1e-9)]  # rounding leaves equal values an interval of 1e-17
@@ -32,7 +32,7 @@ def decimals(metric: str, *numbers: ArrayLike) -> int:
 
 
 def fixed(value: float, places: int, *, sign: str = "") -> str:
-    """Return a number with so many decimals, a huge one in short, a dash for a missing one.
+    """Return a number with `places` decimals, a huge one in short form, a dash for a missing one.
 
     Args:
         value: The number.
@@ -45,7 +45,7 @@ def fixed(value: float, places: int, *, sign: str = "") -> str:
 
 
 def estimates(means: Iterable[float], halves: Iterable[float], places: int) -> list[str]:
-    """Return each `mean ± half`, halves of one width so that right-aligned cells stand under another; no half, no ±."""
+    """Return each `mean ± half`, halves padded to one width so that right-aligned cells line up; no half, no ±."""
     centers = [fixed(mean, places) for mean in means]
     ends = [fixed(half, places) for half in halves]
     room = max(map(len, ends), default=0)

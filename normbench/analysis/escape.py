@@ -1,11 +1,11 @@
-"""Names that a user chose, made harmless for the place where they are shown."""
+"""Escapes names that a user chose for the place where they are shown."""
 
 import re
 
 MARKDOWN = re.compile(r"[\\`*\[\]~$|<>&]|(?<![^\W_])_|_(?![^\W_])")
 MARKDOWN_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
-# `--`, two backticks or two quotes would join to one sign; `[` or `*` behind a line's end would be its argument.
+# `--`, two backticks or two quotes would join to one character; `[` or `*` after a line end would be its argument.
 LATEX_SIGNS = re.compile(r"[&%$#_{}\\~^±–<>|`\"\[\]*]|-(?=-)|'(?=')")  # noqa: RUF001
 LATEX = {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 LATEX |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "<": r"\textless{}", ">": r"\textgreater{}"}  # noqa: RUF001
@@ -14,7 +14,7 @@ LATEX |= {"-": "-{}", "'": "'{}"}
 
 
 def visible(text: str) -> str:
-    r"""Return text on one line: line ends, escape codes and signs that turn the direction written out, as `\n` is."""
+    r"""Return text on one line: line ends, escape codes and direction marks are written as escapes such as `\n`."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

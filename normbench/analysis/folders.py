@@ -1,4 +1,4 @@
-"""Where studies are; found without pandas, for those that only need their names."""
+"""Finds studies without importing pandas, for callers that only need their names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ MARKERS = ("runs.csv", *(f"runs.csv{ending}" for ending in PACKED), "plan.jsonl"
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """Return where a table of a study lies: as `name`, or compressed.
+    """Return the path of a study's table: `name` itself, or its compressed form.
 
     Args:
         folder: The study's.
@@ -22,7 +22,7 @@ def table_path(folder: Path, name: str) -> Path:
 
 
 def is_packed(folder: Path) -> bool:
-    """Return whether the tables of a study are compressed, and so without the plan that they came from."""
+    """Return whether the tables of a study are compressed, and so have no plan."""
     return table_path(folder, "runs.csv").suffix in PACKED
 
 
@@ -32,7 +32,7 @@ def find_studies(names: Sequence[str], results_dir: Path) -> list[Path]:
     Args:
         names: Names of studies under `results_dir`, or folders; a name wins over a folder. None given means all studies
             under `results_dir`.
-        results_dir: Where studies lie.
+        results_dir: The folder of studies.
 
     Raises:
         StudyError: A name is neither, or none is given and there are none.
@@ -57,7 +57,7 @@ def _find(name: str, results_dir: Path) -> Path:
 
 
 def studies_under(results_dir: Path) -> list[Path]:
-    """Return the folders of all studies under a folder, in the order of their names; none where it is not there."""
+    """Return the folders of all studies under a folder, sorted by name; none if the folder does not exist."""
     return sorted(folder for folder in results_dir.iterdir() if _is_study(folder)) if results_dir.is_dir() else []
 
 

@@ -18,7 +18,7 @@ def moments(values: Floats, groups: Ints, count: int) -> tuple[Ints, Floats, Flo
         count: How many groups there are.
 
     Returns:
-        Three arrays of length `count`; the variance has n - 1 in its denominator, and is NaN where n is below 2.
+        Three arrays of length `count`; the variance has n - 1 in its denominator, and is NaN if n is below 2.
     """
     there = ~np.isnan(values)
     values, groups = values[there], groups[there]
@@ -30,7 +30,7 @@ def moments(values: Floats, groups: Ints, count: int) -> tuple[Ints, Floats, Flo
 
 
 def t_interval(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Return Student's interval of a mean, ``mean ± t(n - 1) sd / sqrt(n)``; NaN where n is below 2.
+    """Return Student's interval of a mean, ``mean ± t(n - 1) sd / sqrt(n)``; NaN if n is below 2.
 
     Args:
         mean: Sample means.

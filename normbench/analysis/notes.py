@@ -1,4 +1,4 @@
-"""What a results table must say beside its numbers."""
+"""The notes under a results table."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ def pooling_notes(runs: pd.DataFrame, by: Sequence[str], best: str | None) -> li
 
     Args:
         runs: All runs behind the table.
-        by: The columns that tell rows apart.
+        by: The columns that distinguish rows.
         best: The tuned column, which is no pooling.
     """
     others = [name for name in ["study", *factors(runs)] if name not in by and name != best]
@@ -63,7 +63,7 @@ def pooling_notes(runs: pd.DataFrame, by: Sequence[str], best: str | None) -> li
 
 
 def copies_note(runs: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
-    """Return whether runs that lie in several studies were counted once."""
+    """Return the note on runs that are in several studies and were counted once."""
     copies = len(runs) - len(kept)
     return [f"{copies} runs are copies of a run in another study and count once."] if copies else []
 

@@ -16,7 +16,7 @@ REMARKS = (("diverged", "diverged"), ("failed", "failed"), ("at_edge", "at edge"
 
 
 def pivot_columns(table: ResultsTable, keys: list[Column], bold: list[bool]) -> list[Column]:
-    """Return the keys and a column for each value of `table.pivot`: the estimate, with what is to be said of it below.
+    """Return the keys and a column for each value of `table.pivot`: the estimate, with its remarks below.
 
     Args:
         table: With a pivot.
@@ -52,7 +52,7 @@ def pivot_rows(table: ResultsTable) -> pd.DataFrame:
 
 
 def pivot_note(table: ResultsTable) -> str:
-    """Return how many runs stand behind a cell."""
+    """Return how many runs are behind a cell."""
     return f"{table.metric} by {table.pivot}; n = {_usual_n(table.rows)} runs per cell unless stated."
 
 

@@ -1,4 +1,4 @@
-"""Tables kept in step with the shards, also where the command that wrote these was killed."""
+"""Keeps the tables up to date with the shards, also after the command that wrote the shards was killed."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def write_tables(study: Study) -> None:
 
 
 def is_current(study: Study) -> bool:
-    """Return whether the tables hold all that the shards do; a look at two folders, not at the shards."""
+    """Return whether the tables hold everything in the shards; this looks at two folders and reads no shard."""
     stamp = _stamp(study)
     if not stamp.is_file() or not all((study.folder / name).is_file() for name in _TABLES):
         return False
@@ -36,13 +36,13 @@ def is_current(study: Study) -> bool:
 
 
 def refresh(folder: Path) -> str:
-    """Write the tables of a study anew where a killed command has left them behind.
+    """Write the tables of a study again if a killed command left them out of date.
 
     Args:
         folder: The study's.
 
     Returns:
-        What the user should be told; empty where all is well.
+        A message for the user; empty if all is well.
     """
     study = Study(folder)
     if not (folder / "shards").is_dir() or is_current(study):
@@ -57,7 +57,7 @@ def refresh(folder: Path) -> str:
 
 
 def _hold_every_record(study: Study) -> bool:
-    """Return whether provenance.csv, the last table that `merge` writes, is what the shards make of it."""
+    """Return whether provenance.csv, the last table that `merge` writes, matches the shards."""
     path = study.folder / "provenance.csv"
     if not all((study.folder / name).is_file() for name in _TABLES):
         return False

@@ -46,7 +46,7 @@ def notes(table: ResultsTable, *, bold: bool) -> list[str]:
 
     Args:
         table: What is shown.
-        bold: Whether it is shown where bold can be seen.
+        bold: Whether the output can show bold.
     """
     own = [] if table.pivot is None else [pivot_note(table)]
     if bold and any(_bold(table)):
@@ -87,7 +87,7 @@ def _columns(table: ResultsTable) -> list[Column]:
 
 
 def _bold(table: ResultsTable) -> list[bool]:
-    """Return which rows are bold: those among the best that have a mean, where not all of their contest are."""
+    """Return which rows are bold: those among the best that have a mean, unless their whole contest is."""
     rows = table.rows
     best = rows["among_best"].astype("boolean")
     keys = [name for name in table.by if table.pivot is not None and name != table.pivot]

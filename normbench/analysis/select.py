@@ -18,16 +18,16 @@ def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str | None =
     """Return the run that each seed of each arm chooses on its own validation set, so that seeds stay independent.
 
     An arm is one setting of every other factor. Ties take the lowest value of `over` (of its first column, then of
-    the next). A diverged run counts as chance, as the worst where chance is not known; a failed one is no candidate.
+    the next). A diverged run counts as chance, or as the worst if chance is not known; a failed one is no candidate.
 
     Args:
-        runs: One row a run.
+        runs: One row per run.
         over: The tuned config columns.
         metric: A metric on the validation part; None takes the first metric of each run's task.
 
     Returns:
         The chosen rows, ordered by arm and seed, under their index in `runs`, and a column `at_edge`: whether a tuned
-        number is the smallest or largest that its arm tried, so that the optimum may lie outside; missing where the
+        number is the smallest or largest that its arm tried, so that the optimum may lie outside; missing if the
         arm tried fewer than two numbers.
 
     Raises:
@@ -60,7 +60,7 @@ def best(runs: pd.DataFrame, over: Sequence[str] = ("lr",), metric: str | None =
 
 
 def arm_columns(runs: pd.DataFrame, over: Sequence[str]) -> list[str]:
-    """Return the columns that tell arms apart: the factors that are not tuned, and the study if there are several."""
+    """Return the columns that distinguish arms: the factors that are not tuned, and the study if there are several."""
     studies = ["study"] if runs["study"].nunique() > 1 else []
     return studies + [name for name in factors(runs) if name not in over]
 

@@ -180,7 +180,7 @@ def _versions(comparison: Comparison) -> _Section:
 
 
 def _short(values: str) -> str:
-    """Return values with commits and hashes cut to twelve signs, and at most three of them."""
+    """Return values with commits and hashes cut to twelve characters, and at most three of them."""
     parts = [part[:12] if len(part) >= 40 and part.isalnum() else part for part in values.split(", ")]
     return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "") or MISSING
 

@@ -1,4 +1,4 @@
-"""Which rows of a table are the best, as far as their seeds can tell."""
+"""Which rows of a table are the best, or not distinguishable from it given their seeds."""
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,14 @@ TIED = 1e-9
 def among_best(
     runs: pd.DataFrame, numbers: Ints, contests: Ints, metric: str, level: float = 0.95
 ) -> pd.arrays.BooleanArray:
-    """Return for each row whether it is the best of its contest, or cannot be told from the best.
+    """Return for each row whether it is the best of its contest, or cannot be distinguished from the best.
 
-    Two rows are told apart where the interval of the difference of their means excludes 0: Student's, paired by seed,
-    where both have the same seeds, else Welch's. Its level is shared among all comparisons of a contest (Bonferroni).
+    Two rows are distinguished if the interval of the difference of their means excludes 0: Student's, paired by seed,
+    if both have the same seeds, else Welch's. Its level is shared among all comparisons of a contest (Bonferroni).
     A seed counts once, with the mean of its runs; a diverged run counts as chance, a failed one not at all.
 
     Args:
-        runs: One row a run.
+        runs: One row per run.
         numbers: The row in 0 to rows - 1 of each run.
         contests: The contest of each row, shape (rows,).
         metric: One of `metric_columns`.
@@ -53,7 +53,7 @@ def among_best(
 
 
 def _told_from_best(scores: Floats, level: float) -> NDArray[np.bool_]:
-    """Return which rows the best mean is clearly above, from scores of shape (rows, seeds), NaN where not run."""
+    """Return which rows the best mean is clearly above, from scores of shape (rows, seeds), NaN if not run."""
     there = ~np.isnan(scores)
     n, mean, variance = there.sum(axis=1), np.nanmean(scores, axis=1), np.nanvar(scores, axis=1, ddof=1)
     best = int(np.argmax(mean))

@@ -35,11 +35,11 @@ WANTED = {"float64": "a number", "Int64": "a whole number", "int64": "a whole nu
 
 
 def load_runs(*folders: Path) -> pd.DataFrame:
-    """Return the runs of one or more studies, one row a run, in the order of the files.
+    """Return the runs of one or more studies, one row per run, in the order of the files.
 
     `run_id`, `error` and other text stay text. An empty cell is a missing value: NaN in float and text columns, pd.NA
-    in columns of whole numbers. A metric beyond `FIXED` is a float; any other column beyond holds booleans, whole
-    numbers or floats where all its values are such, and else text as it was written.
+    in columns of whole numbers. A metric beyond `FIXED` is a float; any other column holds booleans, whole
+    numbers or floats if all its values are such, else text as it was written.
 
     Args:
         *folders: The studies, each with a `runs.csv`, plain or compressed. A column that only some have is
@@ -53,7 +53,7 @@ def load_runs(*folders: Path) -> pd.DataFrame:
 
 
 def load_curves(folder: Path) -> pd.DataFrame:
-    """Return `curves.csv` of a study: one row a run and evaluation.
+    """Return `curves.csv` of a study: one row per run and evaluation.
 
     Raises:
         StudyError: The file is missing, truncated or damaged; the message names the file and the line.
@@ -65,7 +65,7 @@ def load_curves(folder: Path) -> pd.DataFrame:
 
 
 def load_verdicts(folder: Path) -> pd.DataFrame:
-    """Return `verdicts.csv` of a study, one row a claim; no rows where it was never judged.
+    """Return `verdicts.csv` of a study, one row per claim; no rows if it was never judged.
 
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
@@ -74,7 +74,7 @@ def load_verdicts(folder: Path) -> pd.DataFrame:
 
 
 def load_provenance(folder: Path) -> pd.DataFrame:
-    """Return `provenance.csv` of a study, one row a run, versions as text; no rows where there is none.
+    """Return `provenance.csv` of a study, one row per run, versions as text; no rows if there is none.
 
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
@@ -153,7 +153,7 @@ def _is_recorded_text(name: str) -> bool:
 
 
 def _reject_impossible(path: Path, table: pd.DataFrame) -> None:
-    """Raise where a metric is out of its bounds."""
+    """Raise if a metric is out of its bounds."""
     for name in table.columns:
         if found := metric_column(name):
             metric = METRICS[found.metric]
@@ -214,9 +214,9 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _is_rectangular(path: Path, text: str, fields: int) -> bool:
-    """Return whether every line has as many fields, given that pandas has read it.
+    """Return whether every line has `fields` fields, given that pandas has read the file.
 
-    pandas refuses a long line, but takes a long first one for an index, and fills a short one without a word.
+    pandas refuses a long line, but takes a long first one for an index, and fills a short one silently.
     """
     if any(len(record) != fields for _, record in islice(_records(path, text), 1)):
         return False
@@ -228,7 +228,7 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row below the header, with the line it ends on.
 
     Raises:
-        StudyError: A quote is out of place, also where pandas takes it as it is.
+        StudyError: A quote is out of place, even if pandas would accept it.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
@@ -242,7 +242,7 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _fault(path: Path, text: str, dtypes: Mapping[str, str]) -> StudyError | None:
-    """Return what is wrong with the first bad line, read slowly."""
+    """Return what is wrong with the first bad line, found by a slow second read."""
     for line, record in _records(path, text):
         if len(record) != len(dtypes):
             return StudyError(f"{path}, line {line}: {len(record)} fields, but the header has {len(dtypes)}")

@@ -1,4 +1,4 @@
-"""One row a cell: how many runs, and the mean, spread and interval of every metric."""
+"""One row per cell: how many runs, and the mean, spread and interval of every metric."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from normbench.record.files import write_whole
 
 
 def summarize(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return `summary.csv`: one row a cell, ordered by its config.
+    """Return `summary.csv`: one row per cell, ordered by its config.
 
     Args:
-        runs: One row a run, as `load_runs` returns them.
+        runs: One row per run, as `load_runs` returns them.
 
     Returns:
         The cell's config, `n` (all its runs), `n_finished`, `n_diverged`, `n_failed`, `n_reached_target`, and for each
@@ -37,10 +37,10 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_statistics(runs: pd.DataFrame, numbers: Ints, count: int, metric: str) -> dict[str, Floats]:
-    """Return what is said of one metric, each an array of shape (count,).
+    """Return the statistics of one metric, each an array of shape (count,).
 
     Args:
-        runs: One row a run.
+        runs: One row per run.
         numbers: The group in 0 to count - 1 of each run.
         count: How many groups there are.
         metric: One of `metric_columns`.
@@ -63,7 +63,7 @@ def count_status(runs: pd.DataFrame, numbers: Ints, count: int, status: str) -> 
 
 
 def write_summary(runs: pd.DataFrame, path: Path) -> None:
-    """Write `summarize(runs)` as CSV, whole or not at all.
+    """Write `summarize(runs)` as CSV, atomically.
 
     Raises:
         StudyError: If it cannot be written.

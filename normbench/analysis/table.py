@@ -1,4 +1,4 @@
-"""Results tables: one row a group of runs, one metric, and what a reader must know beside the numbers."""
+"""Results tables: one row per group of runs, one metric, and what a reader must know beside the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ class ResultsTable:
     """A table of results.
 
     Attributes:
-        rows: One row a group: `by`; with `best` that column (the value chosen most often), `chosen_by` (how many chose
-            it) and `at_edge` (how many chose the lowest or highest number tried; missing where there was no choice);
+        rows: One row per group: `by`; with `best` that column (the value chosen most often), `chosen_by` (how many
+            chose it) and `at_edge` (how many chose the lowest or highest number tried; missing if there was no choice);
             `n` (its runs; with `best`, its choices), `diverged`, `failed` where any did; `mean`, `ci_low`, `ci_high`
             and `sd` of the finished runs; `mean_chance_imputed` where any diverged; `among_best`, of `standing`,
             among the rows that differ in `pivot` alone, or among all.
-        by: The columns that tell rows apart.
+        by: The columns that distinguish rows.
         metric: What was averaged.
         best: The tuned column, or None.
         notes: Sentences that belong under the table.
-        pivot: The column of `by` whose values become columns where the table is shown, or None.
+        pivot: The column of `by` whose values become columns in the shown table, or None.
     """
 
     rows: pd.DataFrame
@@ -54,8 +54,8 @@ def aggregate(
     """Average one metric over seeds.
 
     Args:
-        runs: One row a run.
-        by: What tells rows apart; None takes the study where there are several, and every factor but `best`.
+        runs: One row per run.
+        by: What distinguishes rows; None takes the study if there are several, and every factor but `best`.
         metric: One of `metric_columns`; None takes the first metric on the test part.
         best: A config column that each seed tunes on its own validation part, by the first metric of its task, within
             its setting of all others.
@@ -90,7 +90,7 @@ def aggregate(
 
 
 def _row_columns(runs: pd.DataFrame, by: Sequence[str] | None, best: str | None, pivot: str | None) -> list[str]:
-    """Return the columns that tell rows apart, having checked every name; no row pools several tasks."""
+    """Return the columns that distinguish rows, having checked every name; no row pools several tasks."""
     tuned = [] if best is None else [best]
     for name in tuned:
         require(name, config_columns(runs), "config column to tune")

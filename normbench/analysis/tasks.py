@@ -1,4 +1,4 @@
-"""Which runs are of one task, and which metric they are chosen and shown by."""
+"""Which runs belong to one task, and the metric that they are tuned and shown by."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ Mask = NDArray[np.bool_]
 
 
 def first_metric(runs: pd.DataFrame) -> str:
-    """Return the metric that the runs of one task are chosen and shown by.
+    """Return the metric that the runs of one task are tuned and shown by.
 
-    That is accuracy where they have it, else the first other metric that they have, else the loss. Where no run has
-    finished, the chance levels tell the metrics.
+    That is accuracy if they have it, else the first other metric that they have, else the loss. If no run has
+    finished, the metrics are read from the chance levels.
     """
     for part in ("val", "chance"):
         found = [column.metric for name in runs.columns if (column := metric_column(name)) and column.part == part]
@@ -29,7 +29,7 @@ def first_metric(runs: pd.DataFrame) -> str:
 def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
     """Yield the first metric of each task and which of the runs are its own, shape (runs,).
 
-    A study that varies no task has a single one, and does not record it: so studies are held apart too.
+    A study that varies no task has a single one and does not record it, so each study is treated separately too.
     """
     keys = [name for name in ("study", "task") if name in runs and runs[name].nunique(dropna=False) > 1]
     numbers = cells(runs, keys)[0]
@@ -39,7 +39,7 @@ def tasks(runs: pd.DataFrame) -> Iterator[tuple[str, Mask]]:
 
 
 def by_first_metric(runs: pd.DataFrame) -> dict[str, Mask]:
-    """Return the runs that each first metric is that of, shape (runs,): no two such sets can be shown on one axis."""
+    """Return a mask of runs for each first metric, shape (runs,): two such sets cannot share one axis."""
     found: dict[str, Mask] = {}
     for first, own in tasks(runs):
         found[first] = found[first] | own if first in found else own

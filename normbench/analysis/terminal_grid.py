@@ -1,4 +1,4 @@
-"""A table in a terminal: headers break first, then text, then numbers stand above their intervals, then it is cut."""
+"""A table in a terminal: headers break first, then text; then intervals move below, then it is split."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from normbench.analysis.column import Column
 from normbench.analysis.escape import visible
 
 LONGEST = 200
-"""Signs of a text that are shown; CSV, Markdown and LaTeX have all."""
+"""Characters of a text that are shown; CSV, Markdown and LaTeX have all."""
 
 UNBROKEN = 24
-"""Signs that stay together where nothing in a text says where to break it."""
+"""Characters that stay together if a text has no place to break."""
 
 
 def terminal_grid(columns: Sequence[Column], width: int, color: bool) -> str:
-    """Return a table for a terminal, wider than it only where a number would have to be cut.
+    """Return a table for a terminal, wider than it only if a number would have to be cut.
 
     Args:
         columns: What to show.
@@ -86,7 +86,7 @@ def _above_intervals(column: Column) -> Column:
 
 
 def _layout(columns: Sequence[Column], width: int) -> tuple[list[str], list[int]]:
-    """Return headers and column widths: as they are where they fit, else with headers broken, then text wrapped."""
+    """Return headers and column widths: unchanged if they fit, else with headers broken, then text wrapped."""
     cells = [max((_widest(cell) for cell in column.cells), default=0) for column in columns]
     headers = [column.header for column in columns]
     gaps = 2 * (len(columns) - 1)
@@ -104,7 +104,7 @@ def _layout(columns: Sequence[Column], width: int) -> tuple[list[str], list[int]
 
 
 def _least(columns: Sequence[Column]) -> int:
-    """Return the width that columns need at least."""
+    """Return the smallest width that the columns need."""
     floors = [max(_narrowest(column), _widest(_broken(column.header, _narrowest(column)))) for column in columns]
     return sum(floors) + 2 * (len(columns) - 1)
 
@@ -120,7 +120,7 @@ def _widest(text: str) -> int:
 
 
 def _broken(text: str, room: int) -> str:
-    """Return text in lines of at most `room` signs where breaks after dots, underscores, dashes and spaces allow it."""
+    """Return text in lines of at most `room` characters if breaks after dots, underscores, dashes and spaces allow."""
     lines = [""]
     for word in re.split(r"(?<=[_ =])|(?<=[.-])(?!\d)", text):
         for piece in chop_cells(word, max(room, UNBROKEN)) if cell_len(word) > max(room, UNBROKEN) else [word]:

@@ -1,4 +1,4 @@
-"""Parts of which runs have several versions, as a table must say."""
+"""Notes on parts that have several versions among the runs."""
 
 import pandas as pd
 
@@ -6,10 +6,10 @@ from normbench.record.versions import VERSION
 
 
 def version_notes(runs: pd.DataFrame) -> list[str]:
-    """Return which parts have several versions under one name and equal settings, a sentence each.
+    """Return one sentence per part that has several versions under one name with equal settings.
 
     Args:
-        runs: One row a run, as `load_runs` returns them.
+        runs: One row per run, as `load_runs` returns them.
     """
     notes = []
     for column in (name for name in runs.columns if name.endswith(f".{VERSION}")):

@@ -1,4 +1,4 @@
-"""The judge, judged: families of simulated claims with known effects, and real seeds compared with themselves."""
+"""Calibration of the judge: simulated families with known effects, and real seeds compared with themselves."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ class Rate:
         counted: What is counted, and of what.
         hits: How often it happened.
         trials: Of how many.
-        bound: What it may be at most; None where there is no such bound.
-        beyond: How far the simulated effect lies beyond the margin, in deviations of one seed's difference; None where
+        bound: What it may be at most; None if there is no such bound.
+        beyond: How far the simulated effect lies beyond the margin, in deviations of one seed's difference; None if
             that is not the question.
     """
 
@@ -81,7 +81,7 @@ class Rate:
 
     @property
     def held(self) -> bool | None:
-        """Whether the bound may hold, by the interval; None where there is none."""
+        """Whether the bound may hold, by the interval; None if there is none."""
         return None if self.bound is None else self.interval[0] <= self.bound
 
     def row(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What is kept of a claim in a study, beside its runs: which runs are its own, or what its check found."""
+"""What a study keeps of a claim besides its runs: which runs belong to it, or what its check found."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -13,14 +13,14 @@ from normbench.record.files import write_whole
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """The expanded design of an experiment claim: a verdict looks at these runs and at no others.
+    """The expanded design of an experiment claim: a verdict uses these runs and no others.
 
     Attributes:
         spec_sha256: Of the claim that was expanded.
         seeds: The seeds, ascending.
         runs: Their run_ids.
-        over: log2 of the ends of the tuned grid, as far as it has been extended; empty where nothing is tuned.
-        quick: Whether it is cut short, so that it decides nothing.
+        over: log2 of the ends of the tuned grid, as far as it has been extended; empty if nothing is tuned.
+        quick: Whether it is a quick run, which decides nothing.
     """
 
     spec_sha256: str
@@ -50,7 +50,7 @@ class FixedFinding:
 
 
 def keep(study: Path, claim: str, content: Design | FixedFinding) -> None:
-    """Write what is kept of a claim, in the place of what was kept before.
+    """Write what is kept of a claim, replacing what was kept before.
 
     Raises:
         StudyError: If it cannot be written.
@@ -61,10 +61,10 @@ def keep(study: Path, claim: str, content: Design | FixedFinding) -> None:
 
 
 def kept(study: Path, claim: Claim) -> Design | FixedFinding | None:
-    """Return what is kept of a claim; None where it was never run.
+    """Return what is kept of a claim; None if it was never run.
 
     Raises:
-        StudyError: If the file is damaged, or of another version of the claim.
+        StudyError: If the file is damaged, or is for another version of the claim.
     """
     path = _path(study, claim.id)
     if not path.exists():
@@ -87,7 +87,7 @@ def kept(study: Path, claim: Claim) -> Design | FixedFinding | None:
 
 
 def check_catalogue(study: Path, claims: Collection[str]) -> None:
-    """See that a catalogue has every claim that was run in a study, whose verdicts would be lost otherwise.
+    """Check that a catalogue has every claim that was run in a study; other verdicts would be lost.
 
     Raises:
         StudyError: If one is unknown.

@@ -1,8 +1,8 @@
-"""Families of claims as arrays: one-sided p-values over the looks, Holm's adjustment, and which way each is decided.
+"""Families of claims as arrays: one-sided p-values over the looks, Holm's adjustment, and the decision on each.
 
 Each claim has two one-sided p-values, `support` and `refute`, each the smallest over the looks of p times 5 % over the
 look's share. The claim's p is twice the smaller of the two, and Holm's step-down over all experiment claims of the
-catalogue makes `p_adjusted` of it, by which the verdict is read. All works over whole arrays of simulated families.
+catalogue turns it into `p_adjusted`, which decides the verdict. All functions take whole arrays of simulated families.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def weigh(form: Form, samples: ArrayLike, margin: ArrayLike) -> Floats:
-    """Return the one-sided p-values of claims of one form, over the looks that their seeds suffice for.
+    """Return the one-sided p-values of claims of one form, over the looks that have enough seeds.
 
     `greater` has one level: `support` tests "effect at most the margin", `refute` "effect at least the margin".
     `equivalent` is supported by the largest p over all levels and both margins. It is refuted by Holm's smallest over
@@ -53,7 +53,7 @@ def weigh(form: Form, samples: ArrayLike, margin: ArrayLike) -> Floats:
 
     Args:
         form: What is claimed.
-        samples: One number a seed, in the order of the seeds, shape (..., levels, seeds).
+        samples: One number per seed, in the order of the seeds, shape (..., levels, seeds).
         margin: The smallest effect worth caring about, broadcast against shape (...).
 
     Returns:
@@ -85,6 +85,6 @@ def claim_p(sides: Floats) -> Floats:
 
 
 def decide(sides: Floats, p_adjusted: Floats) -> NDArray[np.int64]:
-    """Return 1 where a claim is supported, -1 where it is refuted and 0 where it is neither, shape (...)."""
+    """Return 1 where a claim is supported, -1 where it is refuted and 0 elsewhere, shape (...)."""
     direction = np.sign(sides[REFUTE] - sides[SUPPORT]).astype(np.int64)
     return np.where(p_adjusted < ALPHA, direction, 0)

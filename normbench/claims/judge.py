@@ -1,4 +1,4 @@
-"""Verdicts: one number a seed in, one `Verdict` a claim out."""
+"""Verdicts: takes one number per seed, returns one `Verdict` per claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from normbench.claims.family import ALPHA, LOOKS, REVERSED, WITHIN, Form, claim_
 from normbench.claims.signed_rank import TOLERANCE, hodges_lehmann, interval
 
 POWER = 0.8
-"""At which `seeds_needed` is said."""
+"""The power that `seeds_needed` is computed for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,15 +22,15 @@ class Evidence:
 
     Attributes:
         claim: Its id.
-        form: `greater`: the effect exceeds the margin. `equivalent`: at every level it lies within plus or minus it.
+        form: `greater`: the effect exceeds the margin. `equivalent`: at every level it is within ± the margin.
         margin: In the unit of the values; 0 or more, and above 0 for `equivalent`.
         values: One finite number a seed, ordered by seed, positive in favour of the claim: shape (seeds,) for
-            `greater`, (seeds, levels) for `equivalent`. None where the claim was not run.
+            `greater`, (seeds, levels) for `equivalent`. None if the claim was not run.
         levels: The names of the columns, for `equivalent`.
-        collapsed: Whether any of a seed's runs collapsed, shape (seeds,); None where the claim knows no collapse.
+        collapsed: Whether any of a seed's runs collapsed, shape (seeds,); None if collapse does not apply to the claim.
         at_edge: Whether an optimum or a limit lies at the edge of the grid after its extension.
         unit: What the values count, such as ``"octaves"``.
-        remark: What else is to be said beside the verdict.
+        remark: A further remark on the verdict.
     """
 
     claim: str
@@ -52,7 +52,7 @@ class Evidence:
 
     @property
     def samples(self) -> Floats:
-        """The values as `weigh` takes them, shape (levels, seeds); no seeds where the claim was not run."""
+        """The values as `weigh` takes them, shape (levels, seeds); no seeds if the claim was not run."""
         return np.empty((1, 0)) if self.values is None else np.atleast_2d(self.values.T)
 
     @property
@@ -64,14 +64,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the evidence says of one claim; NaN and None where it says nothing.
+    """The verdict on one claim; NaN and None where there is no evidence.
 
     Attributes:
         claim: Its id.
         verdict: `supported`, `refuted`, `inconclusive` or `not_run`.
         outcome: If supported, `greater` or `equivalent`; if refuted, `reversed`, `equivalent`, `too small` or
             `different`; if inconclusive, `undecided`, `too few seeds` or `grid edge`; or `not run`.
-        effect: The typical seed's, by Hodges and Lehmann; of `level`, where there are levels.
+        effect: The estimate for a typical seed (Hodges & Lehmann); at `level` if there are levels.
         ci_low: Lower end of the unadjusted 95 % interval of the effect.
         ci_high: Upper end.
         p: Twice the smaller one-sided p-value, over the looks.
@@ -84,7 +84,7 @@ class Verdict:
         collapse_high: Upper end.
         seeds_needed: How many seeds of the present spread would decide an inconclusive claim with 80 % power; None
             where no number would, or it cannot be said.
-        cannot_exclude: What a refuted or equivalent verdict leaves possible, or empty.
+        cannot_exclude: What a refuted or equivalent verdict does not rule out, or empty.
         reason: One line: effect, interval, number of seeds and what follows.
     """
 
@@ -113,7 +113,7 @@ def judge_family(claims: Sequence[Evidence]) -> list[Verdict]:
         claims: Every experiment claim of the catalogue, those not run too: they are the family that Holm acts on.
 
     Returns:
-        One verdict a claim, in the same order.
+        One verdict per claim, in the same order.
     """
     sides = np.stack([weigh(claim.form, claim.samples, claim.margin) for claim in claims], axis=-1)
     family = np.where([claim.at_edge for claim in claims], 1, claim_p(sides))
@@ -186,7 +186,7 @@ def _not_refuted(claim: Evidence, *, supported: bool) -> str:
 
 
 def _outcome(claim: Evidence, sides: Floats, family: Floats, place: int) -> str:
-    """Return how a claim is refuted; what is said beyond "refuted" is tested in the claim's place in the family."""
+    """Return how a claim is refuted; anything finer than "refuted" is tested at the claim's place in the family."""
     if claim.form == "equivalent":
         return "different"
     for side, outcome in ((REVERSED, "reversed"), (WITHIN, "equivalent")):
@@ -207,7 +207,7 @@ def _collapse(claim: Evidence) -> tuple[int | None, float, float]:
 
 
 def _seeds_needed(claim: Evidence, effects: _Effects, hypotheses: int) -> int | None:
-    """Return how many seeds would decide the claim the way the estimate points, or None where no number would.
+    """Return how many seeds would decide the claim the way the estimate points, or None if no number would.
 
     ``n ((z_error + z_power) se / distance)^2`` with se from the interval and the distance of the estimate to the
     margin, at the error rate of the last look and the claim's step of Holm; never fewer than can reach that rate.
@@ -230,7 +230,7 @@ def _seeds_needed(claim: Evidence, effects: _Effects, hypotheses: int) -> int | 
 
 
 def _cannot_exclude(claim: Evidence, outcome: str, effects: _Effects, shown: int) -> str:
-    """Return what a refuted or equivalent verdict leaves possible: over all levels, unless it speaks of one."""
+    """Return what a refuted or equivalent verdict does not rule out: over all levels, unless it is about one."""
     if outcome not in ("reversed", "equivalent", "too small", "different"):
         return ""
     levels = [shown] if outcome == "different" else slice(None)

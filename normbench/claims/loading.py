@@ -1,4 +1,4 @@
-"""From `conf/claim/<id>.yaml` to claims, every field checked: a wrong one names itself and what is allowed."""
+"""From `conf/claim/<id>.yaml` to claims, every field checked: an error names the field and what is allowed."""
 
 import math
 import re
@@ -32,8 +32,8 @@ def load_claims(*folders: Path) -> dict[str, Claim]:
     """Return every claim of a catalogue by id, in the order of the ids.
 
     Args:
-        folders: Each holds a `<id>.yaml` a claim, and a later one wins; one inside a folder `claim` is a catalogue of
-            its own name.
+        folders: Each holds one `<id>.yaml` per claim, and a later folder wins; a folder inside `claim` is a catalogue
+            named after it.
 
     Raises:
         ConfigError: There is none, or a file is wrong; the message is one line that names the file and the field.
@@ -67,7 +67,7 @@ def find_catalogues(shipped: Path, config_dir: Path | None) -> dict[str, list[Pa
 
 
 def unknown_claim(name: str, catalogue: str, catalogues: Mapping[str, Sequence[Path]]) -> ConfigError:
-    """Return the error that says which catalogue has a claim, else which claim is near.
+    """Return the error that says which catalogue has a claim, else which id is nearest.
 
     Args:
         name: The id that was given.
@@ -109,7 +109,7 @@ def _catalogue(path: Path) -> str:
 def _contradicting(claims: Mapping[str, Claim], paths: Mapping[str, Path]) -> dict[str, Claim]:
     """Return the claims, each with all that it contradicts.
 
-    Both list each other where they lie in one folder; of two folders one may be shipped, so that either's word counts.
+    Two claims in one folder must list each other. In two folders, one of which may be shipped, one listing suffices.
     """
     against = {name: list(claim.contradicts) for name, claim in claims.items()}
     for name, claim in claims.items():
@@ -126,7 +126,7 @@ def _contradicting(claims: Mapping[str, Claim], paths: Mapping[str, Path]) -> di
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML, but a key given twice is an error: the first would be lost without a word."""
+    """Plain YAML, but a key given twice is an error: the first would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]

@@ -20,7 +20,7 @@ _WAYS = {
 
 
 def verdict_table(judged: Sequence[Judged], width: int) -> str:
-    """Return a line or two a claim: verdict, effect with its interval, and what the literature says.
+    """Return one or two lines per claim: verdict, effect with its interval, and what the literature says.
 
     Args:
         judged: What to show.
@@ -42,12 +42,12 @@ def verdict_table(judged: Sequence[Judged], width: int) -> str:
 
 
 def details(judged: Judged, contrasts: Iterable[Mapping[str, object]], others: Sequence[Judged], width: int) -> str:
-    """Return everything that is to be said of one claim.
+    """Return everything known about one claim.
 
     Args:
         judged: The claim and its verdict.
         contrasts: Its rows of contrasts.csv.
-        others: The claims that contradict it, to be shown beside it.
+        others: The claims that contradict it.
         width: Columns of the terminal.
     """
     claim, verdict = judged.claim, judged.verdict
@@ -71,7 +71,7 @@ def details(judged: Judged, contrasts: Iterable[Mapping[str, object]], others: S
 
 
 def claims_table(claims: Mapping[str, Claim], width: int) -> str:
-    """Return a line a claim: id, kind and statement."""
+    """Return one line per claim: id, kind and statement."""
     id_width, kind_width = max(map(len, claims)), max(len(claim.kind) for claim in claims.values())
     indent = " " * (id_width + kind_width + 4)
     lines: list[str] = []
@@ -83,7 +83,7 @@ def claims_table(claims: Mapping[str, Claim], width: int) -> str:
 
 
 def rates_table(rates: Sequence[Rate]) -> str:
-    """Return a line a rate, with its interval and whether its bound is held."""
+    """Return one line per rate, with its interval and whether its bound is held."""
     lines: list[str] = []
     for rate in rates:
         low, high = rate.interval
@@ -94,7 +94,7 @@ def rates_table(rates: Sequence[Rate]) -> str:
 
 
 def tally(judged: Sequence[Judged]) -> str:
-    """Return how many claims have which verdict, a line for each way to come to one."""
+    """Return how many claims have which verdict, one line per way of reaching it."""
     lines: list[str] = []
     for how, kinds in _WAYS.items():
         counts: Counter[str] = Counter(one.verdict.verdict for one in judged if one.claim.kind in kinds)

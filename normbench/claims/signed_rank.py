@@ -1,4 +1,4 @@
-"""The exact Wilcoxon signed-rank test of one number a seed, its estimate and its interval, over whole arrays at once.
+"""The exact Wilcoxon signed-rank test of one number per seed, its estimate and its interval, over whole arrays at once.
 
 Zeros are kept while ranking and dropped afterwards (Pratt 1959, "Remarks on zeros and ties in the Wilcoxon signed rank
 procedures"), ties get mid-ranks. Given the absolute values and that the distribution is symmetric, each sign is a fair
@@ -57,7 +57,7 @@ def hodges_lehmann(values: ArrayLike) -> Floats:
     """Return the typical value: the median of the Walsh averages ``(x_i + x_j) / 2``, i <= j (Hodges & Lehmann 1963).
 
     Args:
-        values: One number a seed, shape (..., seeds).
+        values: One number per seed, shape (..., seeds).
 
     Returns:
         Shape (...).
@@ -69,7 +69,7 @@ def hodges_lehmann(values: ArrayLike) -> Floats:
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
     """Return the effects that the two one-sided tests do not reject, each at half of ``1 - level``.
 
-    The p-values change at Walsh averages only, so the ends are Walsh averages; they are infinite where the seeds are
+    The p-values change at Walsh averages only, so the ends are Walsh averages; they are infinite if the seeds are
     too few to exclude anything: below six at 95 %.
 
     Args:

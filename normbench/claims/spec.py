@@ -1,4 +1,4 @@
-"""A claim as data: what is said, how it is tested, and what would count as an answer."""
+"""A claim as data: its statement, its test, and what would decide it."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ class Over:
         return tuple(power_of_two(self.lowest + place * self.step) for place in range(count + 1))
 
     def extended(self, end: str) -> "Over | None":
-        """Return the grid made longer at one end, or None where it may grow no further.
+        """Return the grid made longer at one end, or None if it may grow no further.
 
         Args:
             end: ``low`` or ``high``.
@@ -73,7 +73,7 @@ class Estimand:
 
 @dataclass(frozen=True, slots=True)
 class Exploratory:
-    """A contrast that is shown beside the primary one, and decides nothing."""
+    """A contrast shown in addition to the primary one; it decides nothing."""
 
     label: str
     estimand: Estimand
@@ -91,10 +91,10 @@ class Claim:
         literature: The best published evidence.
         literature_verdict: One of `LITERATURE_VERDICTS`.
         scope: What the verdict is about: nets, data, budgets.
-        caveat: What to keep in mind beside the verdict.
+        caveat: What to keep in mind with the verdict.
         contradicts: Claims to be shown side by side with this one.
         design: Sweeps, each a tuple of Hydra overrides without the seed and, unless it sets that key, the tuned grid.
-        over: The tuned grid; None where nothing is tuned.
+        over: The tuned grid; None if nothing is tuned.
         estimand: The primary contrast.
         form: One of `FORMS`.
         margin: Smallest effect worth caring about, in `unit`.
@@ -141,7 +141,7 @@ class Claim:
 
         Args:
             seeds: The seeds to train.
-            over: The tuned grid where it has been extended; None takes the claim's own.
+            over: The tuned grid if it has been extended; None takes the claim's own.
         """
         grid = over or self.over
         seed = f"seed={','.join(map(str, seeds))}"

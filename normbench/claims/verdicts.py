@@ -28,7 +28,7 @@ COLUMNS = (
 """Of verdicts.csv, in order."""
 
 CONTRAST_COLUMNS = ("claim", "contrast", "effect", "unit", "ci_low", "ci_high", "n_seeds", "n_collapsed", "reason")
-"""Of contrasts.csv, which holds the exploratory contrasts: they decide nothing, and no error rate is held over them."""
+"""Of contrasts.csv, the exploratory contrasts: they decide nothing, and their error rate is not controlled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Judged:
 
     Attributes:
         claim: The claim.
-        verdict: What the records say of it.
+        verdict: The verdict from the records.
         study: Name of the study that holds them.
     """
 
@@ -87,11 +87,11 @@ def judge_study(
         study: The folder.
         claims: The whole catalogue: its experiment claims are the family that p-values are adjusted for.
         tables: The records, where they have been read already.
-        strict: Whether a design that is damaged or of another version of its claim is an error; otherwise its claim
-            was not run, for that reason.
+        strict: Whether a design that is damaged or for another version of its claim is an error; otherwise its claim
+            counts as not run, for that reason.
 
     Returns:
-        One verdict a claim, in the order of the catalogue.
+        One verdict per claim, in the order of the catalogue.
 
     Raises:
         StudyError: If a table is damaged, or a design and `strict`.
@@ -121,11 +121,11 @@ def _found(study: Path, claim: Claim, tables: Tables, *, strict: bool) -> tuple[
 
 
 def evidence_of(claim: Claim, design: Design | FixedFinding | None, tables: Tables) -> tuple[Evidence, str]:
-    """Return what the records hold on an experiment claim, and why they hold nothing where they do not.
+    """Return the evidence on an experiment claim, and the reason if there is none.
 
     Args:
         claim: The claim.
-        design: Its expanded design; None where it was never run.
+        design: Its expanded design; None if it was never run.
         tables: The records.
     """
     assert claim.estimand is not None and claim.margin is not None
@@ -171,7 +171,7 @@ def _can_grow(claim: Claim, design: Design) -> bool:
 
 
 def contrast_of(estimand: Estimand, design: Design, tables: Tables) -> Contrast:
-    """Return an estimand of the runs of a design, and of no others.
+    """Return an estimand computed from the runs of a design only.
 
     Raises:
         MissingCells: Runs of the design have no record, or failed.
@@ -230,7 +230,7 @@ def write_verdicts(study: Path, judged: list[Judged], contrasts: list[dict[str, 
 
 
 def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
-    """Return the verdict of a claim that is no experiment."""
+    """Return the verdict of a claim that is not an experiment."""
     if claim.kind == "literature":
         return Verdict(claim.id, "not_run", "literature", reason="normbench cannot run this one yet")
     try:

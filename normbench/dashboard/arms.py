@@ -1,4 +1,4 @@
-"""Norms side by side: each with every setting of the other factors, at the rate that its seeds choose."""
+"""Compares norms: each with every setting of the other factors, at the rate that its seeds choose."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from normbench.analysis.select import arm_columns, best
 from normbench.dashboard.naming import names
 
 TUNED = "lr"
-"""What each seed chooses on its own validation set, where it varies."""
+"""What each seed chooses on its own validation set, if it varies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Arms:
     """Which runs are compared.
 
     Attributes:
-        norms: Names of the norms, apart where they differ in a value of their own.
+        norms: Names of the norms; norms with different `norm.*` values count as different.
         settings: Names of the settings of all other factors; one empty name where there are none.
         groups: The place of each run in norms x settings, row by row, shape (runs,); -1 where it was not chosen.
         tuned: Whether seeds had a rate to choose.
@@ -34,7 +34,7 @@ def arms(runs: pd.DataFrame) -> Arms:
     """Return norms and settings, and the runs that each seed of each has chosen.
 
     Args:
-        runs: One row a run, numbered from 0.
+        runs: One row per run, numbered from 0.
 
     Raises:
         StudyError: If a run has no validation metric to choose by.
@@ -51,5 +51,5 @@ def arms(runs: pd.DataFrame) -> Arms:
 
 
 def norm_columns(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that tell norms apart."""
+    """Return the columns that distinguish norms."""
     return ["norm", *(name for name in factors(runs) if name.startswith("norm."))]

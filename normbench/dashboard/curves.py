@@ -10,7 +10,7 @@ from normbench.analysis.cells import Ints
 from normbench.analysis.intervals import Floats, t_interval
 
 COUNT = "n_runs"
-"""Tag of how many runs are behind a point: those that diverge leave early."""
+"""Tag of the number of runs behind a point; diverged runs drop out early."""
 
 KEYS = ("run", "run_id", "epoch", "step")
 """Columns of a table of curves that are no scalars."""
@@ -23,7 +23,7 @@ class Points:
     Attributes:
         tags: Their tags.
         steps: Ascending, shape (steps,).
-        values: Shape (steps, tags); NaN where there is none.
+        values: Shape (steps, tags); NaN if there is none.
     """
 
     tags: Sequence[str]
@@ -46,12 +46,12 @@ def averages(curves: pd.DataFrame, groups: Ints) -> pd.DataFrame:
     """Average curves over the runs of each group.
 
     Args:
-        curves: One row a run and evaluation, as curves.csv, with the position of its run in the column `run`.
+        curves: One row per run and evaluation, as curves.csv, with the position of its run in the column `run`.
         groups: The group of each run from 0, shape (runs,); a run of group -1 is left out.
 
     Returns:
-        One row a group and step, ordered by both, which are its index. For each scalar its tag (the mean of the finite
-        values), and where there are two values or more the ends of its 95 % t interval; and `n_runs`.
+        One row per group and step, ordered by both, which are its index. For each scalar its tag (the mean of the
+        finite values), with two values or more the ends of its 95 % t interval, and `n_runs`.
     """
     columns = [name for name in curves.columns if name not in KEYS]
     numbers = groups[curves["run"].to_numpy()]

@@ -21,17 +21,17 @@ from normbench.dashboard.naming import shown as shown_name
 MOST_LINES, MOST_PICTURES = 20, 24
 
 _APART = ("task", "batch_size", "study", "model", "data", "norm_batch_size")
-"""Factors that may have a picture a value, the first choice first."""
+"""Factors that may have one picture per value, in order of preference."""
 
 _MOST_APART = 6
 
 _SIZE, _DOTS = (4.0, 3.3), 160
-"""Inches, and dots an inch: twice what TensorBoard's cards are wide."""
+"""Inches, and dots per inch: twice the width of TensorBoard's cards."""
 
 _MOST_TICKS = 8
 
 _WIDEST = 24
-"""Signs of a name in the legend."""
+"""Characters of a name in the legend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Picture:
         name: Its tag.
         png: The file's bytes.
         size: Width and height in dots.
-        description: What a reader must know beside it, in Markdown.
+        description: What a reader must know about it, in Markdown.
     """
 
     name: str
@@ -55,7 +55,7 @@ def pictures(runs: pd.DataFrame) -> Iterator[Picture]:
     """Yield pictures for each numeric factor; of the rate, unless it is the x axis, each seed's best value counts.
 
     Args:
-        runs: One row a run.
+        runs: One row per run.
     """
     parts = by_first_metric(runs).values()
     yield from islice((picture for own in parts for picture in _of_metric(runs[own])), MOST_PICTURES)
@@ -103,7 +103,7 @@ def _draw(rows: pd.DataFrame, lines: list[str], x: str, metric: str, title: str)
 
 
 def _brief(name: str) -> str:
-    """Return a name that leaves room for the axes beside it; its end, which may be a hash, stays."""
+    """Return a name short enough to leave room for the axes; its end, which may be a hash, is kept."""
     return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 12]}...{name[-9:]}"
 
 
@@ -119,7 +119,7 @@ def _line(ax: Axes, rows: pd.DataFrame, x: str, label: str, color: str) -> None:
 
 
 def _scale(ax: Axes, values: "pd.Series[float]") -> None:
-    """Put a tick at each value, where they are few, on an axis of ratios where they span a factor of eight."""
+    """Put a tick at each value if they are few; use a log axis if they span a factor of eight."""
     ticks = sorted(set(values.dropna().astype(float)))
     if ticks and ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
         ax.set_xscale("log")

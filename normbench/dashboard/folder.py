@@ -1,4 +1,4 @@
-"""Where the logs of a study lie, and whether they are as new as its tables; found without pandas."""
+"""Finds the logs of a study and whether they are up to date with its tables, without pandas."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from normbench.analysis.folders import table_path
 from normbench.record.files import make_folder, write_whole
 
 FORMAT = 2
-"""Number of what these logs hold: older ones are written anew."""
+"""Format version of these logs: older ones are written again."""
 
 _STAMP = ".made_from"
 
@@ -25,7 +25,7 @@ def run_logs(study: Path) -> list[Path]:
 
 
 def refresh_logs(study: Path) -> Path:
-    """Write the logs of a study's cells, unless they are there and as new as its tables.
+    """Write the logs of a study's cells, unless they exist and are up to date with its tables.
 
     Returns:
         Their folder.

@@ -1,4 +1,4 @@
-"""The page Custom Scalars: a chart a setting, with the mean and interval of each norm."""
+"""The page Custom Scalars: one chart per setting, with the mean and interval of each norm."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -34,7 +34,7 @@ def norm_tag(column: str, setting: str) -> str:
 def categories(
     charted: Mapping[str, str], settings: Sequence[str], tags: Collection[str], *, tuned: bool
 ) -> list[Category]:
-    """Return the categories of the page, one a column of curves.csv and one for single cells.
+    """Return the categories of the page, one per column of curves.csv and one for single cells.
 
     Args:
         charted: Of `headings`.

@@ -1,4 +1,4 @@
-"""A study as TensorBoard logs: a run a cell and a run a norm instead of one a run, made from the tables."""
+"""A study as TensorBoard logs, made from the tables: one log per cell and per norm instead of one per run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,10 +27,10 @@ from normbench.record.events import EventFile, Value
 from normbench.record.files import write_whole
 
 MOST_CELLS = 250
-"""Cells that are shown, each a run to TensorBoard: it is sluggish from about so many, 5,000 take it half a minute."""
+"""Cells that are shown, each a TensorBoard run: it is sluggish above about this many (5,000 take half a minute)."""
 
 MOST_SETTINGS = 60
-"""Settings that get charts with the norms side by side."""
+"""Settings that get charts comparing the norms."""
 
 _LEADING = ("study", "task", "norm", "model", "data", "batch_size", "lr")
 """Hyper-parameters that come first, in names too."""
@@ -87,7 +87,7 @@ def _load(studies: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
             lost = curves["run_id"][run.isna()].iloc[0]
             raise StudyError(f"{study / 'curves.csv'} has run {lost}, which runs.csv lacks: restore one of them.")
         runs.loc[start : start + len(own) - 1, "study"] = study.name
-        # A failed run enters no mean, and its curve none either.
+        # Means leave out failed runs, and so do mean curves.
         kept = (runs["status"] != "failed").to_numpy(dtype=np.bool_)[run.to_numpy(dtype=np.int64)]
         parts.append(curves.assign(run=run.astype(np.int64))[kept])
         start += len(own)
@@ -113,7 +113,7 @@ def _write_cells(
 
 
 def _kept(runs: pd.DataFrame, numbers: Ints, keys: pd.DataFrame) -> list[int]:
-    """Return the cells that are shown: all, or of each norm as many of those with the best validation metric."""
+    """Return the cells that are shown: all, or for each norm equally many with the best validation metric."""
     column = f"val_{first_metric(runs)}"
     mean = metric_statistics(runs, numbers, len(keys), column)["mean_chance_imputed"]
     score = pd.Series(metric_of(column).sign * mean)
@@ -148,7 +148,7 @@ def _write_points(file: EventFile, points: Points) -> set[str]:
 
 
 def _finals(runs: pd.DataFrame, numbers: Ints, count: int) -> dict[str, Any]:
-    """Return what a cell ended with, by tag, each of shape (cells,)."""
+    """Return the final values of the cells, by tag, each of shape (cells,)."""
     metrics, test = metric_columns(runs.columns), f"test_{first_metric(runs)}"
     known = {metric: metric_statistics(runs, numbers, count, metric) for metric in dict.fromkeys((*metrics, test))}
     values: dict[str, Any] = {metric: found["mean_finished"] for metric, found in known.items()}
@@ -177,7 +177,7 @@ def _several(runs: pd.DataFrame) -> list[str]:
 
 
 def _varying(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that a cell is named by."""
+    """Return the columns that name a cell."""
     varied = [*_several(runs), *factors(runs)]
     leading = [name for name in _LEADING if name in varied or name == "norm"]
     return leading + [name for name in varied if name not in leading]

@@ -1,4 +1,4 @@
-"""Names of cells that fit a folder, a tag and a narrow column, whatever a user has called things."""
+"""Names of cells that are valid in a folder, a tag and a narrow column, whatever names a user chose."""
 
 import hashlib
 import re
@@ -10,13 +10,13 @@ import pandas as pd
 from normbench.analysis.escape import visible
 
 NOTES = ".notes"
-"""File with what is left out of the logs, a line a note."""
+"""File with what is left out of the logs, one line per note."""
 
 PINNED = ".pinned"
-"""File with the tags of the curves that are shown first, a line a tag."""
+"""File with the tags of the curves that are shown first, one line per tag."""
 
 LONGEST = 80
-"""Signs of a name; a folder may have 255 bytes."""
+"""Characters of a name; a folder may have 255 bytes."""
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_.=-]*")
 
@@ -32,14 +32,14 @@ _SHORT = {
     "epochs": "epochs",
     "steps": "steps",
 }
-"""What stands before a value; any other column is named in full."""
+"""Prefix of a value; any other column is named in full."""
 
 
 def names(rows: pd.DataFrame, default: str) -> list[str]:
     """Return a name for each row, such as ``batch-bs2-lr0.05-model.depth=3``; no two are equal in any case.
 
     Args:
-        rows: The columns that tell rows apart, in the order of the name; a missing value is left out.
+        rows: The columns that distinguish rows, in the order of the name; a missing value is left out.
         default: The name where nothing is left.
     """
     columns = {name: [cell(value) for value in rows[name]] for name in rows.columns}
@@ -51,7 +51,7 @@ def names(rows: pd.DataFrame, default: str) -> list[str]:
 
 
 def distinct(texts: Iterable[str]) -> Iterable[str]:
-    """Yield harmless names for texts; one that is changed, or equal to an earlier one, bears a hash."""
+    """Yield harmless names for texts; one that is changed, or equals an earlier one, gets a hash."""
     taken: set[str] = set()
     for place, text in enumerate(texts):
         name = text.replace("+", "")
@@ -64,14 +64,14 @@ def distinct(texts: Iterable[str]) -> Iterable[str]:
 
 
 def cell(value: Any) -> str:
-    """Return a value as a part of a name; nothing where it is missing."""
+    """Return a value as a part of a name; nothing if it is missing."""
     if pd.isna(value):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def shown(value: Any, longest: int = LONGEST) -> str:
-    """Return a text as a table shows it: on one line, and not longer than it can be read."""
+    """Return a text as a table shows it: on one line, cut to `longest` characters."""
     text = visible(str(value))
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 

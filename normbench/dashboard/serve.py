@@ -1,4 +1,4 @@
-"""TensorBoard on studies: their cells side by side, and the logs of single runs."""
+"""TensorBoard for studies: comparing their cells, and the logs of single runs."""
 
 import errno
 import json
@@ -34,9 +34,9 @@ MOST_RUN_LOGS = 100
 """Logs of single runs that are shown: beyond some 250 runs TensorBoard is sluggish."""
 
 PORT = 6006
-"""TensorBoard's own; where nobody asked for it and it is in use, the next free one is taken."""
+"""TensorBoard's default; if it is in use and was not asked for, the next free one is used."""
 
-# No others: what a study names is neither imported nor opened, as the projector and the debugger would do.
+# No others: the projector and the debugger would import or open what a study names.
 _PLUGINS = (
     CorePluginLoader(include_debug_info=False),
     MetricsPlugin,
@@ -49,7 +49,7 @@ _PLUGINS = (
     HParamsPlugin,
 )
 
-# TensorBoard's own switch: without it, it imports TensorFlow wherever that is installed, which takes seconds.
+# TensorBoard's own switch: otherwise it imports TensorFlow if installed, which takes seconds.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 Say = Callable[[str], None]
@@ -62,10 +62,10 @@ def serve(studies: Sequence[Path], *, host: str, port: int | None, say: Say) -> 
         studies: The studies; several are shown as one, as `normbench aggregate` does.
         host: Name or address to listen on.
         port: 0 takes a free one, None 6006 or the next free one.
-        say: Is told the addresses.
+        say: Called with each message, such as the addresses.
 
     Raises:
-        ConfigError: If nobody may listen there, or somebody does.
+        ConfigError: If listening there is not allowed, or the port is in use.
         StudyError: If a study is damaged or empty.
     """
     if port:
@@ -83,7 +83,7 @@ def serve(studies: Sequence[Path], *, host: str, port: int | None, say: Say) -> 
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise where a server could not listen."""
+    """Raise if a server could not listen."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family, kind)) as probe:
@@ -96,7 +96,7 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> list[str]:
-    """Fill a folder of our own with links to what is shown: a study that is read-only can be shown too.
+    """Fill a temporary folder with links to what is shown, so that a read-only study can be shown too.
 
     Returns:
         The tags of the curves that come first.
@@ -116,7 +116,7 @@ def _fill(shown: Path, studies: Sequence[Path], elsewhere: Path, say: Say) -> li
 
 
 def _logs(studies: Sequence[Path], elsewhere: Path) -> Path:
-    """Return the logs of the cells: a study's own; of several, and where it is read-only, made in `elsewhere`."""
+    """Return the logs of the cells: a study's own; for several studies or a read-only one, written to `elsewhere`."""
     if len(studies) == 1 and _is_writable(own_logs(studies[0]).parent):
         return refresh_logs(studies[0])
     from normbench.dashboard.logs import write_logs
@@ -144,7 +144,7 @@ def _launch(logdir: Path, host: str, port: int | None) -> str:
 
 
 def _has_data_server() -> bool:
-    """Return whether TensorBoard can read logs in a process of its own, which is many times faster."""
+    """Return whether TensorBoard can read logs in a separate process, which is many times faster."""
     try:
         server_ingester.get_server_binary()
     except server_ingester.NoDataServerError:
@@ -153,7 +153,7 @@ def _has_data_server() -> bool:
 
 
 def _pages(address: str, pinned: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what there is to see, and where; curves are shown as they are, and not smoothed."""
+    """Yield the name and address of each page; curves are not smoothed."""
     colors = quote("regex:^(?:cells|norms)/([^-]+)")
     pins = quote(json.dumps([{"plugin": "scalars", "tag": name} for name in pinned]))
     yield "cells", f"{address}?smoothing=0&runColorGroup={colors}&pinnedCards={pins}#timeseries"
@@ -164,7 +164,7 @@ def _pages(address: str, pinned: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _polite_kill() -> Iterator[None]:
-    """End as by Ctrl-C when the process is asked to: what is temporary is removed."""
+    """On SIGTERM, end as by Ctrl-C, so that temporary files are removed."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

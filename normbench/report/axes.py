@@ -1,4 +1,4 @@
-"""Which factor goes on the x axis, which makes the colours, and which the panels: read off what varies."""
+"""Chooses from what varies which factor is on the x axis, which sets the colours, and which the panels."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from normbench.analysis.cells import factors
 
 FIRST = ("norm", "batch_size", "model", "data", "lr", "norm_batch_size")
-"""Factors that are kept where another one says the same."""
+"""Factors that are kept if another one carries the same information."""
 
 _FOLLOWERS = ("eval_every", "target_accuracy", "epochs", "steps")
-"""Factors that mostly follow another: the first to go."""
+"""Factors that usually follow from another: dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The use of each factor.
+    """How each factor is used.
 
     Attributes:
-        x: On the x axis; None where no factor is a number.
-        colour: Told apart by colour; None where one series is all.
+        x: On the x axis; None if no factor is a number.
+        colour: Shown by colour; None if there is a single series.
         panels: The rest: a panel for each combination.
     """
 
@@ -39,8 +39,8 @@ def telling(runs: pd.DataFrame, leave_out: Collection[str] = ()) -> list[str]:
     """Return the factors that tell the arms of a table apart, without those that follow from the others.
 
     Args:
-        runs: One row a run.
-        leave_out: Factors that are tuned, or drawn otherwise.
+        runs: One row per run.
+        leave_out: Factors that are tuned, or shown in another way.
     """
     names = [name for name in factors(runs) if name not in leave_out]
     arms = runs[names].drop_duplicates()
@@ -54,10 +54,10 @@ def telling(runs: pd.DataFrame, leave_out: Collection[str] = ()) -> list[str]:
 
 
 def choose(runs: pd.DataFrame, names: Sequence[str], x: str | None = None) -> Axes:
-    """Return the use of some factors.
+    """Choose how some factors are used.
 
     Args:
-        runs: One row a run.
+        runs: One row per run.
         names: Factors of it.
         x: The factor for the x axis; None takes the number with the most values.
     """

@@ -46,9 +46,9 @@ def svg(figure: Figure, words: str, salt: str) -> str:
     """Return a figure as an SVG element.
 
     Args:
-        figure: Drawn under `SETTINGS`, a unit of it being a pixel.
-        words: What it shows, for those who do not see it.
-        salt: Different for each figure of a page, so that their internal names are.
+        figure: Drawn under `SETTINGS`, where one unit is one pixel.
+        words: A description for screen readers.
+        salt: Different for each figure of a page, which makes their internal names differ.
     """
     out = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))

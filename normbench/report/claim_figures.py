@@ -22,7 +22,7 @@ _NONE = np.empty(0)
 
 
 def claim_figures(found: Findings, design: MeasuredDesign) -> list[Figure]:
-    """Return the figures of a claim: what it asks, over all that its design has trained, and how it was tuned."""
+    """Return the figures of a claim: its measure over the whole design, and its tuning."""
     figures: list[Figure] = []
     if found.claim.estimand is not None and found.claim.estimand.name == "matched_gap":
         figures.append(_gap(found))
@@ -35,7 +35,7 @@ def claim_figures(found: Findings, design: MeasuredDesign) -> list[Figure]:
 
 
 def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
-    """Return the measure against the number that the design varies most, or None where it varies none."""
+    """Return the measure against the number that the design varies most, or None if it varies none."""
     if design.frame.empty:
         return None
     axes = choose(design.frame, design.names)
@@ -56,7 +56,7 @@ def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
 
 
 def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
-    """Return the tuning curves: what the choice is made by, against the tuned key, with the share that diverged."""
+    """Return the tuning curves: the selection criterion against the tuned key, with the share that diverged."""
     over = found.claim.over
     if over is None:
         return None
@@ -73,7 +73,7 @@ def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
 
 
 def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str, bool]:
-    """Return the number that a rate is chosen by, of each run, its name, and whether diverged runs count as chance."""
+    """Return each run's selection criterion, its name, and whether diverged runs count as chance."""
     if measure.name in ("largest_rate", "trained"):
         return is_trained(runs).astype("float64"), "share of seeds that train", False
     by = measure.argument("by")
@@ -116,7 +116,7 @@ def _survival(found: Findings) -> Figure:
 
 
 def _gap(found: Findings) -> Figure:
-    """Return how much worse validation is than training, against the training loss, a line a seed."""
+    """Return how much worse validation is than training, against the training loss, one line per seed."""
     column = str(found.arms[0].measure.argument("metric"))
     metric, train = metric_of(column), column.replace("val_", "train_")
     worse, better = (train, column) if metric.higher_is_better else (column, train)
@@ -140,7 +140,7 @@ def _gap(found: Findings) -> Figure:
 
 
 def arm_styles(found: Findings) -> list[Style]:
-    """Return the style of each arm: its norm's where that tells the arms apart."""
+    """Return the style of each arm: its norm's if that distinguishes the arms."""
     norms = [seen.arm.get("norm") for seen in found.arms]
     if len(set(norms)) == len(norms) and all(isinstance(norm, str) for norm in norms):
         return [norm_style(str(norm)) for norm in norms]

@@ -1,4 +1,4 @@
-"""A claim as the page shows it: its verdict, the arms behind it, its figures, and what was said against it."""
+"""A claim as the page shows it: its verdict, arms and figures, and the claims that contradict it."""
 
 import json
 from collections import Counter
@@ -60,25 +60,25 @@ class EffectRow:
 
 @dataclass(frozen=True, eq=False)
 class ClaimView:
-    """A claim with its verdict; what an experiment adds is empty for other kinds, and where it was not run.
+    """A claim with its verdict. What only experiments have is empty for other kinds and for claims not run.
 
     Attributes:
         id: The claim's.
-        claim: The claim; None where the catalogue has none of that id.
+        claim: The claim; None if the catalogue has none with that id.
         row: Its row of verdicts.csv.
         picture: The interval of the effect in units of the margin.
-        notes: What is wrong with the records, or older than they are.
-        effects: The effect seed by seed, a row a level.
+        notes: What is wrong with the records, or out of date.
+        effects: The effect seed by seed, one row per level.
         effect_axis: The scale of these rows.
         arms: What is compared.
         arm_axis: The scale of these rows.
         figures: Chosen by the design.
-        surroundings: All arms of the design; none where they are those compared.
+        surroundings: All arms of the design; none if they are those compared.
         surroundings_axis: The scale of these rows.
         contrasts: Its rows of contrasts.csv.
         against: Rows of verdicts.csv of the claims that it contradicts, with their scope.
         collapse: Share of seeds that collapsed, in words.
-        command: Trains what it lacks and judges.
+        command: Trains the missing runs and judges.
         design: The judged part as YAML.
         seeds: How many seeds the design has.
         runs: How many runs the design has.
@@ -107,7 +107,7 @@ class ClaimView:
 
     @property
     def kind(self) -> str:
-        """What kind of claim it is, as verdicts.csv has it."""
+        """The kind of claim, as in verdicts.csv."""
         return str(self.row["kind"])
 
     @property
@@ -190,7 +190,7 @@ def _experiment(found: Findings, row: Row, design: Design, shared: dict[str, Any
 
 
 def _stale(row: Row, levels: dict[str, Floats], judged: int) -> str:
-    """Return a warning where verdicts.csv says another effect than the records do."""
+    """Return a warning if the effect in verdicts.csv differs from the records."""
     level = str(row.get("level", ""))
     values = levels.get(level, next(iter(levels.values())))[:judged]
     if len(values) == judged and np.isclose(float(hodges_lehmann(values)), row["effect"], rtol=0, atol=10**-DECIMALS):
@@ -226,7 +226,7 @@ def _arm_row(seen: MeasuredArm, scale: Scale) -> ArmRow:
 
 
 def _colour(norms: list[Any]) -> str:
-    """Return the colour of an arm: its norm's, where it has one."""
+    """Return the colour of an arm: its norm's, if it has a single one."""
     return norm_style(str(norms[0])).colour if len(norms) == 1 and norms[0] else "ink"
 
 
@@ -257,7 +257,7 @@ def _surrounding_row(arm: dict[str, Any], own: pd.DataFrame, design: MeasuredDes
 
 
 def _tuned(measured: Measured) -> str:
-    """Return the values that the seeds choose most, and how many do."""
+    """Return the values that most seeds choose, and how many do."""
     if not measured.chosen:
         return ""
     runs = measured.rows.to_dict("records")
@@ -273,7 +273,7 @@ def _plain(value: Any) -> Any:
 
 
 def _place(study: Contents) -> str:
-    """Return where a command trains: into the study, if it takes any more runs."""
+    """Return the option that trains into the study, if it accepts more runs."""
     return "" if is_packed(study.folder) else f" --study {study.folder.name}"
 
 

@@ -26,12 +26,12 @@ class Contents:
     """A study as the page needs it.
 
     Attributes:
-        folder: Where it lies.
+        folder: The study's.
         tables: Its runs and curves.
-        verdicts: Rows of verdicts.csv; none where the study has not been judged.
+        verdicts: Rows of verdicts.csv; none if the study has not been judged.
         contrasts: Rows of contrasts.csv.
         claims: The catalogue.
-        provenance: For a few columns of provenance.csv their different values.
+        provenance: The distinct values of a few columns of provenance.csv.
         command: The overrides of its last planned block.
     """
 
@@ -66,7 +66,7 @@ def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
-    """Return the rows of a file of verdicts; none where there is no such file."""
+    """Return the rows of a file of verdicts; none if there is no such file."""
     if not path.exists():
         return ()
     try:
@@ -96,7 +96,7 @@ def _provenance(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _command(path: Path) -> tuple[str, ...]:
-    """Return the overrides of the last block of a plan; nothing where there is no plan."""
+    """Return the overrides of the last block of a plan; nothing if there is no plan."""
     last: tuple[str, ...] = ()
     if path.exists():
         with path.open(encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""Every arm of a design, measured as the claim measures its own: what surrounds the few that a verdict compares."""
+"""Every arm of a design, measured as the claim measures its own: context for the few that a verdict compares."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from normbench.report.axes import telling
 from normbench.report.findings import Findings
 
 AT_EDGE = Contrast.SHARE_AT_EDGE
-"""Share of the seeds from which on an optimum at an end of the grid is flagged."""
+"""An optimum at an end of the grid is flagged if more than this share of the seeds have it there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class MeasuredDesign:
         frame: One row an arm and seed: the factors, `value`, `lost`, `flag` and `run_id`.
         ends: For each arm, by its values, the ends of the grid at which too many seeds have their optimum.
         measure: What was measured.
-        words: The same in words; empty where it applies to no arm.
+        words: The same in words; empty if it applies to no arm.
         skipped: How many arms this measure does not apply to.
     """
 

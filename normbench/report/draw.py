@@ -29,7 +29,7 @@ def draw(panel: Panel, salt: str, *, legend: bool = False) -> str:
     Args:
         panel: What it shows.
         salt: Different for each figure of a page.
-        legend: Whether it names its series itself, as it must where no page does.
+        legend: Whether it has its own legend, needed if no page adds one.
     """
     has_lost = any(series.lost.any() for series in panel.series)
     height = HEIGHT + (LOST if has_lost else 0)
@@ -70,7 +70,7 @@ def _draw_series(plot: Plot, series: Series, *, stepped: bool) -> None:
 
 
 def _draw_dots(plot: Plot, x: Floats, y: Floats, colour: str) -> None:
-    """Draw a dot a run, all of them as one path: a hundredth of the bytes of a marker each."""
+    """Draw one dot per run, all of them as one path: a hundredth of the bytes of a marker each."""
     there = np.isfinite(x) & np.isfinite(y)
     points = np.column_stack([x[there], y[there]])
     if not len(points):
@@ -120,7 +120,7 @@ def _label(panel: Panel, plot: Plot, bottom: Plot) -> None:
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
-    """Return the ends of y: what was seen decides, not intervals, which three seeds make as wide as they like."""
+    """Return the ends of y: set by the data, not by intervals, which can be very wide with three seeds."""
     seen = [values for one in panel.series for values in (one.mean, one.dots[1], *(y for _, y in one.threads))]
     finite = np.concatenate([*seen, np.empty(0)])
     finite = finite[np.isfinite(finite)]

@@ -1,4 +1,4 @@
-"""What an experiment claim's verdict is made of: the arms it compares, a number a seed, and the runs behind it."""
+"""The basis of an experiment claim's verdict: the arms it compares, one number per seed, and the runs."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ from normbench.record.columns import FIXED
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """The records of one claim, and what its estimand made of them.
+    """The records of one claim, and its estimand's result.
 
     Attributes:
         claim: The claim.
         records: Its runs and curves.
-        contrast: The number a seed that is judged.
-        arms: What the estimand has compared, once each.
+        contrast: The number per seed that is judged.
+        arms: The arms that the estimand compares, once each.
     """
 
     claim: Claim
@@ -34,7 +34,7 @@ class Findings:
 
 
 def findings(claim: Claim, design: Design, tables: Tables) -> Findings:
-    """Return what the records of a study hold on an experiment claim.
+    """Return what the records of a study say about an experiment claim.
 
     Args:
         claim: The claim.
@@ -59,7 +59,7 @@ def findings(claim: Claim, design: Design, tables: Tables) -> Findings:
 
 
 def values_by_level(contrast: Contrast) -> dict[str, Floats]:
-    """Return the number a seed of each level, in the order of the seeds; without levels, under an empty name."""
+    """Return each level's number per seed, in the order of the seeds; without levels, under an empty name."""
     if isinstance(contrast.values, pd.DataFrame):
         return {str(name): contrast.values[name].to_numpy(dtype=np.float64) for name in contrast.values.columns}
     return {"": np.asarray(contrast.values, dtype=np.float64)}

@@ -1,4 +1,4 @@
-"""The page: everything that was found, in one file that asks for nothing else."""
+"""The report page: all results in one self-contained file."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ from normbench.report.text import clean, number, short, signed, spread
 _FOLDER = Path(__file__).parent
 
 MOST_IDS = 20_000
-"""Runs of a figure up to which their ids are listed; beyond, the filter that gives them is."""
+"""Up to this many runs of a figure are listed by id; beyond, the filter that selects them is shown."""
 
 KINDS: Mapping[str, str] = {
     "experiment": "Estimated from runs",
@@ -37,20 +37,20 @@ KINDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class StudyView:
-    """A study as the template takes it.
+    """A study as the template expects it.
 
     Attributes:
         name: The folder's.
         anchor: Of its section.
-        facts: What there is of it, by name.
+        facts: Counts and provenance, by name.
         claims: Its claims by kind, in the order of `KINDS`.
-        detailed: The claims that have a section of their own.
+        detailed: The claims that have their own section.
         axis: The common axis of the effects.
-        tally: How many estimated claims have which verdict.
-        sweeps: What an ordinary study shows; nothing for a judged one.
-        command: Repeats its last sweep.
-        packed: Whether its tables are compressed, so that nothing can be trained into it.
-        failed: run_id and error of the failed runs that are named.
+        tally: Number of estimated claims per verdict.
+        sweeps: The sections of an ordinary study; empty for a judged one.
+        command: The overrides that repeat its last sweep.
+        packed: Whether its tables are compressed, so that no run can be added.
+        failed: run_id and error of the failed runs that are listed.
         n_failed: How many failed.
     """
 
@@ -137,7 +137,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
 
 
 def _facts(study: Contents) -> tuple[tuple[str, str], ...]:
-    """Return what a reader wants to know of a study first: its size, where it ran, and by which code."""
+    """Return the first facts about a study: its size, where it ran, and which code ran it."""
     runs = study.tables.runs
     counts: dict[str, Any] = {"runs": f"{len(runs):,}"}
     if len(runs):

@@ -16,7 +16,7 @@ class Colour:
     Attributes:
         name: Of its CSS variable.
         light: On white.
-        dark: On a dark ground.
+        dark: On a dark background.
         stand_in: The hex number that stands for it while a figure is drawn.
     """
 
@@ -88,7 +88,7 @@ NORMS: Mapping[str, Style] = {
 
 
 def norm_style(name: str) -> Style:
-    """Return the style of a norm; a user's own gets one by its name, so that it keeps it on every page."""
+    """Return the style of a norm; a user's own norm gets one from its name, the same on every page."""
     if name in NORMS:
         return NORMS[name]
     number = zlib.crc32(name.encode())
@@ -96,7 +96,7 @@ def norm_style(name: str) -> Style:
 
 
 def nth_style(place: int) -> Style:
-    """Return the style of the series at a place, where the series are no norms."""
+    """Return the style of the series at a place, if the series are not norms."""
     dashes = ("-", "--", ":")
     return Style(HUES[place % len(HUES)], MARKERS[place % len(MARKERS)], dashes[place // len(HUES) % len(dashes)])
 

@@ -1,4 +1,4 @@
-"""Panels: what a figure shows, as data. Each is small, so that a phone shows one and a desk three beside each other."""
+"""Panels: what a figure shows, as data. Each is small: a phone shows one per row, a desktop three."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +27,12 @@ class Series:
         label: For the legend.
         style: How it is drawn.
         x: Where it has a mean; ascending.
-        mean: The means; NaN where nothing finished.
+        mean: The means; NaN if nothing finished.
         low: Lower ends of their intervals.
         high: Upper ends.
-        dots: A point a run.
-        lost: Share of runs that diverged, at each x; empty where that is not shown.
-        threads: Further thin lines, one a run.
+        dots: One point per run.
+        lost: Share of runs that diverged, at each x; empty if that is not shown.
+        threads: Further thin lines, one per run.
         marks: Points that are flagged.
     """
 
@@ -80,7 +80,7 @@ class Figure:
         title: What it shows.
         note: How to read it.
         panels: At most `MOST_PANELS`.
-        left_out: How many settings have no panel, for want of room or of a second x value.
+        left_out: How many settings have no panel, for lack of space or of a second x value.
         filters: The rows of runs.csv that it is made of, in words.
     """
 
@@ -101,9 +101,9 @@ def panels(frame: pd.DataFrame, axes: Axes, y_label: str, *, lost: bool = False)
     """Return a panel for each setting of the panel factors that has several x values.
 
     Args:
-        frame: One row a run: the factors, `value` (NaN where there is none), `lost` (whether it diverged), `flag`
+        frame: One row per run: the factors, `value` (NaN if there is none), `lost` (whether it diverged), `flag`
             (whether it is an optimum at an end of the grid) and `run_id`.
-        axes: The use of the factors; x is one.
+        axes: How the factors are used; x is set.
         y_label: Name of the y axis.
         lost: Whether to show the share of lost runs.
 
@@ -126,7 +126,7 @@ def panels(frame: pd.DataFrame, axes: Axes, y_label: str, *, lost: bool = False)
 
 
 def series_styles(frame: pd.DataFrame, colour: str | None) -> Mapping[object, Style]:
-    """Return the style of each value of the colour factor, a norm's being its own."""
+    """Return the style of each value of the colour factor; each norm has a fixed style."""
     if colour is None:
         return {None: nth_style(0)}
     values = frame[colour].iloc[np.argsort(ranks(frame[colour]), kind="stable")].astype(object)
@@ -187,7 +187,7 @@ def _series(
 
 
 def mean_interval(groups: "pd.api.typing.SeriesGroupBy[Any, Any]") -> tuple[Floats, Floats, Floats]:
-    """Return the mean of each group and its 95 % t interval, over what is there."""
+    """Return the mean of each group and its 95 % t interval, over the values present."""
     mean, sd, n = (getattr(groups, name)().to_numpy(dtype=np.float64) for name in ("mean", "std", "count"))
     return (mean, *t_interval(mean, sd, n))
 

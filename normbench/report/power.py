@@ -1,4 +1,4 @@
-"""The power curve of the judge: a figure that stands alone."""
+"""The power curve of the judge, as a standalone figure."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from normbench.report.panels import Panel, Series
 
 
 def power_curve(rates: Sequence[Rate]) -> str:
-    """Return an SVG file: the share of claims that are found supported, by how far the effect lies beyond the margin.
+    """Return an SVG file: the share of claims found supported, against how far the effect is beyond the margin.
 
     Args:
-        rates: Of `normbench.claims.calibration.simulate`; those without a place beyond the margin are left out.
+        rates: Of `normbench.claims.calibration.simulate`; those without `beyond` are left out.
     """
     noises = dict.fromkeys(rate.noise for rate in rates if rate.beyond is not None)
     series = tuple(

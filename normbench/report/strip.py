@@ -13,7 +13,7 @@ from normbench.report.text import number
 WIDTH, HEIGHT, SIDE = 240, 26, 12
 
 FARTHEST = 30.0
-"""Margins that the common axis reaches: what lies farther out is an arrow, and its number stands beside it."""
+"""Margins that the common axis reaches: anything farther out is an arrow, and its number is in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Scale:
         return cls(-reach, reach, (*(-tick for tick in reversed(steps)), 0.0, *steps), bent=True, margin=1.0)
 
     def place(self, value: float) -> float:
-        """Return where a value lies, in pixels; what is off the scale lies at its end."""
+        """Return the position of a value in pixels; values off the scale are put at its end."""
         bend = np.arcsinh if self.bent else np.asarray
         low, high, at = (float(bend(one)) for one in (self.low, self.high, np.clip(value, self.low, self.high)))
         return round(SIDE + (WIDTH - 2 * SIDE) * (at - low) / (high - low), 1)
@@ -76,12 +76,12 @@ def strip(scale: Scale, dots: Floats, typical: float, low: float, high: float, c
 
     Args:
         scale: Of the table.
-        dots: A value a seed; those not finite are left out.
+        dots: One value per seed; those not finite are left out.
         typical: The mean or the effect; NaN draws none.
         low: Lower end of its interval.
         high: Upper end.
         colour: A name in `palette.COLOURS`.
-        words: The same for those who do not see it.
+        words: A description for screen readers.
     """
     middle, parts = HEIGHT / 2, []
     if scale.margin:

@@ -1,4 +1,4 @@
-"""A study without claims: its cells as a table, and figures by what its axes vary."""
+"""A study without claims: its cells as a table, and figures chosen by what varies."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ MOST_ROWS = 1000
 """Rows of a table; summary.csv has all."""
 
 MOST_LISTED = 150_000
-"""Runs up to which a table lists the ids behind its rows."""
+"""Up to this many runs, a table lists the run ids of its rows."""
 
 _TUNED = "lr"
 
@@ -33,11 +33,11 @@ class GridRow:
     """A row of a table.
 
     Attributes:
-        cells: Each a text and what it sorts by.
+        cells: Each a text and its sort key.
         mean_text: The mean and its interval.
-        mean: What that sorts by.
+        mean: Its sort key.
         picture: Dots, mean and interval.
-        run_ids: The runs behind it; none where there are too many to list.
+        run_ids: The runs behind it; none if there are too many to list.
     """
 
     cells: tuple[tuple[str, Any], ...]
@@ -58,7 +58,7 @@ class Grid:
         rows: At most `MOST_ROWS`.
         axis: The scale of their pictures.
         notes: What must be read with it.
-        left_out: Rows for which there was no room.
+        left_out: Number of rows not shown.
     """
 
     title: str
@@ -138,7 +138,7 @@ def _rates(name: str, metric: str, runs: pd.DataFrame) -> Figure | None:
 
 
 def _learning(name: str, metric: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
-    """Return a metric of the curves against steps for a study of few cells; none where there are more than a dozen."""
+    """Return a metric of the curves against steps for a study of few cells; none if there are more than a dozen."""
     numbers, settings = cells(runs, telling(runs) or ["norm"])
     if not 0 < len(settings) <= 12 or metric not in curves:
         return None
@@ -223,7 +223,7 @@ def _picture(scale: Scale, dots: Floats, row: dict[Any, Any], factor: float) -> 
 
 
 def _mean(row: dict[Any, Any], factor: float) -> str:
-    """Return the scaled mean and interval, and the mean with divergence as chance where that is another."""
+    """Return the scaled mean and interval, and the chance-imputed mean if it differs."""
     mean, low, high = (number(factor * float(row[name])) for name in ("mean", "ci_low", "ci_high"))
     text = mean if row["ci_low"] != row["ci_low"] else f"{mean} [{low}, {high}]"
     imputed = row.get("mean_chance_imputed", row["mean"])

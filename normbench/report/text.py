@@ -1,4 +1,4 @@
-"""Numbers and names as a reader meets them."""
+"""Numbers and names as the page shows them."""
 
 import math
 import re
@@ -10,7 +10,7 @@ import pandas as pd
 from normbench.record.columns import cell_text
 
 LONGEST = 80
-"""Characters of a name that are shown; the page has the whole of it in a tooltip."""
+"""Characters of a name that are shown; a tooltip has the full name."""
 
 ZERO = 1e-9
 """Contrasts are of order 1, their rounding of order 1e-15."""
@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def clean(text: object) -> str:
-    """Return a text without control characters, which no page may hold."""
+    """Return a text without control characters, which HTML does not allow."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
 
 
@@ -46,7 +46,7 @@ def tick(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Return an effect with its sign and three digits; what rounding left of zero is zero."""
+    """Return an effect with its sign and three digits; a rounding error counts as zero."""
     return "0" if abs(value) < ZERO else f"{value:+.3g}".replace("-", "−").replace("inf", "∞")  # noqa: RUF001 - a minus sign
 
 
@@ -61,7 +61,7 @@ def is_missing(value: Any) -> bool:
 
 
 def setting(values: Mapping[str, Any]) -> str:
-    """Return config values in words, those that are empty left out."""
+    """Return config values as text, without the missing ones."""
     return ", ".join(
         f"{key}={number(value) if isinstance(value, float) else clean(cell_text(value))}"
         for key, value in values.items()

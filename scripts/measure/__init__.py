@@ -1,1 +1,1 @@
-"""What `scripts/bench` runs."""
+"""The code behind `scripts/bench`."""

@@ -1,4 +1,4 @@
-"""Normbench as a user runs it: the real command, in a process of its own."""
+"""Normbench as a user runs it: the real command, in a separate process."""
 
 import csv
 import os
@@ -34,10 +34,10 @@ class Timed:
 
 
 class Place:
-    """A folder to stand in, with caches of its own, empty at first."""
+    """A working folder with its own caches, empty at first."""
 
     def __init__(self, folder: Path) -> None:
-        """Stand in `folder`."""
+        """Work in `folder`."""
         self.folder = folder
         self._studies = 0
 
@@ -48,7 +48,7 @@ class Place:
             What it prints.
 
         Raises:
-            RuntimeError: If it fails; the message ends with what it said.
+            RuntimeError: If it fails; the message ends with its stderr.
         """
         caches = {
             name: str(self.folder / name.lower())
@@ -91,7 +91,7 @@ class Place:
 
 @contextmanager
 def new_place() -> Iterator[Place]:
-    """Stand in a new temporary folder, with cold caches."""
+    """Work in a new temporary folder, with cold caches."""
     with TemporaryDirectory(prefix="normbench-bench-") as folder:
         yield Place(Path(folder))
 

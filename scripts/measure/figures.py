@@ -1,4 +1,4 @@
-"""Every figure that normbench is held to: what is timed beside what, and how much is enough."""
+"""Every performance figure of normbench: what is compared with what, and its target."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ class Target:
 
     Attributes:
         kind: `times faster` than the plain loop (at least), `times as long` (at most), or an absolute at most.
-        value: The bound; None where a figure has no target of its own.
+        value: The bound; None if a figure has no target.
     """
 
     kind: Kind
     value: float | None
 
     def __str__(self) -> str:
-        """Say it as bench.csv does."""
+        """Return it as written in bench.csv."""
         if self.value is None:
             return ""
         sign = ">=" if self.kind == "times faster" else "<="
@@ -47,7 +47,7 @@ class Figure:
         target: What is enough.
         runs: Runs that normbench trained; the plain time of all is that of one times this.
         plain_runs_timed: Runs of the plain loop that were timed, in all pairs together.
-        pairs: Seconds of one plain run, seconds (or bytes) of normbench, in pairs; plain is None where there is none.
+        pairs: Seconds of one plain run, seconds (or bytes) of normbench, in pairs; plain is None if there is none.
         note: What a reader should know.
     """
 
@@ -76,7 +76,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Median over the pairs: plain over normbench where faster is asked, else normbench over plain."""
+        """Median over the pairs: plain over normbench if the target is `times faster`, else normbench over plain."""
         ratios = [all_ / (one * self.runs) for one, all_ in self.pairs if one is not None]
         if not ratios:
             return None
@@ -84,7 +84,7 @@ class Figure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether it is enough; None where nothing was measured or asked."""
+        """Whether the target was reached; None if nothing was measured or there is no target."""
         found = self.normbench if self.target.kind in ("seconds", "bytes") else self.ratio
         if found is None or self.target.value is None:
             return None
@@ -96,7 +96,7 @@ class Setting:
     """How much is measured.
 
     Attributes:
-        quick: Sizes that only show that everything works.
+        quick: Small sizes, only to check that everything works.
         pairs: How often a pair is repeated.
         cifar: Folder of the images of CIFAR-10.
     """
@@ -111,7 +111,7 @@ class Setting:
 
 
 RATES = "lr=0.001,0.002,0.004,0.007,0.012,0.02,0.035,0.06,0.1"
-"""Nine rates at which hardly a run of these sweeps diverges: one that does ends early and would flatter."""
+"""Nine rates at which hardly a run of these sweeps diverges: a diverged run ends early and would flatter the figure."""
 
 PER_RUN = 3
 """Plain runs that are timed for each sweep."""
@@ -128,7 +128,7 @@ def _sweep(
     plain_runs: int = PER_RUN,
     targets: tuple[float, float | None],
 ) -> Iterator[Figure]:
-    """Time a sweep beside plain runs: with a cold compile cache, then again with what that left, pair by pair."""
+    """Time a sweep and plain runs in pairs: with a cold compile cache, then again with the warm cache."""
     warm = Figure(name, f"{work}, warm cache", Target("times faster", targets[0]), runs)
     cold = Figure(name, f"{work}, cold cache", Target("times faster", targets[1]), runs)
     for _ in range(setting.pairs):
@@ -188,7 +188,7 @@ def resnet_digits(setting: Setting) -> Iterator[Figure]:
 
 
 def resnet_cifar(setting: Setting) -> Iterator[Figure]:
-    """Measure twelve residual networks on real images; they train solo, so that there is nothing to compile."""
+    """Measure twelve residual networks on real images; they train solo, so nothing is compiled."""
     figure = Figure("resnet_cifar", "ResNet-8, CIFAR-10 32x32, batch 32, 12 runs", Target("times faster", 2.8), 12)
     if setting.cifar is None:
         figure.note = "not run: needs --cifar ROOT, a folder of images in train/ and test/ with a folder a class each"
@@ -286,7 +286,7 @@ def small_batch(setting: Setting) -> Iterator[Figure]:
 
 
 def startup(setting: Setting) -> Iterator[Figure]:
-    """Measure the way to the first step, beside a plain script's."""
+    """Measure the time to the first step, compared with a plain script."""
     single = Figure("startup", "start-up: command to the end of a run of one step", Target("times as long", 1.2))
     sweep = Figure("startup", "start-up: the same, first of two runs of a sweep", Target("times as long", 1.2))
     with new_place() as place:
@@ -331,7 +331,7 @@ def plan(setting: Setting) -> Iterator[Figure]:
 
 
 def merge(setting: Setting) -> Iterator[Figure]:
-    """Measure the tables of a study that is large."""
+    """Measure writing the tables of a large study."""
     runs = setting.of(100_000, 1_000)
     work = f"merging and aggregating {runs:,} runs"
     seconds = Figure("merge", work, Target("seconds", 10), runs)

@@ -1,4 +1,4 @@
-"""A large study that was never trained: what merging and aggregating are measured on."""
+"""A large made-up study, never trained, for measuring merging and aggregating."""
 
 import random
 from pathlib import Path
@@ -17,7 +17,7 @@ PACK = 30
 
 
 def make_up(folder: Path, count: int) -> Study:
-    """Write plan and shards of `count` runs of 250 cells, as commands would have left them, and no table.
+    """Write plan and shards of `count` runs of 250 cells, as commands would write them, but no table.
 
     Args:
         folder: The study's folder.

@@ -1,4 +1,4 @@
-"""What each norm costs beside batch norm: time forward and backward, and the memory that it keeps for the backward."""
+"""The cost of each norm relative to batch norm: time forward and backward, and memory kept for the backward pass."""
 
 import csv
 import os
@@ -32,7 +32,7 @@ COLUMNS = (
 """Ratios are to batch norm on the same input; low and high are the quartiles over the pairs."""
 
 _SECONDS = 0.02
-"""Of one timing: many times the clock's grain, and short enough for both of a pair to meet the same machine."""
+"""Of one timing: many times the clock's resolution, and short enough that both of a pair see the same machine load."""
 
 BEGIN, END = "<!-- norm costs: written by scripts/bench --norms -->\n", "<!-- end of norm costs -->\n"
 
@@ -89,12 +89,12 @@ class Cost:
 
 
 def measure(name: str, shape: str, *, pairs: int) -> Cost | None:
-    """Return what a norm costs on one of `SHAPES`; None where it cannot be.
+    """Return what a norm costs on one of `SHAPES`; None if it cannot run on it.
 
     Args:
         name: Of the norm.
         shape: Of the input.
-        pairs: How often batch norm and it take turns.
+        pairs: How many pairs of timings of batch norm and it.
     """
     try:
         own = _pass(name, SHAPES[shape])
@@ -175,7 +175,7 @@ def rows(costs: Sequence[Cost]) -> Iterator[dict[str, str]]:
 
 
 def table(found: Sequence[Mapping[str, str]]) -> str:
-    """Return rows as a table in Markdown: a line a norm, time and saved memory by batch norm's on each input."""
+    """Return rows as a table in Markdown: one line per norm, time and saved memory by batch norm's on each input."""
     inputs = dict.fromkeys((row["shape"], row["input"]) for row in found)
     cells = {
         (row["norm"], row["shape"]): f"{float(row['time_ratio']):.2f} / {float(row['saved_ratio']):.2f}"
@@ -212,7 +212,7 @@ def main(*, quick: bool, pairs: int | None, output: Path | None, results: Path) 
 
     Args:
         quick: Two pairs; written nowhere unless `output` is given.
-        pairs: How often batch norm and each norm take turns.
+        pairs: How many pairs of timings of batch norm and each norm.
         output: CSV to write.
         results: The folder of ``reference/norm_costs.csv`` and of the page that shows it.
     """

@@ -1,4 +1,4 @@
-"""What normbench is measured against: the loop that one writes oneself, nothing kept and nothing evaluated."""
+"""What normbench is compared with: a hand-written training loop that records and evaluates nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def digits() -> Data:
 
 
 def image_folder(root: str, count: int) -> Data:
-    """Return so many images of `root`/train, a folder a class, as many of each class as of every other."""
+    """Return `count` images of `root`/train (one folder per class), equally many of each class."""
     from torchvision.datasets import ImageFolder
     from torchvision.transforms.functional import pil_to_tensor
 
@@ -44,7 +44,7 @@ def mlp(norm: str = "batch") -> nn.Module:
     """Return a perceptron of three hidden layers for digits."""
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs in (64, WIDTH, WIDTH):
-        # A bias before a norm that removes each unit's mean does nothing.
+        # A bias has no effect before a norm that removes each unit's mean.
         layers += [nn.Linear(inputs, WIDTH, bias=norm != "batch"), NORMS[norm](WIDTH), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
 
@@ -91,13 +91,13 @@ def train(model: Callable[[], nn.Module], data: Data, *, batch_size: int, steps:
 
     Args:
         model: Makes the model.
-        data: What it is trained on; every epoch in a new order, the ragged last batch dropped.
+        data: The training data; reshuffled every epoch, the incomplete last batch dropped.
         batch_size: Samples of a step.
         steps: Optimizer steps.
         lr: Learning rate.
 
     Returns:
-        Seconds, the making of model and optimizer included.
+        Seconds, including building model and optimizer.
     """
     images, labels = data
     whole = len(images) // batch_size * batch_size

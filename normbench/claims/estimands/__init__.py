@@ -1,4 +1,4 @@
-"""Estimands: pure functions of the records that give each claim its one number a seed.
+"""Estimands: pure functions of the records that give each claim its one number per seed.
 
 A comparison (`REGISTRY`) takes differences of a measure (`MEASURES`) between arms within a seed; a claim's YAML reads
 ``{name: difference, args: {measure: {name: tuned_score}, treatment: {norm: batch}, control: {norm: none}}}``.
@@ -34,7 +34,7 @@ DECIMALS = 6
 only, and ties and zeros would pass for small differences."""
 
 OVER_LEVELS = frozenset({"over_levels"})
-"""Those that give a number a seed and level, as the form `equivalent` wants."""
+"""Those that give one number per seed and level, as the form `equivalent` wants."""
 
 
 def check(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: pd.
     Raises:
         ConfigError: The name is unknown or an argument is wrong.
         MissingCells: Runs are missing or failed.
-        StudyError: A run is there twice, or the runs cannot answer the question.
+        StudyError: A run occurs twice, or the runs cannot answer the question.
     """
     contrast = REGISTRY[name](Records.of(runs, curves), **check(name, args))
     # Zero is added so that no value is -0.

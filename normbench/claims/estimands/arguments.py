@@ -43,7 +43,7 @@ class Measure:
         return str(over[0]) if over else ""
 
     def argument(self, name: str) -> Any:
-        """Return an argument, its default where none is given, and None where the measure takes no such argument."""
+        """Return an argument, its default where none is given, and None if the measure takes no such argument."""
         parameters = inspect.signature(MEASURES[self.name]).parameters
         return self.args.get(name, parameters[name].default) if name in parameters else None
 

@@ -1,4 +1,4 @@
-"""An arm of a comparison, as an estimand reports it beside its number."""
+"""An arm of a comparison, which an estimand reports in addition to its number."""
 
 from dataclasses import dataclass
 

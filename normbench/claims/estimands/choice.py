@@ -1,4 +1,4 @@
-"""The run that each seed is scored on, and where on the grid it lies."""
+"""The run that each seed is scored on, and its position on the grid."""
 
 from collections.abc import Sequence
 from typing import Literal, NewType
@@ -39,12 +39,12 @@ def chosen(
         records: The runs.
         arm: The config values that make the arm.
         over: The tuned columns; ties take the lowest. None leaves the arm's only run.
-        grid: Columns at each value of which the seed chooses anew.
+        grid: Columns at each value of which the seed chooses again.
         by: A validation metric at the end (None: the first one), or `fastest`, the fewest steps to the validation
             target.
 
     Returns:
-        One row a seed, or a seed and grid point, ordered by seed.
+        One row per seed, or a seed and grid point, ordered by seed.
 
     Raises:
         MissingCells: The arm lacks runs.
@@ -79,7 +79,7 @@ def log2_steps(rows: pd.DataFrame) -> "pd.Series[float]":
     """Return log2 of the steps to the target, censored at the budget; a run that diverged never arrives.
 
     Raises:
-        StudyError: A budget is in epochs, so that it is not known where time ran out.
+        StudyError: A budget is in epochs, so the step at which it ends is not known.
     """
     budget = rows["steps"].to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isnan(budget).any():

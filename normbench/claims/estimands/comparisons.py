@@ -33,7 +33,7 @@ def difference(
         treatment: The arm that the claim favours.
         control: The arm it is compared with.
         levels: Config values that both arms share, one set a level.
-        control_measure: What is measured of the control, where it is something else.
+        control_measure: What is measured of the control, if it differs.
     """
     share = 1 / len(levels)
     other = control_measure or measure
@@ -82,8 +82,8 @@ def slope(
         treatment: The arm.
         factor: A config column of positive numbers.
         values: The factor's values.
-        control: An arm whose slope is taken off.
-        falling: Whether the claim expects a fall, so that the sign is turned.
+        control: An arm whose slope is subtracted.
+        falling: Whether the claim expects a fall, so that the sign is flipped.
     """
     octaves = np.log2(np.asarray(values, dtype=np.float64))
     spread = octaves - octaves.mean()
@@ -98,7 +98,7 @@ def slope(
 
 
 def combination(records: Records, *, measure: Measure, terms: Weighted) -> Contrast:
-    """Return a weighted sum of a measure over arms, for questions that no difference asks.
+    """Return a weighted sum of a measure over arms, for questions that no difference answers.
 
     Args:
         records: The runs and curves.
@@ -117,7 +117,7 @@ def over_levels(
     levels: Arms,
     control_measure: Measure | None = None,
 ) -> Contrast:
-    """Return `treatment - control` at each level, a column a level, for claims that it is zero at all of them.
+    """Return `treatment - control` at each level, one column per level, for claims that it is zero at all of them.
 
     Args:
         records: The runs and curves.
@@ -125,7 +125,7 @@ def over_levels(
         treatment: One arm.
         control: The arm it is compared with.
         levels: Config values that both arms share unless they set them, one set a level.
-        control_measure: What is measured of the control, where it is something else.
+        control_measure: What is measured of the control, if it differs.
     """
     other = control_measure or measure
     terms = [

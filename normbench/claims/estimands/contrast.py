@@ -1,4 +1,4 @@
-"""What an estimand returns: a number a seed, and what the judge must know beside it."""
+"""What an estimand returns: one number per seed, and what else the judge must know."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _NAMED = 8
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """An arm whose optimum or limit lies at an end of its grid, so that it may lie beyond.
+    """An arm whose optimum or limit is at an end of its grid, and so may be beyond it.
 
     Attributes:
         arm: The arm in words, such as ``batch_size=2, norm=batch``.
@@ -40,7 +40,7 @@ class Contrast:
 
     Attributes:
         values: Indexed by seed: for the form `greater` a Series, positive where the seed favours the claim; for the
-            form `equivalent` a DataFrame with a column a level.
+            form `equivalent` a DataFrame with one column per level.
         collapsed: Indexed by seed: whether some run that the seed is scored on was not trained (diverged, or final
             training accuracy at most halfway between chance and 1).
         edges: Arms whose optimum or limit some seed has at an end of the grid.
@@ -64,7 +64,7 @@ class MissingCells(StudyError):
     """Runs that a claim needs are not there, or failed: the verdict is `not_run`.
 
     Attributes:
-        cells: What is missing, one text a cell and seed.
+        cells: What is missing, one text per cell and seed.
     """
 
     def __init__(self, cells: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is measured of one arm: a number a seed. Comparisons take differences of these."""
+"""What is measured of one arm: one number per seed. Comparisons take differences of these."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Measured:
     """One arm, measured.
 
     Attributes:
-        values: One number a seed.
+        values: One number per seed.
         collapsed: Whether a run that the seed is scored on was not trained.
         rows: The runs that the seeds are scored on, ordered by seed; of a grid, all of it.
         words: What was measured, in words short enough for an axis.
@@ -106,7 +106,7 @@ def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterio
 def worst_case(
     records: Records, arm: Arm, *, grid: Columns, metric: ScoreColumn = TEST_ACCURACY, over: Columns = ("lr",)
 ) -> Measured:
-    """Return the worst tuned score over the points of a grid, the seed tuning anew at each point."""
+    """Return the worst tuned score over the points of a grid, the seed tuning again at each point."""
     rows = chosen(records, arm, over, grid=grid)
     scores = score(rows, metric)
     worst = (metric_of(metric).sign * scores).groupby(rows["seed"]).idxmin()

@@ -1,4 +1,4 @@
-"""The records as estimands read them: divergence made plain, failed runs left out, arms picked by their config."""
+"""The records as estimands read them: divergence made explicit, failed runs left out, arms selected by their config."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class Records:
     """The runs and curves of one claim.
 
     Attributes:
-        runs: One row a run that did not fail, in a fresh index. A finished run that lacks a score of its task has the
+        runs: One row per run that did not fail, in a fresh index. A finished run that lacks a score of its task has the
             status `diverged`.
-        curves: One row a run and evaluation.
+        curves: One row per run and evaluation.
         seeds: Every seed of the claim's runs, ascending, those that failed included.
     """
 
@@ -51,7 +51,7 @@ class Records:
             curves: As `load_curves` returns them.
 
         Raises:
-            StudyError: A run is there twice, or a run that should have an accuracy does not say how many classes its
+            StudyError: A run occurs twice, or a run that should have an accuracy does not say how many classes its
                 data have.
         """
         if runs["run_id"].duplicated().any():
@@ -68,7 +68,7 @@ class Records:
         return cls(kept.assign(status=kept["status"].mask(broken, "diverged")), curves, seeds)
 
     def rows(self, arm: Arm, over: Sequence[str]) -> pd.DataFrame:
-        """Return the runs of an arm, having seen that each seed has all that some seed has.
+        """Return the runs of an arm, after checking that all seeds have the same points.
 
         Args:
             arm: The config values that make the arm.
@@ -140,7 +140,7 @@ def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which runs were to train and did not; of those of a single step, which diverged."""
+    """Return which runs should have trained and did not; of runs with a single step, which diverged."""
     single = (runs["steps"] == 1).fillna(False)
     return ~is_trained(runs) & ((runs["status"] != "finished") | ~single)
 
