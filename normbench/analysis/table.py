@@ -1,4 +1,4 @@
-"""Results tables: one row per group of runs, one metric, and what a reader must know beside the numbers."""
+"""Results tables: one row per group of runs, one metric, and the notes under it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-# The folder stands where Python looks for `measure` and the checkout's `normbench`.
+# Puts `measure` and the checkout's `normbench` on Python's path.
 sys.path[0:1] = [str(SCRIPTS), str(SCRIPTS.parent)]
 
 import torch  # noqa: E402
@@ -22,7 +22,7 @@ COLUMNS = (
     "name", "work", "runs", "plain_s", "plain_runs_timed", "normbench_s", "peak_mb", "ratio", "target", "reached",
     "pairs", "machine", "git_commit", "git_dirty", "note",
 )  # fmt: skip
-"""`plain_s` is of one run, `normbench_s` of all `runs`; `ratio` compares all with all, the way round of `target`."""
+"""`plain_s` is for one run, `normbench_s` for all `runs`; `ratio` compares all runs, in the direction of `target`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

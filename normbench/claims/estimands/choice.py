@@ -38,13 +38,13 @@ def chosen(
     Args:
         records: The runs.
         arm: The config values that make the arm.
-        over: The tuned columns; ties take the lowest. None leaves the arm's only run.
+        over: The tuned columns; ties take the lowest. Without any, the arm has a single run per seed.
         grid: Columns at each value of which the seed chooses again.
         by: A validation metric at the end (None: the first one), or `fastest`, the fewest steps to the validation
             target.
 
     Returns:
-        One row per seed, or a seed and grid point, ordered by seed.
+        One row per seed, or per seed and grid point, ordered by seed.
 
     Raises:
         MissingCells: The arm lacks runs.

@@ -41,7 +41,7 @@ class Contrast:
     Attributes:
         values: Indexed by seed: for the form `greater` a Series, positive where the seed favours the claim; for the
             form `equivalent` a DataFrame with one column per level.
-        collapsed: Indexed by seed: whether some run that the seed is scored on was not trained (diverged, or final
+        collapsed: Indexed by seed: whether a run that the seed is scored on was not trained (diverged, or final
             training accuracy at most halfway between chance and 1).
         edges: Arms whose optimum or limit some seed has at an end of the grid.
         arms: What was compared, in the order of the terms; an arm may be in several.
@@ -56,7 +56,7 @@ class Contrast:
 
     @property
     def open_edges(self) -> tuple[Edge, ...]:
-        """The edges that more than a tenth of the seeds are at: one seed in sixteen moves no typical effect."""
+        """The edges with more than a tenth of the seeds: one seed in sixteen does not move a typical effect."""
         return tuple(edge for edge in self.edges if edge.seeds > self.SHARE_AT_EDGE * len(self.values))
 
 

@@ -69,7 +69,7 @@ def steps_to_target(records: Records, arm: Arm, *, over: Columns = ("lr",), by: 
 
 
 def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Measured:
-    """Return log2 of the largest rate at which the seed trains; where none does, one step below the lowest.
+    """Return log2 of the largest rate at which the seed trains; if none does, one step below the lowest.
 
     The limit is at an edge of the grid where the largest rate trains, or none.
     """
@@ -93,9 +93,9 @@ def largest_rate(records: Records, arm: Arm, *, over: Columns = ("lr",)) -> Meas
 
 
 def trained(records: Records, arm: Arm, *, over: Columns = ("lr",), by: Criterion = None) -> Measured:
-    """Return 1 where the run that the seed chooses is trained, else 0.
+    """Return 1 if the run that the seed chooses is trained, else 0.
 
-    An optimum at an edge of the grid is one to extend only where it is not trained.
+    An optimum at an edge of the grid asks for a longer grid only if it is not trained.
     """
     rows = chosen(records, arm, over, by=by)
     untrained = rows[~is_trained(rows)]
@@ -119,7 +119,7 @@ def grid_share(
 ) -> Measured:
     """Return the share of a grid that is trained and within `within` of the run that the seed chooses from it.
 
-    The grid is part of the question, so that an optimum at its end is no edge to extend.
+    The grid is part of the question, so an optimum at its end does not ask for a longer grid.
     """
     tried = records.rows(arm, over)
     rows = chosen(records, arm, over)
@@ -183,7 +183,7 @@ def probe(
 def _measured(
     records: Records, arm: Arm, over: Columns, rows: pd.DataFrame, values: "pd.Series[Any]", words: str
 ) -> Measured:
-    """Return values that stand in the order of the chosen rows as one arm, by seed."""
+    """Return values given in the order of the chosen rows as one arm, by seed."""
     seeds = pd.Index(rows["seed"].to_numpy(), name="seed")
     tried = records.rows(arm, ())
     return Measured(
@@ -198,7 +198,7 @@ def _measured(
 
 
 def _looks(curves: pd.DataFrame, run_ids: "pd.Series[str]", column: str, step: Step) -> pd.DataFrame:
-    """Return a column at the rows of that step where its probe has looked: some scalar of it is there."""
+    """Return a column at the rows of that step at which its probe looked, that is, has some scalar."""
     if column not in curves.columns:
         return pd.DataFrame({"run_id": pd.Series(dtype="str"), column: pd.Series(dtype="float64")})
     siblings = [name for name in curves.columns if name.startswith(f"{column.rpartition('.')[0]}.")]
