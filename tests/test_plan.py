@@ -75,6 +75,7 @@ CHANGES: Mapping[str, Any] = {
     "steps": 5,
     "eval_every": 7,
     "target_accuracy": 0.5,
+    "target": 0.5,
     "precision": "bfloat16",
 }
 
@@ -82,7 +83,7 @@ CHANGES: Mapping[str, Any] = {
 def test_every_field_enters_the_identity(default: Run) -> None:
     """Each change of a value gives an identity of its own; a new field of Run has to be added here."""
     changed = [replace(default, **{key: value}) for key, value in CHANGES.items()]
-    groups = ("model", "norm", "data", "optimizer", "schedule")
+    groups = ("task", "model", "norm", "data", "optimizer", "schedule")
     changed += [component(default, group, other=1) for group in groups]
     changed += [replace(default, **{group: replace(getattr(default, group), name="other")}) for group in groups]
     assert set(default.__slots__) == {*CHANGES, *groups, "probes"}
@@ -136,7 +137,10 @@ def test_a_precision_enters_the_identity_off_float32(default: Run) -> None:
 def test_the_science_is_schema_values_and_content(default: Run) -> None:
     """The canonical form is the config as the user knows it."""
     found = science(default, "c", {})
-    assert list(found) == ["schema", *(name for name in default.__slots__ if name not in ("probes", "precision"))]
+    assert list(found) == [
+        "schema",
+        *(name for name in default.__slots__ if name not in ("probes", "precision", "task", "target")),
+    ]
     assert found["schema"] == 1
     early = {key: value for key, value in default.data.args.items() if f"data.{key}" not in plan._LATER_KEYS}
     assert found["data"] == {"name": "digits", **early, "content": "c"}

@@ -138,6 +138,7 @@ def test_a_norm_may_stand_in_a_notebook(workers: int, monkeypatch: pytest.Monkey
         return normbench.train([*TINY, *own, "engine.mode=solo", f"engine.workers={workers}"], force=True)
 
     first, second, third = run_cell(1), run_cell(0), run_cell(1)
-    pd.testing.assert_frame_equal(first, third)
+    # The study tells the two versions apart from the second cell on.
+    pd.testing.assert_frame_equal(first, third.drop(columns="norm._content_"))
     assert not set(first["run_id"]) & set(second["run_id"])
     assert (first["train_loss"] != second["train_loss"]).all()

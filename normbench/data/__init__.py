@@ -92,7 +92,8 @@ def _load_once(function: Callable[..., Examples], name: str, canonical: str, _di
         raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected {wanted}.")
     if isinstance(dataset, Dataset):
         refuse_nonfinite(dataset)
-        dataset = replace(dataset, notes=(*dataset.notes, *variance_notes(dataset)))
+        if warnings := variance_notes(dataset):
+            dataset = replace(dataset, notes=(*dataset.notes, *warnings))
     if shared.get("limit") is not None:
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:

@@ -248,13 +248,13 @@ def test_further_metrics_follow_the_fixed_columns(tmp_path: Path) -> None:
     study.write_shard(1, 0, [record("a", curves=probed, test_map=0.5, chance_map=0.125), record("b")])
     study.write_shard(1, 1, [record("c", curves={"probe.w": [1.0, 2.0], "probe.x": [3.0, 4.0]}, test_map_batch=1e-05)])
     merge(study)
-    names = ["chance_map", "test_map", "test_map_batch", "model.depth"]
+    names = ["test_map", "test_map_batch", "chance_map", "model.depth"]
     runs, curves = rows(study), rows(study, "curves")
     assert list(runs[0])[len(FIXED) :] == names
     assert [[row[name] for name in names] for row in runs] == [
-        ["0.125", "0.5", "", "3"],
+        ["0.5", "", "0.125", "3"],
         ["", "", "", "3"],
-        ["", "", "1e-05", "3"],
+        ["", "1e-05", "", "3"],
     ]
     more = ["train_map", "val_map", "probe.w", "probe.x"]
     assert list(curves[0])[len(CURVES) :] == more
