@@ -9,13 +9,13 @@ from normbench.cli import main
 
 
 def command() -> None:
-    """Run the command line and leave at once: to take torch down module by module takes the interpreter two seconds."""
+    """Run the command line and exit at once: a regular exit spends two seconds on unloading torch."""
     try:
         main()
     except SystemExit as ended:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            # Whoever read it may have gone, as `head` does.
+            # The reader may have closed the pipe, as `head` does.
             with suppress(BrokenPipeError):
                 stream.flush()
         os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))

@@ -20,7 +20,7 @@ from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
 
 
 class _Commands(click.Group):
-    """A group that names the nearest command where a name is unknown."""
+    """A group that suggests the nearest command if a name is unknown."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -51,7 +51,7 @@ def _planning(command: Any) -> Any:
             help="Your own conf folder, searched before the shipped one.",
         ),
         click.option(
-            "-m", "--multirun", is_flag=True, help="A sweep: keys may have several values. May stand anywhere."
+            "-m", "--multirun", is_flag=True, help="Run a sweep: keys may have several values. May appear anywhere."
         ),
         click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...", shell_complete=cursor.overrides),
     ):
@@ -62,7 +62,7 @@ def _planning(command: Any) -> Any:
 @cli.command(epilog="Example: normbench train -m norm=batch,group,none batch_size=2,128 seed=range(3)")
 @_planning
 def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
-    """Train one run, or with -m a sweep. What a study already holds is not trained again."""
+    """Train one run, or a sweep with -m. Runs already done in the study are not trained again."""
     if cfg:
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
@@ -88,7 +88,7 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
 @cli.command(epilog="Example: normbench plan -m norm=glob(*) model=mlp,resnet seed=range(10)")
 @_planning
 def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
-    """Show what `train` would do with the same arguments, and do nothing."""
+    """Show what `train` would do with the same arguments. Nothing is trained."""
     if cfg:
         return _print_config(overrides, multirun, config_dir)
     from normbench.api import open_session
@@ -100,11 +100,11 @@ def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, fo
 
 @cli.command("list", epilog="Example: normbench list norms")
 @click.argument("kind", required=False, metavar="[KIND]", shell_complete=cursor.kinds)
-@click.option("--config-dir", type=HomePath(), help="Your own conf folder: what it adds is listed with the rest.")
+@click.option("--config-dir", type=HomePath(), help="Your own conf folder; its additions are listed too.")
 def list_(kind: str | None, config_dir: Path | None) -> int:
-    """Show what there is of KIND, a line each: norms, models, data, optimizers, experiments, claims ...
+    """List the choices of KIND, one per line.
 
-    Without KIND, the kinds.
+    KIND is norms, models, data, optimizers, experiments, claims ... Without KIND, list the kinds.
     """
     from normbench.commands.listing import KINDS, choices, choices_table, kinds
 
@@ -129,7 +129,7 @@ cli.add_command(report)
 
 @cli.group(epilog="Example: normbench claims run small_batch_hurts")
 def claims() -> None:
-    """What is said of batch norm: list the claims, train what they lack, judge them."""
+    """List claims about batch norm, train their runs, and judge them."""
 
 
 _CATALOGUE = (
@@ -142,7 +142,8 @@ def _claims_place(command: Any) -> Any:
     """Add the options that say where claims and their records are."""
     for option in (
         click.option(
-            "--study", help="A folder, or a name under --results-dir: claims when left out, with the catalogue's name."
+            "--study",
+            help="A folder, or a name under --results-dir. Default: claims, or claims_NAME with a catalogue.",
         ),
         click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True),
         *_CATALOGUE,
@@ -155,7 +156,7 @@ def _claims_place(command: Any) -> Any:
 @_CATALOGUE[0]
 @_CATALOGUE[1]
 def claims_list(catalogue: str, config_dir: Path | None) -> int:
-    """Show every claim."""
+    """List every claim."""
     from normbench.claims.show import claims_table
 
     print(claims_table(_catalogue(catalogue, config_dir), _width()), end="")
@@ -168,7 +169,7 @@ def claims_list(catalogue: str, config_dir: Path | None) -> int:
 def claims_verdict(
     ids: tuple[str, ...], study: str | None, results_dir: Path, catalogue: str, config_dir: Path | None
 ) -> int:
-    """Judge from the records alone; all claims, or those named at length."""
+    """Judge from existing records. Show all claims, or the named ones in detail."""
     from normbench.analysis.refresh import refresh
     from normbench.claims.designs import check_catalogue
     from normbench.claims.verdicts import Tables, contrast_rows, judge_study, write_verdicts
@@ -178,12 +179,12 @@ def claims_verdict(
     folder = _claims_folder(study, results_dir, catalogue)
     if not folder.is_dir():
         every = f"normbench claims run --all{f' --catalogue {catalogue}' if catalogue else ''}"
-        raise StudyError(f"no study {str(folder)!r}; `{every}` makes it, --study names another.")
+        raise StudyError(f"no study {str(folder)!r}; create it with `{every}`, or name another with --study.")
     if note := refresh(folder):
         print(note, file=sys.stderr)
     check_catalogue(folder, known)
     if not any((folder / "claims").glob("*.json")) and not (folder / "verdicts.csv").is_file():
-        raise StudyError(f"no claim was run in {str(folder)!r}; `normbench claims run --all --study NAME` does.")
+        raise StudyError(f"no claim was run in {str(folder)!r}; run `normbench claims run --all --study NAME`.")
     tables = Tables.of(folder)
     judged = judge_study(folder, known, tables)
     contrasts = contrast_rows(folder, known, tables)
@@ -195,8 +196,8 @@ def claims_verdict(
 @claims.command("run", epilog="Example: normbench claims run small_batch_hurts higher_lr")
 @click.argument("ids", nargs=-1, metavar="[ID]... [OVERRIDE]...", shell_complete=cursor.claim)
 @click.option("--all", "every", is_flag=True, help="Every claim of the catalogue.")
-@click.option("--quick", is_flag=True, help="Two seeds that no verdict uses: shows that it works, decides nothing.")
-@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop after that time.")
+@click.option("--quick", is_flag=True, help="Two seeds that no verdict uses: a trial that decides nothing.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop after this time.")
 @click.option("--cfg", is_flag=True, help="Print the resolved configs of the designs as YAML and stop.")
 @_claims_place
 def claims_run(
@@ -210,7 +211,7 @@ def claims_run(
     catalogue: str,
     config_dir: Path | None,
 ) -> int:
-    """Train what claims lack, and judge them. OVERRIDE may set keys of engine and log, and where data lie."""
+    """Train the runs that claims lack, and judge. OVERRIDE may set keys of engine and log, and where data are."""
     settings = tuple(text for text in ids if "=" in text)
     names = [text for text in ids if "=" not in text]
     known = _catalogue(catalogue, config_dir)
@@ -234,7 +235,7 @@ def claims_run(
     request.begin()
     if quick:
         lines, problems = claiming.try_claims(request)
-        print("two seeds, which decide nothing; the typical effect on them:")
+        print("two seeds, which decide nothing; their typical effect:")
         for line in lines:
             print(line)
         return complain_of(problems)
@@ -251,12 +252,12 @@ def claims_run(
 
 @claims.command("calibrate", epilog="Example: normbench claims calibrate --families 1000")
 @click.option(
-    "--families", type=click.IntRange(min=1), default=1000, show_default=True, help="To simulate of each kind."
+    "--families", type=click.IntRange(min=1), default=1000, show_default=True, help="Simulated families of each kind."
 )
 @click.option("--study", default="calibration", show_default=True, help="Where the real runs and calibration.csv go.")
 @click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
-    """Judge the judge: simulated claims with known effects, real seeds against each other, a broken batch norm."""
+    """Judge cases with known answers: simulated claims, real seeds against each other, a broken batch norm."""
     from normbench.claims.show import rates_table
     from normbench.commands.calibrating import calibrate
     from normbench.commands.claiming import Request
@@ -272,11 +273,11 @@ def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
 
 
 _NO_SCIENCE = ("engine.", "engine=", "log.", "data.root=", "data.download=")
-"""How overrides begin that change no run_id."""
+"""Prefixes of the overrides that change no run_id."""
 
 
 def _catalogue(name: str, config_dir: Path | None) -> Any:
-    """Return the claims of the shipped conf folder and of the user's own, which win."""
+    """Return the claims of the shipped conf folder and of the user's own; the latter override."""
     from normbench.claims.loading import find_catalogues, load_claims
     from normbench.config.shipped import shipped_conf
 
@@ -318,13 +319,13 @@ def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
 
 @cli.command(epilog="Example: normbench rerun 5fbf4657 --study quickstart")
 @click.argument("run_id", shell_complete=cursor.run)
-@click.option("--study", help="Its study: a folder, or a name under --results-dir; all are searched when left out.")
+@click.option("--study", help="Its study: a folder, or a name under --results-dir. Default: search all.")
 @click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 @click.option("--trust", is_flag=True, help="Run the code that the record names by _target_.")
 def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int:
-    """Train a recorded run again, in its mode and pack, and compare bit for bit; writes nothing.
+    """Train a recorded run again and compare. Keeps its mode and pack, compares bit for bit, writes nothing.
 
-    RUN_ID may be cut short where that names one run only.
+    RUN_ID may be shortened as long as it names one run only.
     """
     from normbench.commands.rerun import describe, find_run
     from normbench.commands.rerun import rerun as train_again
@@ -338,7 +339,7 @@ def rerun(run_id: str, study: str | None, results_dir: Path, trust: bool) -> int
 @cli.command(epilog="Example: normbench doctor --data-root ~/data")
 @click.option("--data-root", type=HomePath(), default=Path("data"), show_default=True)
 def doctor(data_root: Path) -> int:
-    """Show versions, device, threads, compiler and data sets, and what would be slow or missing."""
+    """Show versions, device, threads, compiler and data sets. Also show what would be slow or missing."""
     from normbench.commands.doctor import findings
 
     for name, value in findings(data_root):
@@ -347,8 +348,8 @@ def doctor(data_root: Path) -> int:
 
 
 def main() -> None:
-    """Run the command line and exit with the contract's code: 0, 1, 2 or 130."""
-    # The user's own modules (`norm._target_=my_norms.Mine`) lie where the user stands; they shadow nothing.
+    """Run the command line and exit with code 0, 1, 2 or 130."""
+    # The user's own modules (`norm._target_=my_norms.Mine`) are in the current directory; last, they shadow nothing.
     sys.path.append(os.getcwd())
     teach_click()
     show_anything()
@@ -360,7 +361,7 @@ def main() -> None:
         error.show()
         code = 2
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted: what was finished is kept; the same command goes on from there.", file=sys.stderr)
+        print("interrupted: finished runs are kept; the same command continues from there.", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The errors a user may meet, as a tree: the command line prints their message and no traceback."""
+"""The errors that users meet, as a class tree: the command line prints the message without a traceback."""
 
 import difflib
 import sysconfig
@@ -9,11 +9,11 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 
 _LONG = 12
-"""Names beyond which a list is no line or two."""
+"""Most names in a list of one or two lines."""
 
 
 class NormbenchError(ValueError):
-    """Root of the tree: a message of one or two lines that says what is wrong, the value got and what to do."""
+    """Base class: a message of one or two lines that says what is wrong, the value got and what to do."""
 
 
 class ConfigError(NormbenchError):
@@ -21,11 +21,11 @@ class ConfigError(NormbenchError):
 
 
 class ImpossibleRunError(NormbenchError):
-    """The parts of a run cannot go together: an error in a single run, a skipped cell with this reason in a sweep."""
+    """The parts of a run cannot be combined: an error in a single run, a skipped cell with this reason in a sweep."""
 
 
 class DataError(NormbenchError):
-    """A data set is missing, unreadable or unfit."""
+    """A data set is missing, unreadable or unsuitable."""
 
 
 class StudyError(NormbenchError):
@@ -33,12 +33,12 @@ class StudyError(NormbenchError):
 
 
 def nearest(name: str, known: Iterable[str], command: str = "") -> str:
-    """Return the tail of an "unknown name" message: the nearest known name, and the list of all unless it is long.
+    """Return the end of an "unknown name" message: the nearest known name, and all names unless there are many.
 
     Args:
         name: The name that was given.
         known: The names that exist.
-        command: What shows them; named instead of a long list where no name is near.
+        command: The command that lists them; named instead of a long list if no name is near.
 
     Returns:
         Text such as ``"; did you mean 'batch'? Known: batch, group, none"``.
@@ -60,14 +60,14 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """Return what code of the user's own raised, in one line.
+    """Return an exception raised by the user's own code, in one line.
 
     Args:
-        error: Caught where it was raised.
+        error: The caught exception.
 
     Returns:
         Text such as ``"KeyError: 'alpha' (my_norms.py, line 12)"``, with the innermost place in a file of the user's
-        (neither normbench's nor an installed library's), if it came through one.
+        (neither normbench's nor an installed library's), if there is one.
     """
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     place = own_place(error)
@@ -75,7 +75,7 @@ def described(error: BaseException) -> str:
 
 
 def own_place(error: BaseException) -> str:
-    """Return file and line of the user's innermost call on the way to an error; empty if there is none."""
+    """Return file and line of the innermost frame of an error in the user's code; empty if there is none."""
     libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)

@@ -70,7 +70,7 @@ def test_a_limit_at_the_edge_makes_the_grid_longer_for_every_arm(normbench: Comm
     """As far as it may grow; then it says that nothing is decided, or that nothing trains."""
     result = normbench("claims", "run", "limit", "--config-dir", conf, "engine.workers=1")
     assert result.code == 0, result.err
-    assert "end of its grid, which is made longer for every arm" in result.err
+    assert "end of its grid, which is extended for every arm" in result.err
     low, high = json.loads((STUDY / "claims" / "limit.json").read_text())["over"]
     assert high - low == 3
     rates = pd.read_csv(STUDY / "runs.csv").groupby("norm")["lr"].unique()

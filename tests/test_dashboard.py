@@ -193,7 +193,7 @@ def test_several_studies_are_shown_as_one(open_board: Open, tmp_path: Path) -> N
     (tmp_path / "results" / "new" / "plan.jsonl").touch()
     found = open_board()
     assert {"cells/one-batch-lr0.1", "cells/two-batch-lr0.1"} <= found.runs()
-    assert found.lines[0] == "left out, as no run of them has ended yet: new\n"
+    assert found.lines[0] == "left out, since no run of them has ended yet: new\n"
 
 
 @pytest.mark.slow

@@ -252,16 +252,16 @@ def test_a_damaged_study_is_refused(tmp_path: Path, damage: Any, message: str) -
 def test_a_study_at_work_is_refused(tmp_path: Path) -> None:
     """Half of what it trains would be missing."""
     one, two = write(tmp_path / "one", [ids("a")]), write(tmp_path / "two", [ids("b")])
-    with Study(two.folder).held(), pytest.raises(StudyError, match=r"a command is at work on .*two"):
+    with Study(two.folder).held(), pytest.raises(StudyError, match=r"a command is using .*two"):
         merge_studies([one.folder, two.folder], tmp_path / "both")
 
 
 PLACES = {
-    "an input": ("one", ConfigError, "which is to be merged"),
-    "inside an input": ("one/both", ConfigError, "which is to be merged"),
-    "an input by another way": ("two/../one", ConfigError, "which is to be merged"),
-    "a folder that holds something": ("taken", StudyError, "is there already"),
-    "a file": ("file", StudyError, "is there already"),
+    "an input": ("one", ConfigError, "one of the studies to merge"),
+    "inside an input": ("one/both", ConfigError, "one of the studies to merge"),
+    "an input by another way": ("two/../one", ConfigError, "one of the studies to merge"),
+    "a folder that holds something": ("taken", StudyError, "exists already"),
+    "a file": ("file", StudyError, "exists already"),
     "below a file": ("file/both", StudyError, "cannot make the folder"),
 }
 
@@ -287,7 +287,7 @@ def test_one_study_is_not_merged(tmp_path: Path, count: int) -> None:
     one = write(tmp_path / "one", [ids("a")])
     again = tmp_path / "again"
     again.symlink_to(one.folder)
-    with pytest.raises(ConfigError, match="two studies or more, got 1"):
+    with pytest.raises(ConfigError, match="at least two studies, got 1"):
         merge_studies([one.folder, again][:count], tmp_path / "both")
 
 
@@ -374,7 +374,7 @@ def test_a_merged_study_trains_what_is_missing(normbench: Command, tmp_path: Pat
 
 BAD = {
     "no such study": (["nowhere", "one", "-o", "both"], "no study 'nowhere'"),
-    "one study": (["one", "-o", "both"], "merge joins two studies or more, got 1"),
+    "one study": (["one", "-o", "both"], "merge needs at least two studies, got 1"),
     "no output": (["one", "two"], "Missing option '-o'"),
     "no study": (["-o", "both"], "Missing argument"),
     "an output that is an input": (["one", "two", "-o", "one"], "name a new study"),

@@ -58,7 +58,7 @@ def test_a_rerun_gives_the_same_bits_and_writes_nothing(mode: str) -> None:
     for known in session.plan.runs:
         comparison = again(known[:8])
         assert (comparison.recorded.run_id, comparison.cells, comparison.origins) == (known, (), ())
-        assert list(describe(comparison))[1:] == ["same, bit for bit"]
+        assert list(describe(comparison))[1:] == ["identical, bit for bit"]
         assert comparison.recorded.origin["mode"] == mode
     assert contents(RESULTS) == before
 
@@ -93,7 +93,7 @@ def test_another_record_is_told_cell_by_cell() -> None:
     assert [(cell.what, cell.then, cell.now) for cell in comparison.cells] == [("lr at step 3", "0.5", "0.1")]
     text = "\n".join(describe(comparison))
     assert "1 cell of runs.csv and curves.csv differ" in text
-    assert "are as they were" in text
+    assert "are unchanged" in text
 
 
 def test_a_missing_evaluation_differs() -> None:
@@ -114,7 +114,7 @@ def test_what_has_changed_since_is_named(column: str) -> None:
     study.write_shard(1, 0, [replace(one, provenance={**one.provenance, column: "older"})])
     comparison = again(known)
     assert [(origin.what, origin.then) for origin in comparison.origins] == [(column, "older")]
-    assert "not as it was:" in list(describe(comparison))
+    assert "changed since then:" in list(describe(comparison))
 
 
 def test_todays_yaml_decides_nothing(here: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_run_without_a_record_cannot_be_compared() -> None:
     """A run that is only planned has nothing to compare with."""
     (known,) = run(multirun=False).plan.runs
     next(RESULTS.rglob("shards/*.json")).unlink()
-    with pytest.raises(StudyError, match=f"run {known} is planned in results/default and has no record yet"):
+    with pytest.raises(StudyError, match=f"run {known} is planned in results/default but has no record yet"):
         find_run(known, None, RESULTS)
 
 
@@ -222,7 +222,7 @@ def test_the_exit_code_tells(
     with pytest.raises(SystemExit) as exit_:
         cli.main()
     assert (exit_.value.code or 0) == code
-    assert ("same, bit for bit" in capsys.readouterr().out) is not edit
+    assert ("identical, bit for bit" in capsys.readouterr().out) is not edit
 
 
 def test_every_shipped_run_survives_its_own_dict() -> None:

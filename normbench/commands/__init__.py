@@ -1,1 +1,1 @@
-"""What stands behind the commands of `normbench.cli`: what each does, says and shows on a terminal."""
+"""The commands of `normbench.cli`: what each does and prints."""

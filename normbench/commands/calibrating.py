@@ -1,4 +1,4 @@
-"""`normbench claims calibrate`: real runs whose answer is known, through the whole procedure."""
+"""`normbench claims calibrate`: runs the whole procedure on cases whose answer is known."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from normbench.record.store import Study
 from normbench.report.power import power_curve
 
 POOL_SEEDS = range(2000, 2256)
-"""Seeds of the runs that an arm is compared with itself on; no claim uses them."""
+"""Seeds for comparing an arm with itself; no claim uses them."""
 
 POOL = Claim(
     "pool",
@@ -43,15 +43,15 @@ BROKEN = Claim(
 
 
 def calibrate(request: Request, *, families: int) -> tuple[list[Rate], list[Verdict]]:
-    """Judge the judge, and write calibration.csv and its power curve, calibration.svg.
+    """Judge cases with known answers; write calibration.csv and its power curve, calibration.svg.
 
     Args:
-        request: Where the runs go, and the catalogue whose number of experiment claims a family has.
+        request: Where the runs go; a family has as many claims as its catalogue has experiment claims.
         families: Simulated families of each scenario.
 
     Returns:
-        How often verdicts were false, or true; and the verdicts on a broken batch norm: by running statistics it must
-        be found broken, by precise ones not.
+        How often verdicts were false, or true; and the verdicts on a broken batch norm. Running statistics must show
+        that it is broken, precise statistics must not.
     """
     claims = sum(claim.kind == "experiment" for claim in request.claims.values())
     Study(request.study).create()
@@ -78,7 +78,7 @@ def _broken(request: Request) -> list[Verdict]:
 
 
 def _runs(request: Request, claim: Claim, seeds: range) -> Tables:
-    """Train a design, and return its rows alone."""
+    """Train a design, and return only its rows."""
     session = request.session(claim, seeds, claim.over)
     if failed := carry_out(session, claim):
         raise StudyError(failed[0])

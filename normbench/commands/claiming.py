@@ -1,4 +1,4 @@
-"""What `normbench claims` does: trains what claims lack, looks again where they are undecided, and judges."""
+"""What `normbench claims` does: train the missing runs of claims, take a second look at undecided ones, judge."""
 
 import math
 import time
@@ -29,12 +29,12 @@ FIRST_SEEDS = range(LOOKS[0].seeds)
 """Seeds of the first look."""
 
 TRIAL_SEEDS = (1000, 1001)
-"""Seeds that a quick run uses, which no verdict ever does."""
+"""Seeds of a quick run; no verdict uses them."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user wants judged, and where.
+    """What to judge, and where.
 
     Attributes:
         claims: The whole catalogue.
@@ -42,7 +42,7 @@ class Request:
         study: Where runs and verdicts go.
         config_dir: A user's own conf folder.
         settings: Overrides of `engine`, `log`, `data.root` and `data.download`.
-        composed: What Hydra has made of the designs' groups so far: claims share them.
+        composed: Cache of composed configs, shared by all claims.
     """
 
     claims: Mapping[str, Claim]
@@ -56,9 +56,9 @@ class Request:
         """Return every run of a claim's design.
 
         Raises:
-            ConfigError: If the design asks for what normbench does not have.
+            ConfigError: If normbench lacks something that the design needs.
         """
-        # Where data lie is no part of a design, and nobody else's business.
+        # The location of the data is not part of a design, and private.
         given = {text.lstrip("+~").partition("=")[0] for text in self.settings}
         place = (f"study={literal(self.study.name)}", f"results_dir={literal(str(self.study.parent))}")
         sweeps = [
@@ -83,17 +83,17 @@ class Request:
         """Plan a claim's design.
 
         Raises:
-            NormbenchError: As `sweep`, or the records of the study are damaged.
+            NormbenchError: As for `sweep`, or if the records of the study are damaged.
         """
         return open_session(sum(claim.sweeps(seeds, over), ()), sweep=self.sweep(claim, seeds, over))
 
     def begin(self) -> None:
-        """Plan a seed of each chosen design, so that what is wrong is found before anything starts; make the study.
+        """Plan one seed of each chosen design, to find errors before anything starts; create the study.
 
         Raises:
-            ConfigError: If normbench does not have what a design asks for.
-            StudyError: If the study's records are damaged, compressed, or of claims that the catalogue lacks, or its
-                folder cannot be written to.
+            ConfigError: If normbench lacks something that a design needs.
+            StudyError: If the study's records are damaged, compressed, or of claims not in the catalogue, or if its
+                folder is not writable.
         """
         check_catalogue(self.study, self.claims)
         for claim in (self.claims[name] for name in self.chosen):
@@ -108,14 +108,14 @@ class Request:
 
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
-    """Train what the chosen claims lack, in two looks, and judge.
+    """Train the missing runs of the chosen claims, in two looks, and judge.
 
     Args:
         request: What to judge.
-        minutes: Time after which nothing new is begun; None takes what it takes.
+        minutes: Time after which nothing new is started; None sets no limit.
 
     Returns:
-        The verdicts of the whole catalogue, and which runs failed.
+        The verdicts of the whole catalogue, and the failed runs.
 
     Raises:
         NormbenchError: If the records are damaged or cannot be written.
@@ -136,7 +136,7 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
             undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
             experiments = [claim for claim in experiments if claim.id in undecided]
     except OutOfTime:
-        say(f"the {minutes:g} minutes are over; the same command goes on from here.")
+        say(f"the {minutes:g} minutes are over; the same command continues from here.")
         return judge(request.study, request.claims), problems
     judged = judge(request.study, request.claims)
     silent = [one for one in judged if one.claim.design and one.claim.id in request.chosen]
@@ -145,7 +145,7 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
 
 
 def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
-    """Judge a catalogue by the records of a study, and write verdicts.csv and contrasts.csv."""
+    """Judge a catalogue from the records of a study; write verdicts.csv and contrasts.csv."""
     if note := refresh(study):
         say(note)
     tables = Tables.of(study)
@@ -158,7 +158,7 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     """Train the chosen claims on two seeds that no verdict uses.
 
     Returns:
-        A line a claim with its effect on those seeds, which decides nothing; and which runs failed.
+        One line per claim with its effect on those seeds, which decides nothing; and the failed runs.
     """
     lines: list[str] = []
     problems: list[str] = []
@@ -179,9 +179,9 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
 
 
 def _train_look(request: Request, claim: Claim, count: int, problems: list[str], until: float) -> None:
-    """Train a claim on the first seeds, and on a longer grid while an arm's optimum or limit lies at an end of it.
+    """Train a claim on the first seeds; extend its grid while an arm's optimum or limit is at an end of it.
 
-    Seeds and rates that it has already stay part of its design.
+    Seeds and rates that it already has stay part of its design.
     """
     assert claim.estimand is not None
     grid, seen = _so_far(claim, request.study)
@@ -192,22 +192,22 @@ def _train_look(request: Request, claim: Claim, count: int, problems: list[str],
         try:
             edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
         except StudyError:
-            return  # Its verdict says why.
+            return  # Its verdict gives the reason.
         longer = grid
         for end in sorted({edge.end for edge in edges}):
             longer = (longer and longer.extended(end)) or longer
         if longer == grid or longer is None:
             return
-        say(f"{claim.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is made longer for every arm")
+        say(f"{claim.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is extended for every arm")
         grid = longer
 
 
 def _so_far(claim: Claim, study: Path) -> tuple[Over | None, int]:
-    """Return the grid that a claim has come to, and how many seeds it has."""
+    """Return the current grid of a claim, and its number of seeds."""
     try:
         design = kept(study, claim)
     except StudyError:
-        # Of another version of the claim: it is expanded anew.
+        # From another version of the claim: start again.
         return claim.over, 0
     if not isinstance(design, Design):
         return claim.over, 0
@@ -224,7 +224,7 @@ def _train(
     problems: list[str],
     until: float = math.inf,
 ) -> Design:
-    """Train what a design lacks."""
+    """Train the missing runs of a design."""
     session = request.session(claim, seeds, grid)
     problems += carry_out(session, claim, until)
     ends = (grid.lowest, grid.highest) if grid else ()
@@ -232,10 +232,10 @@ def _train(
 
 
 def carry_out(session: Session, claim: Claim, until: float = math.inf) -> list[str]:
-    """Train what a design lacks, and return what has failed.
+    """Train the missing runs of a design, and return the failures.
 
     Raises:
-        OutOfTime: If the time is over, as time.monotonic has it, before all is trained; what was finished is kept.
+        OutOfTime: If time.monotonic passes `until` before all runs are trained; finished runs are kept.
     """
     with session.alone(say) as ready:
         if ready.to_train:

@@ -1,4 +1,4 @@
-"""What a command says before and after its runs: the plan in a few lines, the results as a table."""
+"""What a command prints before and after its runs: the plan in a few lines, the results as a table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from normbench.engine.estimate import Estimate
 
 _MOST_ROWS = 40
-"""Rows of the closing table; more are for `normbench aggregate`."""
+"""Most rows of the closing table; longer ones are left to `normbench aggregate`."""
 
 _MOST_REASONS = 8
-"""Different reasons for skipping that are printed."""
+"""Most reasons for skipping that are printed."""
 
 _SHORT_SECONDS = 5.0
-"""Seconds of a sweep from which the estimate is held against it."""
+"""Sweeps of at least this many seconds are compared with their estimate."""
 
 
 def print_plan_notes(session: Session) -> None:
@@ -65,7 +65,7 @@ def print_estimate(expected: "Estimate | None") -> None:
 
 
 def print_time(seconds: float, expected: "Estimate | None") -> None:
-    """Say how good the estimate of a sweep was, unless it was over at once."""
+    """Compare the time of a sweep with its estimate, unless it was very short."""
     if expected is not None and seconds >= _SHORT_SECONDS:
         say(f"took {clock(seconds)}; the estimate was {clock(expected.seconds)}")
 
@@ -84,7 +84,7 @@ def print_outcome(session: Session, *, width: int, color: bool) -> int:
         color: Whether escape codes may be used.
 
     Returns:
-        The exit code: 1 where a run failed, else 0.
+        The exit code: 1 if a run failed, else 0.
     """
     rows = session.rows()
     if len(rows) == 1:
@@ -95,20 +95,20 @@ def print_outcome(session: Session, *, width: int, color: bool) -> int:
     for run_id, error in sorted(failed.items()):
         say(f"failed: run {run_id} ({label(session.plan.runs[run_id])}): {error}")
     if len(failed):
-        say(f"{len(failed)} of {len(rows)} runs failed; the same command tries them again.")
+        say(f"{len(failed)} of {len(rows)} runs failed; the same command retries them.")
     say(f"records: {session.study.folder}")
     return 1 if len(failed) else 0
 
 
 def complain_of(problems: Sequence[str]) -> int:
-    """Say what could not be done, and return the exit code: 1 where there is anything."""
+    """Say what could not be done, and return the exit code: 1 if there is any problem."""
     for problem in problems:
         say(problem)
     return 1 if problems else 0
 
 
 def label(run: Run) -> str:
-    """Return a run in a few words."""
+    """Return a short description of a run."""
     return f"model={run.model.name} norm={run.norm.name} batch_size={run.batch_size} lr={run.lr:g} seed={run.seed}"
 
 
@@ -118,7 +118,7 @@ def _skipped(session: Session) -> list[str]:
         reasons.setdefault(reason, []).append(run)
     lines = [f"skipped   {len(runs)} ({label(runs[0])}): {reason}" for reason, runs in reasons.items()]
     more = len(lines) - _MOST_REASONS
-    return lines if more <= 0 else [*lines[:_MOST_REASONS], f"skipped   ... and for {more} reasons more"]
+    return lines if more <= 0 else [*lines[:_MOST_REASONS], f"skipped   ... and for {more} more reasons"]
 
 
 def _print_run(rows: "pd.DataFrame") -> None:
@@ -147,6 +147,6 @@ def _print_cells(rows: "pd.DataFrame", *, width: int, color: bool) -> None:
     table = aggregate(rows)
     if len(table.rows) > _MOST_ROWS:
         study = rows["study"].iloc[0]
-        say(f"{len(table.rows)} cells: normbench aggregate {study} shows them, --by and --best fold them.")
+        say(f"{len(table.rows)} cells: normbench aggregate {study} shows them; --by and --best group them.")
         return
     print(render(table, "table", width=width, color=color), end="")

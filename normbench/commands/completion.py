@@ -1,4 +1,4 @@
-"""What may stand at the cursor of a command line, from file names and YAML alone: a TAB must not wait for torch."""
+"""Completions at the cursor of a command line, from file names and YAML only: a TAB must not wait for torch."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from normbench.metrics import metric_column
 from normbench.record.columns import FIXED
 
 _OPEN = re.compile(r"(.*[,\[(])?(.*)", re.DOTALL)
-"""What stands before the last value of a list, and that value."""
+"""The text before the last value of a list, and that value."""
 
 _RUN_ID = re.compile(r"^[0-9a-f]{12}(?=,)", re.MULTILINE)
 
@@ -28,12 +28,12 @@ _GROUPS = tuple(group for group in GROUPS.values() if group != "experiment")
 
 @dataclass(frozen=True)
 class OverrideLine:
-    """The overrides of a command as far as they are typed.
+    """The overrides of a command typed so far.
 
     Attributes:
-        typed: The whole ones.
+        typed: The complete ones.
         config_dir: The user's own conf folder.
-        results_dir: Where studies lie.
+        results_dir: Folder of the studies.
     """
 
     typed: Sequence[str] = ()
@@ -41,7 +41,7 @@ class OverrideLine:
     results_dir: Path = Path("results")
 
     def complete(self, incomplete: str) -> list[str]:
-        """Return every override, or beginning of one, that the text at the cursor may become.
+        """Return every completion of the text at the cursor: overrides, or beginnings of them.
 
         Keys end in `=` and groups also in a dot, for what follows them. Of a list of values the last one is completed.
         """
@@ -63,7 +63,7 @@ class OverrideLine:
 
     @cached_property
     def _given(self) -> dict[str, list[str]]:
-        """Values by key of what is typed."""
+        """The typed values by key."""
         pairs = (text.lstrip("+").partition("=") for text in self.typed)
         return {key: value.strip("[]").split(",") for key, equals, value in pairs if equals}
 
@@ -79,7 +79,7 @@ class OverrideLine:
         return [*groups, *(f"{key}." if isinstance(value, dict) else f"{key}=" for key, value in own.items())]
 
     def _keys_of(self, group: str) -> list[str]:
-        """Return the keys that some chosen option of a group has."""
+        """Return the keys of the chosen options of a group."""
         files = option_files(group, self.config_dir)
         chosen = [files[name] for name in self._chosen(group) if name in files] or list(files.values())
         return list(dict.fromkeys(key for path in chosen for key in _read(path) if key != "name"))
@@ -109,12 +109,12 @@ class OverrideLine:
 
 
 def one_of(names: Iterable[str], incomplete: str) -> list[str]:
-    """Return the names that begin with what is typed."""
+    """Return the names that begin with the typed text."""
     return [name for name in names if name.startswith(incomplete)]
 
 
 def list_of(names: Iterable[str], incomplete: str) -> list[str]:
-    """Return what a list with commas may become, its last part completed by one of the names."""
+    """Return the completions of a comma-separated list: its last part is completed with one of the names."""
     head, last = _last(incomplete)
     return [f"{head}{name}" for name in names if _fits(name, head, last)]
 
@@ -125,19 +125,19 @@ def study_names(results_dir: Path) -> list[str]:
 
 
 def columns(studies: Sequence[str], results_dir: Path) -> list[str]:
-    """Return the columns that tell the runs of studies apart: those of every study, and what these record beyond."""
+    """Return the config columns of studies: the standard ones, and those that only these studies record."""
     fixed = [name for name, column in FIXED.items() if column.role == "config"]
     recorded = _recorded(studies, results_dir)
     return [*fixed, *(name for name in recorded if name not in FIXED and not metric_column(name))]
 
 
 def metrics(studies: Sequence[str], results_dir: Path) -> list[str]:
-    """Return the metrics of studies: those of every study, and what these have beyond."""
+    """Return the metrics of studies: the standard ones, and those that only these studies have."""
     return metric_columns(_recorded(studies, results_dir))
 
 
 def _recorded(studies: Sequence[str], results_dir: Path) -> list[str]:
-    """Return the columns of the tables of studies, each once."""
+    """Return the columns in the tables of studies, without repetition."""
     found: dict[str, None] = {}
     for folder in _folders(studies, results_dir):
         with (folder / "runs.csv").open(encoding="utf-8-sig", errors="replace") as file:
@@ -146,7 +146,7 @@ def _recorded(studies: Sequence[str], results_dir: Path) -> list[str]:
 
 
 def run_ids(incomplete: str, studies: Sequence[str], results_dir: Path) -> list[str]:
-    """Return the ids of recorded runs that begin with what is typed."""
+    """Return the ids of recorded runs that begin with the typed text."""
     found: dict[str, None] = {}
     for folder in _folders(studies, results_dir):
         text = (folder / "runs.csv").read_text(encoding="utf-8", errors="replace")
@@ -157,7 +157,7 @@ def run_ids(incomplete: str, studies: Sequence[str], results_dir: Path) -> list[
 def _folders(studies: Sequence[str], results_dir: Path) -> list[Path]:
     try:
         folders = find_studies(studies, results_dir)
-    except StudyError:  # The command itself will say so.
+    except StudyError:  # The command itself reports it.
         return []
     return [folder for folder in folders if (folder / "runs.csv").is_file()]
 
@@ -182,6 +182,6 @@ def _defaults(config: Mapping[str, Any]) -> dict[str, str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # The command itself will say what is wrong with it.
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # The command itself reports it.
         return {}
     return values if isinstance(values, dict) else {}

@@ -1,4 +1,4 @@
-"""What click is to ask at a TAB: one callback for each kind of name."""
+"""Completion callbacks for click: one for each kind of name."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def run(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
 
 
 def kinds(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
-    """Complete what `normbench list` may list."""
+    """Complete a kind of `normbench list`."""
     from normbench.commands.completion import one_of
     from normbench.commands.listing import KINDS
 
@@ -62,5 +62,5 @@ def _studies(ctx: Context) -> list[str]:
 
 
 def _names(given: Any) -> list[str]:
-    """Return the names that a parameter was given, of one, of several or of none."""
+    """Return the values of a parameter as a list: one, several or none."""
     return [given] if isinstance(given, str) else list(given or ())

@@ -14,10 +14,10 @@ from normbench.record.provenance import commit, versions
 
 
 def findings(data_root: Path) -> Iterator[tuple[str, str]]:
-    """Yield what is found, as pairs of a name and a line of text.
+    """Yield the findings, as pairs of a name and a line of text.
 
     Args:
-        data_root: Where torchvision's data sets would lie.
+        data_root: Folder of torchvision's data sets.
     """
     for name, number in versions().items():
         yield name, number or "missing"
@@ -34,10 +34,10 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
         f"bfloat16: {fast[fast_bfloat16(device)]}" + ("; float16: slow on a CPU" if device.type == "cpu" else ""),
     )
     compiler = find_compiler()
-    yield "compiler", compiler or "none: torch.compile is not used on the CPU, everything works, only slower"
+    yield "compiler", compiler or "none: torch.compile is not used on the CPU; everything works, but slower"
     yield "data", "digits and synthetic need no files"
     for name, files in FILES.items():
         folder = data_root / files
-        yield "", f"{name}: found in {folder}" if folder.exists() else f"{name}: not in {folder.absolute()}"
+        yield "", f"{name}: found in {folder}" if folder.exists() else f"{name}: not found in {folder.absolute()}"
     if platform.system() == "Windows":
         yield "system", "Windows is supported through WSL: run normbench inside it"

@@ -1,4 +1,4 @@
-"""What can be chosen and what each choice is, read from files: neither torch nor Hydra is needed to tell."""
+"""The available choices and their descriptions, read from files: needs neither torch nor Hydra."""
 
 import ast
 import re
@@ -21,22 +21,22 @@ GROUPS: Mapping[str, str] = {
     "engines": "engine",
     "experiments": "experiment",
 }
-"""Folder under conf/ of each kind that is chosen by a YAML."""
+"""Folder under conf/ of each kind that a YAML defines."""
 
 KINDS = (*GROUPS, "probes", "claims")
-"""What `normbench list` knows."""
+"""The kinds that `normbench list` knows."""
 
 _NARROW = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing that can be chosen.
+    """One available choice.
 
     Attributes:
-        name: As it is typed: the file's name.
-        about: One line on what it is; empty where its file says nothing.
-        source: The user's folder that it comes from; empty for what normbench ships.
+        name: As typed by the user: the file's name.
+        about: One line of description; empty if its file has none.
+        source: The user's folder that it comes from; empty if normbench ships it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Choice:
 
 
 def option_files(group: str, config_dir: Path | None = None) -> dict[str, Path]:
-    """Return the YAML of each option of a config group, in the order of their names; the user's own win.
+    """Return the YAML of each option of a config group, sorted by name; the user's own override.
 
     Args:
         group: Such as `norm` or `claim`.
@@ -57,14 +57,14 @@ def option_files(group: str, config_dir: Path | None = None) -> dict[str, Path]:
 
 
 def choices(kind: str, config_dir: Path | None = None) -> list[Choice]:
-    """Return what there is of one kind.
+    """Return the choices of one kind.
 
     Args:
-        kind: One of `KINDS` but claims, which have a table of their own.
+        kind: One of `KINDS` except claims, which have their own table.
         config_dir: A user's own conf folder.
 
     Raises:
-        ConfigError: `config_dir` is no folder.
+        ConfigError: If `config_dir` is not a folder.
     """
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
@@ -78,25 +78,25 @@ def choices(kind: str, config_dir: Path | None = None) -> list[Choice]:
 
 
 def kinds(config_dir: Path | None = None) -> list[Choice]:
-    """Return every kind with how many there are of it."""
+    """Return every kind with its number of choices."""
     counts = {kind: len(option_files(group, config_dir)) for kind, group in (*GROUPS.items(), ("claims", "claim"))}
     counts["probes"] = len(probe_files())
     return [Choice(kind, f"{counts[kind]}: normbench list {kind}") for kind in KINDS]
 
 
 def probe_files() -> list[Path]:
-    """Return the module of each probe: one that defines a function of its own name."""
+    """Return the module of each probe: one that defines a function with the module's name."""
     folder = Path(__file__).parent.parent / "training" / "probing"
     paths = sorted(folder.glob("*.py"))
     return [path for path in paths if f"\ndef {path.stem}(" in path.read_text(encoding="utf-8")]
 
 
 def choices_table(found: Iterable[Choice], width: int) -> str:
-    """Return a line a choice: its name and what it is.
+    """Return one line per choice: its name and description.
 
     Args:
         found: What to show.
-        width: Columns of the terminal; a text that is longer goes on below itself.
+        width: Columns of the terminal; longer texts are wrapped.
     """
     rows = [(visible(choice.name), visible(_told(choice))) for choice in found]
     room = max((len(name) for name, _ in rows), default=0)
@@ -112,7 +112,7 @@ def _told(choice: Choice) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    """Return the first comment of a YAML, or what its `_target_` names where it has none above its keys."""
+    """Return the first comment of a YAML, or its `_target_` if there is no comment above its keys."""
     text = path.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines():
         if line.startswith("#") and not line.startswith("# @"):

@@ -21,19 +21,19 @@ from normbench.record.lock import FolderLock
 from normbench.record.store import Block, Ended, Record, Study, block_lines
 
 _DONE, _SUPERSEDED, _FAILED, _PLANNED = 3, 2, 1, 0
-"""How far a study is with a run: done, done and planned anew since, failed, or never ended."""
+"""The progress of a run in a study: done, done but planned again since, failed, or never ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What came of a merge.
+    """The result of a merge.
 
     Attributes:
         folder: The new study.
-        runs: Runs that it plans.
+        runs: Runs in its plan.
         done: How many of them finished or diverged.
-        equal: Runs that several studies had with equal rows.
-        differing: Runs whose rows differed, as those of two machines may: the study named first won.
+        equal: Runs found in several studies with equal rows.
+        differing: Runs whose rows differed, as they may between two machines: the first named study won.
     """
 
     folder: Path
@@ -44,11 +44,11 @@ class Merged:
 
 
 class _Result(NamedTuple):
-    """What stands of a run.
+    """The recorded result of a run.
 
     Attributes:
         status: `finished`, `diverged` or `failed`.
-        rows: Hash of what two machines may differ in: its rows without the scalars of probes, which change nothing.
+        rows: Hash of its rows without the scalars of probes, which change nothing.
     """
 
     status: str
@@ -56,7 +56,7 @@ class _Result(NamedTuple):
 
     @classmethod
     def of(cls, record: Record) -> "_Result":
-        """Return what is to be known of a record."""
+        """Return the result of a record."""
         curves = {name: column for name, column in record.curves.items() if not name.startswith(PROBE)}
         text = json.dumps([record.status, record.result, curves], sort_keys=True)
         return cls(record.status, hashlib.sha256(text.encode()).digest())
@@ -64,14 +64,14 @@ class _Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A study to merge, as it was when it was read.
+    """A study to merge, as read from disk.
 
     Attributes:
         study: The study.
-        blocks: Of its plan.
+        blocks: The blocks of its plan.
         newest: The last block that holds a run, by run_id.
         ended: How each run last ended.
-        results: What stands of each run.
+        results: The recorded result of each run.
     """
 
     study: Study
@@ -81,7 +81,7 @@ class _Source:
     results: Mapping[str, _Result]
 
     def progress(self, run_id: str) -> int:
-        """Return how far the study is with a run of its plan, as a command that trains would see it."""
+        """Return the progress of a run of its plan, as a training command would see it."""
         if run_id not in self.results:
             return _PLANNED
         if self.results[run_id].status == "failed":
@@ -93,20 +93,20 @@ class _Source:
 def merge_studies(folders: Sequence[Path], target: Path) -> Merged:
     """Join studies into a new one, whole or not at all.
 
-    Blocks of the plan keep their order and are numbered anew, those of the study named first before those of the next.
-    A run that several studies plan is taken from one: from the first that has done it, else from the first that tried.
-    Where the rows are equal, the study whose run was probed for more is taken.
+    Blocks of the plan are renumbered in their order, study by study. A run in several plans is taken from the first
+    study that has done it, else from the first that tried. If the rows are equal, the study with more probes of the run
+    is taken.
 
     Args:
-        folders: The studies, those to be believed first.
-        target: Folder of the new study; it must not exist, or be empty.
+        folders: The studies, in order of precedence.
+        target: Folder of the new study; it must be missing or empty.
 
     Returns:
-        What came of it.
+        The result of the merge.
 
     Raises:
-        ConfigError: If there are fewer than two studies, or `target` is or lies in one of them.
-        StudyError: If a study is damaged or at work, or `target` is taken or cannot be written.
+        ConfigError: If there are fewer than two studies, or `target` is one of them or inside one.
+        StudyError: If a study is damaged or in use, or `target` is taken or cannot be written.
     """
     _check_places(folders, target)
     sources = [_read(folder) for folder in folders]
@@ -128,21 +128,21 @@ def merge_studies(folders: Sequence[Path], target: Path) -> Merged:
 def _check_places(folders: Sequence[Path], target: Path) -> None:
     inputs = {folder.resolve() for folder in folders}
     if len(inputs) < 2:
-        raise ConfigError(f"merge joins two studies or more, got {len(inputs)}.")
+        raise ConfigError(f"merge needs at least two studies, got {len(inputs)}.")
     place = target.resolve()
     if own := [folder for folder in inputs if place == folder or folder in place.parents]:
-        raise ConfigError(f"-o {target} lies in {own[0]}, which is to be merged: name a new study.")
+        raise ConfigError(f"-o {target} is in {own[0]}, one of the studies to merge: name a new study.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise StudyError(f"{target} is there already: name a new study, or remove it.")
+        raise StudyError(f"{target} exists already: name a new study, or remove it.")
 
 
 def _read(folder: Path) -> _Source:
-    """Read a study and see that its shards are those of its plan."""
+    """Read a study and check that its shards match its plan."""
     study = Study(folder)
     if not (folder / "plan.jsonl").is_file():
         raise StudyError(f"{folder} has no plan.jsonl: only a whole study, with its plan and shards, can be merged.")
     if os.access(folder, os.W_OK) and not study.is_free:
-        raise StudyError(f"a command is at work on {folder}: merge it when that has ended.")
+        raise StudyError(f"a command is using {folder}: merge it when that has ended.")
     blocks = study.blocks()
     planned = {(block.number, run_id) for block in blocks for run_id in block.runs}
     ended = study.ended()
@@ -150,14 +150,14 @@ def _read(folder: Path) -> _Source:
         if (end.block, run_id) not in planned:
             raise StudyError(
                 f"{folder / 'plan.jsonl'} lacks run {run_id} of block {end.block}, which has a shard: "
-                "restore it from a copy."
+                "restore it from a backup."
             )
     newest = {run_id: block for block in blocks for run_id in block.runs}
     return _Source(study, blocks, newest, ended, study.results(_Result.of))
 
 
 def _owners(sources: Sequence[_Source]) -> tuple[dict[str, _Source], int, int]:
-    """Return the study that each run is taken from, and of how many runs there were equal and differing rows."""
+    """Return the study that each run is taken from, and the numbers of runs with equal and with differing rows."""
     owners: dict[str, _Source] = {}
     equal = differing = 0
     for run_id in dict.fromkeys(run_id for source in sources for run_id in source.newest):
@@ -184,7 +184,7 @@ def _probes(source: _Source, run_id: str) -> Sequence[str]:
 
 
 def _copy_block(source: _Source, block: Block, own: set[str], target: Study, *, number: int) -> Block:
-    """Write the shards of a block under its new number, and return what of it is taken."""
+    """Write the shards of a block under its new number, and return the part of it that is taken."""
     packs: list[Mapping[str, Any]] = []
     for index, pack in enumerate(block.packs):
         runs = [run_id for run_id in pack["runs"] if run_id in own]
@@ -201,12 +201,12 @@ def _copy_block(source: _Source, block: Block, own: set[str], target: Study, *, 
 
 
 def _moved(record: Record, block: int, pack: int) -> Record:
-    """Return a record whose provenance names its new place in the plan."""
+    """Return a record with its new place in the plan."""
     return replace(record, provenance={**record.provenance, "block": block, "pack": pack})
 
 
 def _copy_files(source: Path, own: set[str], target: Path) -> None:
-    """Copy kept weights and the logs of single runs, and of each claim what the first study has; links are left."""
+    """Copy kept weights, logs of single runs, and each claim's file from the first study that has one; skip links."""
     for path in sorted((source / "weights").glob("*.pt")):
         if path.stem in own and not path.is_symlink():
             _copy_file(path, target / "weights" / path.name)
@@ -227,9 +227,9 @@ def _copy_file(path: Path, target: Path) -> None:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Study]:
-    """Yield an empty study in a hidden folder beside `target`, which takes its place at the end.
+    """Yield an empty study in a hidden folder next to `target`; at the end it is moved to `target`.
 
-    Drafts of merges into `target` that were killed are removed.
+    Remove drafts that killed merges into `target` left behind.
     """
     make_folder(target.parent)
     for old in target.parent.glob(f".{escape(target.name)}.*.merging"):

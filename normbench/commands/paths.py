@@ -8,8 +8,8 @@ import click
 
 
 class HomePath(click.Path):
-    """A path whose ~ is the user's home, also where the shell has left it: bash does in ``--config-dir=~/conf``."""
+    """A path in which ~ is the user's home, even if the shell keeps it, as bash does in ``--config-dir=~/conf``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path that was typed."""
+        """Return the typed path."""
         return Path(os.path.expanduser(os.fspath(value)))

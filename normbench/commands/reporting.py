@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: normbench report quickstart")
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
-@click.option("-o", "--output", type=HomePath(), metavar="FILE", help="report.html in the study when left out.")
+@click.option("-o", "--output", type=HomePath(), metavar="FILE", help="Default: report.html in the study.")
 @click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 @click.option("--config-dir", type=HomePath(), help="Your own conf folder: its claim/ comes first.")
 def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, config_dir: Path | None) -> int:
-    """Write one HTML page on the studies named (a folder or a name under --results-dir), or on all.
+    """Write one HTML page on the named studies, or on all.
 
-    It holds verdicts, figures, tables and the runs behind each, and asks for nothing from the network. Of several
-    studies it goes to report.html under --results-dir.
+    STUDY is a folder, or a name under --results-dir. The page holds verdicts, figures, tables and the runs behind
+    each, and loads nothing from the network. For several studies it is report.html under --results-dir.
     """
     from normbench.analysis.folders import find_studies
     from normbench.analysis.refresh import refresh
@@ -40,7 +40,7 @@ def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, con
 
 
 def _claims(config_dir: Path | None) -> "dict[str, Claim]":
-    """Return the claims of all catalogues by id; of several with one id the user's own."""
+    """Return the claims of all catalogues by id; the user's own override others with the same id."""
     from normbench.claims.loading import find_catalogues, load_claims
     from normbench.config.shipped import shipped_conf
 

@@ -1,4 +1,4 @@
-"""A recorded run trained again, as its study's plan has it, and compared with its record bit for bit."""
+"""Trains a recorded run again, as planned in its study, and compares it with its record bit for bit."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,20 +25,20 @@ _MOST_SHOWN = 20
 
 _MEASURED = ("run_id", "seed", "block", "pack", "pack_size", "started", "wall_time_s", "peak_memory_mb", "norm_layers")
 _DECIDES_BITS = tuple(name for name in PROVENANCE if name not in _MEASURED)
-"""Columns of provenance.csv that explain other bits: commit, versions, device, mode, threads, compiler."""
+"""Columns of provenance.csv that can explain different bits: commit, versions, device, mode, threads, compiler."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run as its study has it.
+    """A run as recorded in its study.
 
     Attributes:
         study: The study.
         run_id: Identity of the run.
         record: Its newest record.
         runs: All runs of its pack, by run_id.
-        contents: Content hash of the data of each.
-        fill: Runs that its pack was filled up to with copies.
+        contents: Content hash of each run's data.
+        fill: Size that its pack was filled up to with copies.
     """
 
     study: Study
@@ -50,18 +50,18 @@ class Recorded:
 
     @property
     def origin(self) -> Mapping[str, Cell]:
-        """Where and how it was trained: cells of provenance.csv."""
+        """How and where it was trained: cells of provenance.csv."""
         return self.record.provenance
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A value that is not what it was.
+    """A value that has changed.
 
     Attributes:
-        what: Its column, and for a row of the curves the step.
-        then: As recorded.
-        now: As it is here and today.
+        what: Its column, and the step for a row of the curves.
+        then: The recorded value.
+        now: The value of the rerun.
     """
 
     what: str
@@ -71,12 +71,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of a rerun.
+    """The result of a rerun.
 
     Attributes:
         recorded: The run and its record.
         cells: Cells of runs.csv and curves.csv that differ.
-        origins: What differs in versions, commit, device, threads and compiler.
+        origins: Differences in versions, commit, device, threads and compiler.
     """
 
     recorded: Recorded
@@ -88,12 +88,12 @@ def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
     """Return a run and its record.
 
     Args:
-        prefix: The start of its run_id, enough to tell it from all others.
-        study: Name or folder of its study; None looks into all under `results_dir`.
-        results_dir: Where studies lie.
+        prefix: The start of its run_id, long enough to be unique.
+        study: Name or folder of its study; None searches all under `results_dir`.
+        results_dir: Folder of the studies.
 
     Raises:
-        StudyError: If there is no such run, several, or one without a record; or if a file is damaged.
+        StudyError: If no run, several runs, or one without a record is found; or if a file is damaged.
     """
     studies = [Study(folder) for folder in find_studies([study] if study else [], results_dir)]
     planned = [(own, block, known) for own in studies for block in own.blocks() for known in block.runs]
@@ -105,7 +105,7 @@ def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
             more = ", ..." if len(found) > 5 else ""
             raise StudyError(f"{len(found)} runs in {where} begin with {prefix!r}: {', '.join(found[:5])}{more}")
         if not ids:
-            raise StudyError(f"no run {prefix!r} in {where}, which holds no plan to train a run from")
+            raise StudyError(f"no run {prefix!r} in {where}, which holds no plan")
         close = difflib.get_close_matches(prefix, ids, n=3, cutoff=0.0)
         raise StudyError(f"no run {prefix!r} in {where}; nearest: {', '.join(close)}")
     holders = {own.folder: own for own, _, known in planned if known == found[0]}
@@ -113,7 +113,7 @@ def find_run(prefix: str, study: str | None, results_dir: Path) -> Recorded:
         kept = own.records().get(found[0])
         if kept is not None:
             return _recorded(own, *kept)
-    raise StudyError(f"run {found[0]} is planned in {next(iter(holders))} and has no record yet: nothing to compare.")
+    raise StudyError(f"run {found[0]} is planned in {next(iter(holders))} but has no record yet: nothing to compare.")
 
 
 def _recorded(study: Study, number: int, kept: Record) -> Recorded:
@@ -142,26 +142,26 @@ def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
         trust: Whether code that the record names by `_target_` may be run.
 
     Returns:
-        What differs.
+        The differences.
 
     Raises:
-        ConfigError: If the record names such code and is not trusted, or the code cannot be found.
+        ConfigError: If the record names such code and `trust` is false, or if the code cannot be found.
         DataError: If the data are missing.
-        StudyError: If the data are not those of the record.
+        StudyError: If the data have changed since the record.
     """
     targets = _targets(recorded.runs.values())
     if targets and not trust:
         raise ConfigError(
             f"the record of run {recorded.run_id} names code to run: {', '.join(targets)}. "
-            "Give --trust where you know who wrote it."
+            "Give --trust if you know who wrote it."
         )
     # A pack trains on one data set.
     for known in dict.fromkeys((recorded.run_id, *recorded.runs)):
         content = load_data(recorded.runs[known].data).content
         if content != recorded.contents[known]:
             raise StudyError(
-                f"the data of run {known} have changed: their hash was {recorded.contents[known][:12]} and is "
-                f"{content[:12]}. Put the old data back to train it again."
+                f"the data of run {known} have changed: their hash was {recorded.contents[known][:12]} and is now "
+                f"{content[:12]}. Restore the old data to train it again."
             )
     device = _device(str(recorded.origin["device"]))
     again = _train(recorded, device)
@@ -170,16 +170,16 @@ def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
 
 
 def _targets(runs: Iterable[Run]) -> list[str]:
-    """Return every `_target_`; also one that begins with normbench, as a dotted path reaches the modules it imports.
+    """Return every `_target_`, and the sources of the user's own models.
 
-    With it what a model of the user's own is made by.
+    Targets that begin with normbench count too: through a dotted path they reach the modules that normbench imports.
     """
     parts = [part for run in runs for part in (run.model, run.norm, run.data, run.optimizer, run.schedule)]
     return sorted({name for part in parts for name in (part.target, part.source) if name is not None})
 
 
 def _device(name: str) -> torch.device:
-    """Return the device of then, or this machine's own where it has none such: the comparison names both."""
+    """Return the recorded device, or this machine's if it has no such device: the comparison names both."""
     try:
         return find_device(name)
     except ConfigError:
@@ -217,7 +217,7 @@ def _differences(then: Mapping[str, Cell | None], now: Mapping[str, Cell | None]
 
 
 def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
-    """Yield what decides bits and is not as it was; what the record does not tell is not compared."""
+    """Yield changes of what can affect bits; what is missing in the record is not compared."""
     for column in _DECIDES_BITS:
         now = again.provenance[column]
         then = recorded.origin.get(column, now)
@@ -230,7 +230,7 @@ def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
 
 
 def describe(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines that a user is shown."""
+    """Yield the lines to print."""
     recorded = comparison.recorded
     origin = recorded.origin
     size = len(recorded.runs)
@@ -241,7 +241,7 @@ def describe(comparison: Comparison) -> Iterator[str]:
     )
     cells = comparison.cells
     yield (
-        "same, bit for bit"
+        "identical, bit for bit"
         if not cells
         else f"{len(cells)} cell{'s' * (len(cells) > 1)} of runs.csv and curves.csv differ:"
     )
@@ -249,10 +249,10 @@ def describe(comparison: Comparison) -> Iterator[str]:
     if len(cells) > _MOST_SHOWN:
         yield f"  ... and {len(cells) - _MOST_SHOWN} more"
     if comparison.origins:
-        yield "not as it was:"
+        yield "changed since then:"
         yield from _table(comparison.origins)
     elif cells:
-        yield "versions, commit, device, threads and compiler are as they were."
+        yield "versions, commit, device, threads and compiler are unchanged."
 
 
 def _table(differences: Sequence[Difference]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The scripts that teach a shell to complete `normbench`, and how each is answered."""
+"""Shell completion scripts for `normbench`, and the answers to them."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from click.shell_completion import (
 
 from normbench.errors import ConfigError, nearest
 
-# `=` ends a word in bash: $2 is the part of `norm=gr` that bash will replace, and the line alone tells the word.
+# `=` ends a word in bash: $2 is the part of `norm=gr` that bash will replace; only the line has the whole word.
 _BASH = r"""_normbench_completion() {
     local type value
     COMPREPLY=()
@@ -87,7 +87,7 @@ SCRIPTS: Mapping[str, str] = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 @click.command(epilog='Example, for ~/.bashrc: eval "$(normbench completion bash)"')
 @click.argument("shell", shell_complete=lambda _ctx, _param, text: [name for name in SCRIPTS if name.startswith(text)])
 def completion(shell: str) -> int:
-    """Print the script that lets SHELL (bash, zsh or fish) complete commands, overrides, studies and runs."""
+    """Print the completion script for SHELL: bash, zsh or fish. It completes commands, overrides, studies and runs."""
     if shell not in SCRIPTS:
         raise ConfigError(f"unknown shell {shell!r}{nearest(shell, SCRIPTS)}")
     print(SCRIPTS[shell], end="")
@@ -107,7 +107,7 @@ class _Own(ShellComplete):
 
 class _Bash(_Own, BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor and the one at it; with a COMP_CWORD, as click's own script gives them."""
+        """Return the words before the cursor and the one at it; click's own script sets COMP_CWORD."""
         if os.environ.get("COMP_CWORD"):
             return super().get_completion_args()
         line = os.environ["COMP_WORDS"]
@@ -117,7 +117,7 @@ class _Bash(_Own, BashComplete):
         return words[:-1], words[-1]
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        """Return what bash puts in place of its own last word, which may begin behind a `=`."""
+        """Return the replacements for bash's last word, which may begin after a `=`."""
         items = super().get_completions(args, incomplete)
         current = os.environ.get("COMP_CURRENT", incomplete).lstrip("'\"")
         kept = incomplete.removesuffix(current)
@@ -128,7 +128,7 @@ class _Bash(_Own, BashComplete):
 
 class _Zsh(_Own, ZshComplete):
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """Return kind, value and help with tabs between."""
+        """Return kind, value and help, separated by tabs."""
         return f"{item.type}\t{item.value}\t{' '.join((item.help or '').split())}"
 
 

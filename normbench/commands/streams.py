@@ -1,15 +1,15 @@
-"""Standard output and error, which show any text whatever their encoding."""
+"""Standard output and error that can print any text, whatever their encoding."""
 
 import codecs
 import io
 import sys
 
 _IN_ASCII = {"±": "+-", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "─": "-", "…": "...", "→": "->", "∞": "inf"}
-"""What tables and messages hold beyond ASCII."""
+"""The non-ASCII characters of tables and messages, and their replacements."""
 
 
 def show_anything() -> None:
-    """Let both streams write what their encoding lacks in ASCII: `±` as `+-`, the rest by its number, as `\\xe9`."""
+    """Let both streams write what their encoding lacks in ASCII: `±` as `+-`, others as escapes such as `\\xe9`."""
     codecs.register_error("normbench", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -20,18 +20,19 @@ def _say(text: str) -> None:
 
 @click.command(epilog="Example: normbench dashboard quickstart")
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 shows it to the whole network.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 opens it to the whole network.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="0 takes a free one; 6006 or the next free one when left out."
+    "--port", type=click.IntRange(0, 65535), help="0 takes a free port. Default: 6006, or the next free port."
 )
 @_RESULTS_DIR
 def dashboard(studies: tuple[str, ...], host: str, port: int | None, results_dir: Path) -> int:
-    """Open TensorBoard on the studies named (a folder or a name under --results-dir), or on all.
+    """Open TensorBoard on the named studies, or on all.
 
-    It shows a curve a cell, the mean of its seeds with a 95 % interval, the norms side by side, a table of all cells,
-    figures, and the logs of single runs, which log.tensorboard=run leaves. It stays until Ctrl-C.
+    STUDY is a folder, or a name under --results-dir. TensorBoard shows a curve per cell (the mean of its seeds with a
+    95 % interval), the norms side by side, a table of all cells, figures, and the logs of single runs, which
+    log.tensorboard=run writes. It runs until Ctrl-C.
     """
-    # TensorBoard asks for modules that may not be installed, such as boto3: none that lies where the user stands.
+    # TensorBoard imports optional modules such as boto3: none may come from the current directory.
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path.cwd()]
     from normbench.analysis.folders import find_studies, table_path
     from normbench.analysis.refresh import refresh
@@ -42,8 +43,8 @@ def dashboard(studies: tuple[str, ...], host: str, port: int | None, results_dir
     begun = [folder for folder in folders if table_path(folder, "runs.csv").is_file()]
     if lacking := [folder for folder in folders if folder not in begun]:
         if studies or not begun:
-            raise StudyError(f"no run of {lacking[0]} has ended yet: there is nothing to show.")
-        _say(f"left out, as no run of them has ended yet: {', '.join(folder.name for folder in lacking)}")
+            raise StudyError(f"no run of {lacking[0]} has ended yet: nothing to show.")
+        _say(f"left out, since no run of them has ended yet: {', '.join(folder.name for folder in lacking)}")
     from normbench.dashboard.serve import serve
 
     serve(begun, host=host, port=port, say=partial(print, flush=True))
@@ -52,12 +53,15 @@ def dashboard(studies: tuple[str, ...], host: str, port: int | None, results_dir
 
 @click.command(epilog="Example: normbench merge laptop/results/depth desktop/results/depth -o depth")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY STUDY...", shell_complete=cursor.study)
-@click.option("-o", "--output", required=True, metavar="STUDY", help="The new study: a folder, or a name.")
+@click.option(
+    "-o", "--output", required=True, metavar="STUDY", help="The new study: a folder, or a name under --results-dir."
+)
 @_RESULTS_DIR
 def merge(studies: tuple[str, ...], output: str, results_dir: Path) -> int:
-    """Join studies from machines without a shared disk into a new one, which can be trained on like any other.
+    """Join studies from machines without a shared disk.
 
-    A run that several have done is taken from the first named, where their rows differ, as those of two machines may.
+    The new study can be trained further like any other. If the rows of a run differ between studies, as they may
+    between two machines, those of the study named first are kept.
     """
     from normbench.analysis.folders import find_studies
     from normbench.commands.merging import merge_studies

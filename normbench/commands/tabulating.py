@@ -20,13 +20,13 @@ def _tabulating(command: Any) -> Any:
             "--metric",
             metavar="COLUMN",
             shell_complete=cursor.metric,
-            help="What to average over the seeds; when left out, test_accuracy, or the first metric of another task.",
+            help="What to average over the seeds. Default: test_accuracy, or the first metric of another task.",
         ),
         click.option(
             "--by",
             metavar="COLUMNS",
             shell_complete=cursor.columns,
-            help="Columns that make a row, such as norm,batch_size; all that vary when left out.",
+            help="Columns that identify a row, such as norm,batch_size. Default: all that vary.",
         ),
     ):
         command = option(command)
@@ -57,12 +57,14 @@ def aggregate(
     form: str,
     results_dir: Path,
 ) -> int:
-    """Print a results table of the studies named (a folder or a name under --results-dir), or of all.
+    """Print a results table of the named studies, or of all.
 
-    Bold, in Markdown, LaTeX and on a terminal, is the best of all rows (with --pivot: of each row) and what cannot be
-    told from it: the 95 % interval of the difference of their means holds 0, paired by seed where both have the same
-    seeds, else Welch's, its level shared among all comparisons. So a noisy mean may be bold below one that is not.
-    Nothing is bold where nothing can be told apart, or where one has a single seed.
+    STUDY is a folder, or a name under --results-dir.
+
+    In Markdown, LaTeX and on a terminal, the best of all rows (with --pivot: of each row) is bold, and so is all that
+    cannot be told from it: the 95 % interval of the difference of means contains 0. The interval is paired by seed if
+    both have the same seeds, else Welch's; its level is shared among all comparisons. So a noisy mean may be bold below
+    one that is not. Nothing is bold if nothing can be told apart, or if one has a single seed.
     """
     from normbench.analysis.refresh import refresh
     from normbench.analysis.render import notes, render
@@ -87,14 +89,15 @@ def aggregate(
 @click.command(epilog="Example: normbench compare quickstart other/results/quickstart --by norm,batch_size")
 @click.argument("first", metavar="STUDY_A", shell_complete=cursor.study)
 @click.argument("second", metavar="STUDY_B", shell_complete=cursor.study)
-@click.option("--show", metavar="PARTS", help="Of cells,verdicts,speed,versions; all when left out (csv: cells).")
+@click.option("--show", metavar="PARTS", help="Some of cells,verdicts,speed,versions. Default: all (csv: cells).")
 @_tabulating
 def compare(
     first: str, second: str, by: str | None, metric: str | None, form: str, show: str | None, results_dir: Path
 ) -> int:
-    """Print what changed from STUDY_A to STUDY_B: effects, verdicts, speed and versions.
+    """Print what changed from STUDY_A to STUDY_B.
 
-    Of each cell that both have, the mean of B less that of A with its 95 % interval, over the seeds that both have.
+    Covers effects, verdicts, speed and versions. An effect is, for each cell in both, the mean of B minus that of A
+    with its 95 % interval, over the seeds that both have.
     """
     from normbench.analysis.comparison import compare_studies
     from normbench.analysis.folders import find_studies

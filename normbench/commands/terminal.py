@@ -1,4 +1,4 @@
-"""What a user sees while runs train: a progress line on a terminal, plain lines elsewhere."""
+"""Progress output while runs train: a live line on a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,25 @@ _PLAIN_SECONDS = 10.0
 """Seconds between plain progress lines of a sweep."""
 
 _LIVE_SECONDS = 0.2
-"""Seconds between changes of the live progress line."""
+"""Seconds between updates of the live progress line."""
 
 _WIDEST_BAR = 20
 
 _SHORT = {"accuracy": "acc", "balanced_accuracy": "bal acc"}
-"""Metrics whose name is too long for the head of a column."""
+"""Short names of metrics that are too long for a column header."""
 
 _FEWEST_RUNS, _FIRST_SHARE = 5, 0.02
-"""Runs, and share of all, from which the pace so far tells what is left."""
+"""From this many runs, and this share of all, the remaining time is computed from the pace."""
 
 _MOST_EVALUATIONS = 20
-"""Most lines that a single run prints of its curve."""
+"""Most lines of the curve of a single run."""
 
 
 class RunView:
-    """Prints the curve of a single run, a line an evaluation and at most twenty in all."""
+    """Prints the curve of a single run: one line per evaluation, at most twenty in all."""
 
     def started(self, setup: Setup) -> None:
-        """Print the heads of the columns."""
+        """Print the column headers."""
         budget = setup.budget
         self._every = -(-budget.evaluations // _MOST_EVALUATIONS)
         self._last = budget.total
@@ -53,7 +53,7 @@ class RunView:
         )
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
-        """Print the evaluation, or skip it where there are too many."""
+        """Print the evaluation, or skip it if there are too many."""
         self._seen += 1
         point = evaluation
         if self._seen % self._every and point.step != self._last:
@@ -65,7 +65,7 @@ class RunView:
         )
 
     def ended(self, outcome: Outcome) -> None:
-        """Say that the run diverged; its scores are for the closing table."""
+        """Print that the run diverged; its scores are in the closing table."""
         if outcome.status == "diverged":
             say(f"diverged: the loss was not finite at step {outcome.diverged_at_step}")
 
@@ -73,7 +73,7 @@ class RunView:
 class SweepView:
     """Counts the runs of a session; a context manager that owns the terminal's last line.
 
-    It is redrawn when the engine says so and not by a thread of its own: workers are forked from this process.
+    The engine triggers each redraw. There is no drawing thread, since workers are forked from this process.
     """
 
     def __init__(self, total: int, expected: float | None = None) -> None:
@@ -102,7 +102,7 @@ class SweepView:
             self._live.stop()
 
     def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
-        """Look into a run where it is the only one."""
+        """Observe a run if it is the only one."""
         return (RunView(),) if self._total == 1 else ()
 
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
@@ -122,7 +122,7 @@ class SweepView:
             say(text)
 
     def tick(self) -> None:
-        """Draw the last line again, now and then."""
+        """Redraw the last line from time to time."""
         if self._is_live and monotonic() - self._said > _LIVE_SECONDS:
             self._said = monotonic()
             self._draw()
@@ -154,7 +154,7 @@ class SweepView:
         return ", ".join(parts)
 
     def _left(self, seconds: float) -> float | None:
-        """Return the seconds still to go: by the pace once it can be told from the first pack, else by the estimate."""
+        """Return the remaining seconds: from the pace once enough runs have ended, else from the estimate."""
         if self._done >= max(_FEWEST_RUNS, _FIRST_SHARE * self._total) or self._done == self._total:
             return seconds / self._done * (self._total - self._done)
         if self._expected is None or seconds > self._expected:
@@ -170,5 +170,5 @@ def clock(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, so that standard output holds results alone."""
+    """Print a line on standard error, so that standard output holds only results."""
     print(text, file=sys.stderr, flush=True)
