@@ -32,7 +32,9 @@ def _temporary_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
-        raise DataError(f"cannot make {folder} ({error.strerror}); NORMBENCH_CACHE=FOLDER names another.") from error
+        raise DataError(
+            f"cannot create {folder} ({error.strerror}); set another folder with NORMBENCH_CACHE=FOLDER."
+        ) from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise DataError(f"{folder} is open to others; NORMBENCH_CACHE=FOLDER names another folder.")
+        raise DataError(f"{folder} is open to other users; set another folder with NORMBENCH_CACHE=FOLDER.")
     return folder

@@ -125,7 +125,9 @@ def make_plan(
             planned[identity], contents[identity], known[identity] = run, data_content, checked
             hashes[identity] = own
     if not planned:
-        raise ConfigError(f"no run of this sweep is possible. The first: {skipped[0][1] if skipped else 'none given'}")
+        raise ConfigError(
+            f"no run of this sweep is possible. The first reason: {skipped[0][1] if skipped else 'none given'}"
+        )
     return Plan(planned, known, contents, hashes, tuple(skipped), tuple(notes))
 
 
@@ -144,7 +146,7 @@ def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:
     try:
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
-        raise ConfigError("an argument beside a _target_ is nan or inf, expected finite numbers.") from error
+        raise ConfigError("an argument of a _target_ is nan or inf, expected finite numbers.") from error
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

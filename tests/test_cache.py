@@ -44,7 +44,7 @@ def test_a_temporary_folder_that_somebody_else_may_have_made(kind: str, temporar
         folder.symlink_to(temporary / "other")
     else:
         folder.touch()
-    with pytest.raises(DataError, match="NORMBENCH_CACHE=FOLDER names another"):
+    with pytest.raises(DataError, match="set another folder with NORMBENCH_CACHE=FOLDER"):
         cache.cache_folder()
 
 

@@ -275,5 +275,5 @@ def test_an_impossible_run_alone_is_an_error(default: Run) -> None:
 
 def test_a_sweep_of_nothing_but_impossible_cells_is_an_error(default: Run) -> None:
     """The first reason is given."""
-    with pytest.raises(ConfigError, match=r"^no run of this sweep is possible\. The first: seed 0 cannot be$"):
+    with pytest.raises(ConfigError, match=r"^no run of this sweep is possible\. The first reason: seed 0 cannot be$"):
         planned(*seeds(default, 0, 1), impossible=(0, 1))

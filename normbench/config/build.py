@@ -1,4 +1,4 @@
-"""Plain config values become the frozen dataclasses of `normbench.spec`, each value checked."""
+"""Turns plain config values into the frozen dataclasses of `normbench.spec`, and checks each value."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ OWN_DATA_DEFAULTS: Mapping[str, Value] = {
     "augment": "none",
     "test_shift": "none",
 }
-"""Keys that a user's own data set takes beside its own arguments."""
+"""Keys that a user's own data set takes in addition to its own arguments."""
 
 _OWN_DEFAULTS: Mapping[str, Mapping[str, Value]] = {
     "data": OWN_DATA_DEFAULTS,
@@ -50,8 +50,8 @@ def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dic
 
     Args:
         values: The config, every interpolation resolved.
-        explicit: Keys that the command line or an axis sets: they decide between `epochs` and `steps`.
-        memo: The component last built of each group; cells of one composition share most of theirs.
+        explicit: Keys set by the command line or an axis: they decide between `epochs` and `steps`.
+        memo: The last component built for each group; cells of one composition share most of them.
 
     Returns:
         The frozen run.
@@ -78,11 +78,11 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
-        raise ConfigError(f"study: got {study!r}, expected the name of a folder, without slashes; see results_dir.")
+        raise ConfigError(f"study: got {study!r}, expected a folder name without slashes; see results_dir.")
     if study != study.strip():
         raise ConfigError(f"study: got {study!r}, expected a name that neither begins nor ends with a space.")
     if too_long(study):
-        raise ConfigError(f"study: got '{study[:40]}...', longer than the 255 bytes that a file system takes.")
+        raise ConfigError(f"study: got '{study[:40]}...', longer than the 255 bytes that file systems allow.")
     return Settings(
         study=study,
         results_dir=str(checked("results_dir", _given(values, "results_dir"))),
@@ -95,7 +95,7 @@ def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
     if group in memo and memo[group][0] is values:
         return memo[group][1]
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{group}: got {values!r}, expected a choice of conf/{group}.")
+        raise ConfigError(f"{group}: got {values!r}, expected an option of conf/{group}.")
     target = values.get("_target_")
     if values.get("name") is None:
         raise ConfigError(f"{group}.name is missing: give {target or 'it'} a name, {group}.name=mine.")
@@ -121,7 +121,7 @@ def _section(group: str, values: Mapping[str, Any], keys: Sequence[str]) -> dict
 
 
 def _gigabytes(value: Value) -> Value:
-    """Return a size such as ``8GB`` or ``500 MB`` as a number of GB, and anything else as it is."""
+    """Return a size such as ``8GB`` or ``500 MB`` as a number of GB, and anything else unchanged."""
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(GB|MB)", value.strip(), re.IGNORECASE) if isinstance(value, str) else None
     if found is None:
         return value
@@ -137,9 +137,9 @@ def _given(values: Mapping[str, Any], key: str) -> Value:
 
 def _budget(epochs: int | None, steps: int | None, explicit: Collection[str]) -> tuple[int | None, int | None]:
     if epochs is None and steps is None:
-        raise ConfigError("epochs and steps are both null: a run needs a budget, one of the two.")
+        raise ConfigError("epochs and steps are both null: a run needs one of the two.")
     if epochs is None or steps is None:
         return epochs, steps
     if ("epochs" in explicit) == ("steps" in explicit):
-        raise ConfigError(f"epochs={epochs} and steps={steps} are both given: a run has one budget, one of the two.")
+        raise ConfigError(f"epochs={epochs} and steps={steps} are both given: a run takes only one of the two.")
     return (epochs, None) if "epochs" in explicit else (None, steps)

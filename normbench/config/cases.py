@@ -125,7 +125,7 @@ class Case:
         """Yield what the user should be told."""
         for setting in self.dropped:
             group = setting.key.partition(".")[0]
-            yield f"{setting.key} means nothing to {group}={self.composition.choices.get(group)} and is left out there."
+            yield f"{setting.key} does not apply to {group}={self.composition.choices.get(group)} and is ignored there."
 
     def sweep_as_dict(self) -> dict[str, Any]:
         """Return the `sweep` section that asks for the same axes."""
@@ -210,7 +210,9 @@ def _options(composer: Composer, setting: Setting) -> Setting:
     for option in options:
         if isinstance(option, list):
             several = ",".join(map(str, option))
-            raise ConfigError(f"{setting.text!r} is one value, a list; a sweep is {setting.key}={several} with -m.")
+            raise ConfigError(
+                f"{setting.text!r} is one value, a list; for a sweep use {setting.key}={several} with -m."
+            )
     checked = tuple(composer.check_option(setting.key, option) for option in options)
     return replace(setting, values=checked, glob=None)
 

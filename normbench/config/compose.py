@@ -155,7 +155,7 @@ class Composer:
             raise ConfigError(
                 f"{path} begins with a byte order mark, which hides its first line: save it as plain UTF-8."
             )
-        raise ConfigError(f"{path}: its first line has to be '# @package _global_', so that its keys are the config's.")
+        raise ConfigError(f"{path}: its first line must be '# @package _global_', so that its keys are the config's.")
 
     def check_option(self, group: str, option: object) -> str:
         """Return `option` if the group has it.
@@ -248,7 +248,7 @@ def _told() -> Iterator[None]:
 
 def _refuse(value: object) -> None:
     raise ConfigError(
-        f"an interpolation gives {value!r}, expected a number, a text, true or false, null, a list or a dict."
+        f"an interpolation gives {value!r}, expected a number, a string, true or false, null, a list or a dict."
     )
 
 

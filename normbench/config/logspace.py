@@ -32,5 +32,5 @@ def logspace(start: int | float, stop: int | float, count: int) -> ChoiceSweep:
     exponents = [_EXACT.divide(first * (steps - place) + last * place, Decimal(steps)) for place in range(count)]
     values = [float(f"{_EXACT.power(Decimal(10), exponent):.{_DIGITS - 1}e}") for exponent in exponents]
     if not all(0 < value < float("inf") for value in values):
-        raise ValueError("10**-323 to 10**308 are the powers that a float holds")
+        raise ValueError("a float holds powers from 10**-323 to 10**308")
     return ChoiceSweep(list=list(values))

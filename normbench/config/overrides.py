@@ -75,7 +75,7 @@ def axis(key: str, values: Value) -> Setting:
     if isinstance(values, str):
         setting = _parse_one(f"{key}={values}")
         return Setting(key, setting.values, sweep=True, glob=setting.glob, text=f"sweep.{key}")
-    raise ConfigError(f"sweep.{key}: got {values!r}, expected a list of values or a text such as range(10).")
+    raise ConfigError(f"sweep.{key}: got {values!r}, expected a list of values or a string such as range(10).")
 
 
 @cache
@@ -90,7 +90,7 @@ def quoting_hint(key: str, value: str) -> str:
     """Return the tail of a message that says how a text is quoted; empty where the key takes none."""
     rule = RULES.get(key)
     takes_text = "." in key if rule is None else rule.kind is str and not rule.choices
-    return f"; a text is quoted: {to_paste(key, value)}" if takes_text else ""
+    return f"; quote a string: {to_paste(key, value)}" if takes_text else ""
 
 
 def _parse_one(text: str) -> Setting:
@@ -124,7 +124,7 @@ def _override(text: str) -> Override:
 
 def _sweep_values(override: Override, text: str) -> tuple[Value, ...]:
     if override.value_type is ValueType.INTERVAL_SWEEP:
-        raise ConfigError(f"{text!r}: an interval has no list of values; give choices or range(start, stop, step).")
+        raise ConfigError(f"{text!r}: an interval cannot be swept; give choices or range(start, stop, step).")
     values = tuple(_unquoted(value) for value in override.sweep_iterator())
     if not values:
         raise ConfigError(f"{text!r}: the sweep is empty.")

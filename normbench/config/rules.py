@@ -56,7 +56,7 @@ class Rule:
         return words + (" or auto" if self.auto else " or null" if self.optional else "")
 
 
-_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a text", list: "a list of numbers"}
+_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string", list: "a list of numbers"}
 
 _LARGEST = 2**63 - 1
 """Largest integer of any key: what tables, plans and torch's generators hold."""
@@ -206,9 +206,9 @@ def too_long(path: str) -> bool:
 def _expanded(key: str, path: str) -> str:
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        raise ConfigError(f"{key}: got {path!r}, but there is no such home folder; './{path}' is a folder right here.")
+        raise ConfigError(f"{key}: got {path!r}, but there is no such home folder; write './{path}' for a folder here.")
     if too_long(expanded):
-        raise ConfigError(f"{key}: got '{path[:40]}...', longer than the 255 bytes a name that file systems take.")
+        raise ConfigError(f"{key}: got '{path[:40]}...', longer than the 255 bytes per name that file systems allow.")
     return expanded
 
 
@@ -218,7 +218,7 @@ def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
     if kind is int and not isinstance(value, int):
         raise _wrong(key, value, rule)
     if kind is int and value > _LARGEST:
-        raise ConfigError(f"{key}: got {value}, expected an integer of at most {_LARGEST}, which 64 bits hold.")
+        raise ConfigError(f"{key}: got {value}, expected an integer of at most {_LARGEST} (64 bits).")
     inside = (
         (rule.low is None or value >= rule.low)
         and (rule.above is None or value > rule.above)
@@ -233,5 +233,7 @@ def _number(key: str, value: Value, rule: Rule, kind: type) -> int | float:
 
 
 def _wrong(key: str, value: Value, rule: Rule) -> ConfigError:
-    several = f"; a sweep is {key}={','.join(map(str, value))} with -m" if isinstance(value, list) and value else ""
+    several = (
+        f"; for a sweep use {key}={','.join(map(str, value))} with -m" if isinstance(value, list) and value else ""
+    )
     return ConfigError(f"{key}: got {value!r}, expected {rule.describe()}{several if rule.kind is not list else ''}.")

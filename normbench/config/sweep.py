@@ -126,7 +126,7 @@ def _check_known(cases: Sequence[Case], settings: Sequence[Setting], groups: Seq
                 f"{setting.text!r}: {setting.key} changes no result and cannot be swept{_text_hint(setting)}"
             )
         if setting.glob is not None:
-            raise ConfigError(f"{setting.text!r}: glob is for config groups ({', '.join(sorted(groups))}).")
+            raise ConfigError(f"{setting.text!r}: glob works only for config groups ({', '.join(sorted(groups))}).")
         if setting.key not in known:
             names = {key for case in cases for key in flat(case.composition.values)} | set(groups)
             where = f" in {setting.text!r}" if setting.text.startswith("sweep.") else ""
@@ -166,7 +166,10 @@ def _settings(cases: Sequence[Case]) -> Settings:
     first, *others = (settings for case in cases for settings in case.cell_settings())
     for other in others:
         if other != first:
-            raise ConfigError(f"one sweep, one study: got {_differences(first, other)}; set it on the command line.")
+            raise ConfigError(
+                f"the runs of a sweep share study, engine and log: got {_differences(first, other)}; "
+                "set it on the command line."
+            )
     return first
 
 

@@ -121,17 +121,20 @@ def test_a_zipped_key_that_only_some_know_is_left_out_there() -> None:
 
 WRONG = {
     "unequal": (["lr=0.1,0.2,0.3", "sweep.zip=[lr,seed]"], "need equally many values: lr has 3, seed has 2."),
-    "unequal group": (["norm=glob(*)", "sweep.zip=[seed,norm]"], "need equally many values: seed has 2, norm has "),
+    "unequal group": (
+        ["norm=glob(*)", "sweep.zip=[seed,norm]"],
+        "need the same number of values: seed has 2, norm has ",
+    ),
     "misspelt": (
         ["lr=0.1,0.2", "sweep.zip=[lr,sede]"],
-        "sweep.zip: 'sede' is no axis of this sweep; did you mean 'seed'?",
+        "sweep.zip: 'sede' is not an axis of this sweep; did you mean 'seed'?",
     ),
-    "no axis": (["sweep.zip=[seed,batch_size]"], "sweep.zip: 'batch_size' is no axis of this sweep. Known: seed"),
-    "twice": (["lr=1,2", "sweep.zip=[[lr,seed],[seed,lr]]"], "sweep.zip: 'lr' stands there twice."),
-    "one name": (["sweep.zip=[seed]"], "expected the names of axes that stand beside it, such as [lr, batch_size]."),
-    "axes themselves": (["sweep.zip={lr:[1,2],batch_size:[3,4]}"], "expected the names of axes that stand beside it"),
-    "numbers": (["sweep.zip=[[1,2]]"], "expected the names of axes that stand beside it"),
-    "experiments": (["sweep.experiment=[a,b]"], "an experiment is no axis of another; +experiment=a,b with -m"),
+    "no axis": (["sweep.zip=[seed,batch_size]"], "sweep.zip: 'batch_size' is not an axis of this sweep. Known: seed"),
+    "twice": (["lr=1,2", "sweep.zip=[[lr,seed],[seed,lr]]"], "sweep.zip: 'lr' is given twice."),
+    "one name": (["sweep.zip=[seed]"], "expected names of axes of the same sweep, such as [lr, batch_size]."),
+    "axes themselves": (["sweep.zip={lr:[1,2],batch_size:[3,4]}"], "expected names of axes of the same sweep"),
+    "numbers": (["sweep.zip=[[1,2]]"], "expected names of axes of the same sweep"),
+    "experiments": (["sweep.experiment=[a,b]"], "an experiment cannot be an axis; +experiment=a,b with -m"),
     "not there to take away": (["~sweep.zip"], "'~sweep.zip': there is no such axis. Known: none"),
 }
 

@@ -107,7 +107,7 @@ def test_an_experiment_without_its_header_is_told_the_line(tmp_path: Path, text:
     with pytest.raises(ConfigError) as raised:
         expand(["+experiment=mine"], config_dir=tmp_path)
     path = tmp_path / "experiment" / "mine.yaml"
-    assert str(raised.value).startswith(f"{path}: its first line has to be '# @package _global_', ")
+    assert str(raised.value).startswith(f"{path}: its first line must be '# @package _global_', ")
 
 
 def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_option_is_a_name(value: str) -> None:
 @pytest.mark.parametrize("multirun", [False, True], ids=["without -m", "with -m"])
 def test_a_list_of_options_is_answered_by_the_sweep_that_was_meant(multirun: bool) -> None:
     """Hydra's list is one value."""
-    message = r"^'norm=\[batch,none\]' is one value, a list; a sweep is norm=batch,none with -m\.$"
+    message = r"^'norm=\[batch,none\]' is one value, a list; for a sweep use norm=batch,none with -m\.$"
     with pytest.raises(ConfigError, match=message):
         expand(["norm=[batch,none]"], multirun=multirun)
 

@@ -135,7 +135,7 @@ def test_a_root_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_may_bear_the_name_of_a_choice_and_of_no_axis() -> None:
     """Cells of one sweep lie in one study: a name that differs among them is an error."""
     assert expand(["study=${norm.name}_${model.name}"]).settings.study == "batch_mlp"
-    with pytest.raises(ConfigError, match=r"^one sweep, one study: got study='s0' and 's1'"):
+    with pytest.raises(ConfigError, match=r"^the runs of a sweep share study, engine and log: got study='s0' and 's1'"):
         expand(["study=s${seed}", "seed=0,1"], multirun=True)
 
 
@@ -176,7 +176,7 @@ def test_a_resolver_that_fails_or_gives_no_plain_value(resolvers: Callable[..., 
     resolvers("place", lambda: Path("/x"))
     with pytest.raises(ConfigError, match=r"^cannot resolve lr: ValueError raised while resolving interpolation: math"):
         resolve({"lr": "${fails:}"})
-    with pytest.raises(ConfigError, match=r"^an interpolation gives PosixPath\('/x'\), expected a number, a text, "):
+    with pytest.raises(ConfigError, match=r"^an interpolation gives PosixPath\('/x'\), expected a number, a string, "):
         resolve({"norm": {"gain": "${place:}"}})
 
 

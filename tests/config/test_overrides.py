@@ -83,10 +83,10 @@ WRONG = {
     "unknown function": ("x=foo(1)", "Unknown function 'foo'"),
     "range of text": ("x=range(a)", "cannot read the override 'x=range(a)'"),
     "package": ("norm@x=batch", "packages (@) are not supported"),
-    "interval": ("lr=interval(0,1)", "an interval has no list of values; give choices or range(start, stop, step)"),
+    "interval": ("lr=interval(0,1)", "an interval cannot be swept; give choices or range(start, stop, step)"),
     "no logspace": ("lr=logspace(-3,0)", "missing a required argument: 'count'"),
     "empty logspace": ("lr=logspace(-3,0,0)", "a count of at least 1 is needed, got 0"),
-    "logspace beyond floats": ("lr=logspace(0,400,3)", "10**-323 to 10**308 are the powers that a float holds"),
+    "logspace beyond floats": ("lr=logspace(0,400,3)", "a float holds powers from 10**-323 to 10**308"),
     "thousands of digits": (f"seed={'1' * 5000}", "cannot read the override 'seed=111"),
     "empty range": ("seed=range(3,0)", "the sweep is empty"),
 }
@@ -129,5 +129,5 @@ def test_an_axis_is_a_list_or_a_text(values: Value, expected: tuple[Value, ...])
 @pytest.mark.parametrize("values", [None, 3, [], True, {"a": 1}], ids=repr)
 def test_refuses_what_is_no_axis(values: Value) -> None:
     """Anything else names the key and what is expected."""
-    with pytest.raises(ConfigError, match=r"^sweep\.seed: got .*, expected a list of values or a text such as range"):
+    with pytest.raises(ConfigError, match=r"^sweep\.seed: got .*, expected a list of values or a string such as range"):
         axis("seed", values)

@@ -54,7 +54,7 @@ def test_an_integer_has_64_bits(key: str) -> None:
     assert checked(key, 2**63 - 1) == 2**63 - 1
     for value in (2**63, 18446744073709551615, 10**30):
         with pytest.raises(
-            ConfigError, match=f"^{key}: got {value}, expected an integer of at most 9223372036854775807, "
+            ConfigError, match=f"^{key}: got {value}, expected an integer of at most 9223372036854775807 "
         ):
             checked(key, value)
 
@@ -173,7 +173,7 @@ DESCRIBED = {
     "model.dropout": "a number of at least 0 and below 1",
     "target_accuracy": "a number above 0 and of at most 1 or null",
     "log.weights": "one of none, final",
-    "data.root": "a text or null",
+    "data.root": "a string or null",
 }
 
 
@@ -190,7 +190,8 @@ def test_a_path_begins_in_the_users_home(key: str, monkeypatch: pytest.MonkeyPat
     assert checked(key, "~/x") == "/home/someone/x"
     assert checked(key, "~") == "/home/someone"
     assert checked(key, "x/~") == "x/~"
-    with pytest.raises(ConfigError, match=rf"^{key}: got '~no_such_user/x', but there is no such home folder; '\./~no"):
+    message = rf"^{key}: got '~no_such_user/x', but there is no such home folder; write '\./~no"
+    with pytest.raises(ConfigError, match=message):
         checked(key, "~no_such_user/x")
 
 
@@ -201,11 +202,13 @@ def test_a_path_begins_in_the_users_home(key: str, monkeypatch: pytest.MonkeyPat
 def test_a_path_that_no_file_system_takes(key: str, path: str) -> None:
     """It is said before a system call says it."""
     assert checked(key, "a" * 255) == "a" * 255
-    with pytest.raises(ConfigError, match=rf"^{key}: got '.*longer than the 255 bytes a name that file systems take"):
+    with pytest.raises(
+        ConfigError, match=rf"^{key}: got '.*longer than the 255 bytes per name that file systems allow"
+    ):
         checked(key, path)
 
 
 def test_a_list_for_a_number_is_answered_by_the_sweep_that_was_meant() -> None:
     """As Hydra's users write sweeps of another tool."""
-    with pytest.raises(ConfigError, match=r"^lr: got \[0\.1, 0\.2\], .*; a sweep is lr=0\.1,0\.2 with -m\.$"):
+    with pytest.raises(ConfigError, match=r"^lr: got \[0\.1, 0\.2\], .*; for a sweep use lr=0\.1,0\.2 with -m\.$"):
         checked("lr", [0.1, 0.2])

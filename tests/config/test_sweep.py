@@ -71,7 +71,7 @@ def test_several_values_need_m() -> None:
 
 def test_a_path_with_a_comma_is_answered_by_its_quoted_form() -> None:
     """Hydra's comma makes a sweep; what one path with a comma is typed as is said."""
-    message = r"^'data\.root=/a,b' gives several values: add -m for a sweep; a text is quoted: 'data\.root=\"/a,b\"'$"
+    message = r"^'data\.root=/a,b' gives several values: add -m for a sweep; quote a string: 'data\.root=\"/a,b\"'$"
     with pytest.raises(ConfigError, match=message):
         expand(["data=image_folder", "data.root=/a,b"])
     assert expand(["data=image_folder", 'data.root="/a,b"']).runs[0].data.args["root"] == "/a,b"
@@ -138,7 +138,7 @@ def test_an_experiment_may_glob(conf: Path) -> None:
 def test_a_key_that_only_some_know_is_left_out_there() -> None:
     """It is said once, and the equal cells that come of it have one identity."""
     sweep = expand(["norm=batch,group", "norm.num_groups=2,4", "seed=range(2)"], multirun=True)
-    assert sweep.notes == ("norm.num_groups means nothing to norm=batch and is left out there.",)
+    assert sweep.notes == ("norm.num_groups does not apply to norm=batch and is ignored there.",)
     groups = [(run.norm.name, run.norm.args.get("num_groups"), run.seed) for run in sweep.runs]
     assert groups == [("batch", None, 0), ("batch", None, 1), *(("group", n, s) for n, s in product((2, 4), (0, 1)))]
 
@@ -178,7 +178,7 @@ MISSPELT = {
     "optimizer of another": ("optimizer:\n  beta1: 0.5\n", "unknown key 'optimizer.beta1'"),
     "engine": ("engine:\n  thread: 3\n", "did you mean 'engine.threads'?"),
     "axis": ("sweep:\n  lrr: [1]\n", "unknown key 'lrr' in 'sweep.lrr'; did you mean 'lr'?"),
-    "no section": ("norm: 5\n", "norm: got 5, expected a choice of conf/norm."),
+    "no section": ("norm: 5\n", "norm: got 5, expected an option of conf/norm."),
 }
 
 
@@ -196,13 +196,13 @@ REFUSED = {
     "results_dir": ("results_dir=a,b", "results_dir changes no result"),
     "engine": ("engine.threads=1,2", "engine.threads changes no result"),
     "log": ("log.weights=none,final", "log.weights changes no result"),
-    "study with a comma": ("study=a,b", "; a text is quoted: 'study=\"a,b\"'"),
+    "study with a comma": ("study=a,b", "; quote a string: 'study=\"a,b\"'"),
     "study as an axis": ("sweep.study=[a,b]", "study changes no result"),
     "section": ("model.args=1,2", "unknown key 'model.args'"),
     "whole section": ("log=3", "log is a section; set one of its keys"),
     "whole sweep": ("sweep=3", "sweep is a section"),
     "group taken away": ("~norm", "every run needs a norm"),
-    "glob of values": ("lr=glob(*)", "glob is for config groups (data, engine, experiment, "),
+    "glob of values": ("lr=glob(*)", "glob works only for config groups (data, engine, experiment, "),
 }
 
 
@@ -216,7 +216,7 @@ def test_refuses_what_makes_no_sense(override: str, message: str) -> None:
 
 def test_one_sweep_has_one_study(conf: Path) -> None:
     """Two experiments with a study each do not end up in the first one's folder."""
-    with pytest.raises(ConfigError, match=r"^one sweep, one study: got study='a' and 'b'"):
+    with pytest.raises(ConfigError, match=r"^the runs of a sweep share study, engine and log: got study='a' and 'b'"):
         expand(["+experiment=study_a,study_b"], config_dir=conf, multirun=True)
     assert expand(["+experiment=study_a,study_b", "study=c"], config_dir=conf, multirun=True).settings.study == "c"
 

@@ -130,9 +130,9 @@ def test_a_mistake_is_no_text(value: str) -> None:
 @pytest.mark.parametrize("key", ["study", "data.root", "norm.own"])
 def test_a_key_of_texts_says_what_to_paste(key: str, value: str) -> None:
     """The form that a shell takes apart into an override whose value is the text as typed."""
-    with pytest.raises(ConfigError, match="; a text is quoted: ") as raised:
+    with pytest.raises(ConfigError, match="; quote a string: ") as raised:
         parse([f"{key}={value}"])
-    (word,) = shlex.split(str(raised.value).partition("; a text is quoted: ")[2])
+    (word,) = shlex.split(str(raised.value).partition("; quote a string: ")[2])
     assert values(word) == (value,)
 
 
