@@ -1,4 +1,4 @@
-"""What a command does, from overrides to tables: used by the command line and from Python."""
+"""The steps of a command, from overrides to tables: used by the command line and from Python."""
 
 import logging
 import math
@@ -37,7 +37,7 @@ class Silent:
     """A watcher that shows nothing."""
 
     def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
-        """Look at nothing."""
+        """Return no observers."""
         return ()
 
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
@@ -51,7 +51,7 @@ class Silent:
 
 
 class _Logged(Silent):
-    """A watcher for programs: it says what went wrong, where the program's log goes."""
+    """A watcher for programs: writes what went wrong to the program's log."""
 
     def note(self, text: str) -> None:
         """Log a warning."""
@@ -61,22 +61,22 @@ class _Logged(Silent):
 logger = logging.getLogger("normbench")
 
 _ONE_AT_A_TIME = threading.RLock()
-"""Threads of one process take turns: torch's and Hydra's state are global."""
+"""Threads of one process take turns, since the state of torch and Hydra is global."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A command whose plan is made and of which nothing has started.
+    """A planned command that has not started yet.
 
     Attributes:
         sweep: What the config asks for.
         plan: Its runs, skipped cells and packs.
-        study: Where the rows go.
-        unfinished: Packs of earlier commands that hold runs of this plan still to be trained.
+        study: The study that receives the rows.
+        unfinished: Packs of earlier commands with runs of this plan that are still to be trained.
         new: run_ids that this command is the first to plan.
         force: Whether finished runs are trained again.
         command: The overrides as typed.
-        state: Of the study when this was found.
+        state: State of the study at planning time.
     """
 
     sweep: Sweep
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should be told before anything starts, each once."""
+        """Notes for the user before anything starts, without repetition."""
         return (*self.sweep.notes, *self.plan.notes, *self._again())
 
     def _again(self) -> Iterator[str]:
@@ -105,16 +105,16 @@ class Session:
             return
         ended = [run_id for run_id, end in self.study.ended().items() if end.status != "failed"]
         for what, count in Counter(lacking[run_id] for run_id in ended if lacking.get(run_id)).items():
-            yield f"{count} of the runs done have no {what}: trained again."
+            yield f"{count} of the runs done have no {what} and are trained again."
 
     @contextmanager
     def alone(self, say: Say) -> Iterator["Session"]:
-        """Keep other commands from the study, and yield this one with what is still to do by then.
+        """Lock the study against other commands, and yield this session with its remaining work updated.
 
         The study's folder must exist: `Study.create`.
 
         Args:
-            say: Is told once who works on the study, where that has to be waited for.
+            say: Called once with who is using the study, if it is locked and this session must wait.
         """
         with self.study.held(say):
             if self.study.state() == self.state:
@@ -132,30 +132,30 @@ class Session:
         """Return how long the training should take.
 
         Args:
-            calibrate: Whether what is not known is measured, which takes about two seconds.
+            calibrate: Whether to measure unknown timings, which takes about two seconds.
         """
         return estimate(self.packs, self.plan, self.sweep.settings.engine, calibrate=calibrate)
 
     def keep_times(self, work: Sequence[Work]) -> None:
-        """Keep what the packs took that `execute` returned, for later estimates."""
+        """Save the times of the packs that `execute` returned, for later estimates."""
         keep_times(work, self.study, self.plan, self.sweep.settings.engine)
 
     def execute(self, watcher: Watcher, until: float = math.inf) -> list[Work]:
-        """Freeze the plan, train what is missing, and merge the tables, also when it is interrupted.
+        """Freeze the plan, train what is missing, and merge the tables, even after an interrupt.
 
         The study's folder must exist: `Study.create`.
 
         Args:
             watcher: Is told of each run that ends.
-            until: When nothing new is begun any more, in seconds of time.monotonic.
+            until: Time after which nothing new is started, in seconds of time.monotonic.
 
         Returns:
             The packs that were trained.
 
         Raises:
             StudyError: If the study cannot be written.
-            KeyboardInterrupt: If the user stops it; what was finished is kept and merged.
-            OutOfTime: If the time is over; likewise.
+            KeyboardInterrupt: If the user stops it; finished runs are kept and merged.
+            OutOfTime: If the time is over; finished runs are kept and merged too.
         """
         settings = self.sweep.settings
         observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
@@ -170,7 +170,7 @@ class Session:
         return work
 
     def failures(self) -> dict[str, str]:
-        """Return why runs of this plan failed when they were last trained, by run_id, also where an earlier row stands.
+        """Return the errors of runs of this plan whose last training failed, by run_id, even if an earlier row is kept.
 
         Raises:
             StudyError: If a shard is damaged.
@@ -192,14 +192,14 @@ def open_session(
     force: bool = False,
     sweep: Sweep | None = None,
 ) -> Session:
-    """Plan a command: everything that can be wrong is found here, before anything starts or is written.
+    """Plan a command, and find every error before anything starts or is written.
 
     Args:
         overrides: In Hydra's grammar.
-        multirun: Whether several values of a key are a sweep.
+        multirun: Whether a key may have several values, as a sweep.
         config_dir: A user's own conf folder, searched first.
         force: Whether finished runs are trained again.
-        sweep: The overrides already expanded, where the caller has done so.
+        sweep: The expanded overrides, if the caller has them already.
 
     Returns:
         The session.
@@ -225,7 +225,7 @@ def _tables_after(study: Study) -> Iterator[None]:
     try:
         yield
     except StudyError:
-        # Where a record could not be written, most tables cannot either: the first reason is the one to tell.
+        # If a record could not be written, most tables cannot either: report the first reason.
         with suppress(StudyError):
             write_tables(study)
         raise
@@ -293,9 +293,9 @@ def _texts(overrides: object) -> list[str]:
     """Return overrides as a list.
 
     Raises:
-        ConfigError: If they are anything but texts: Hydra would take a bare text for as many overrides as it has signs.
+        ConfigError: If they are not strings: Hydra would read a bare string as one override per character.
     """
-    form = "expected a list of texts such as ['norm=batch', 'lr=0.1']"
+    form = "expected a list of strings such as ['norm=batch', 'lr=0.1']"
     if isinstance(overrides, str | Mapping) or not isinstance(overrides, Iterable):
         raise ConfigError(f"overrides: got {overrides!r}, {form}.")
     texts = list(overrides)

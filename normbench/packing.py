@@ -1,4 +1,4 @@
-"""Which runs train together, and how: a rule on config and plan alone, since the mode enters the bits."""
+"""Which runs train together, and how: decided by config and plan alone, since the mode affects the bits of results."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,36 +8,36 @@ from normbench.plan import Pack
 from normbench.spec import Checked, Engine
 
 LARGE_STEP = 2e8
-"""Multiply-adds of a step's forward pass from which all cores beat one."""
+"""From this many multiply-adds of a step's forward pass, all cores are faster than one."""
 
 STACKED_STEP = {"stacked": 4e6, "compiled": 5e7}
-"""Multiply-adds of a step's forward pass up to which stacking gains: above it arithmetic takes the time."""
+"""Up to this many multiply-adds of a step's forward pass, stacking saves time; above, arithmetic dominates."""
 
 COMPILED_STEPS = 30_000
-"""Steps of all like runs together from which compiling pays: it costs 8 to 20 s and saves 0.15 ms a step and more."""
+"""Compiling pays from this total of steps of similar runs: it costs 8 to 20 s and saves 0.15 ms a step or more."""
 
 STACKED_RUNS = 8
-"""Fewest runs of an eager pack: its step takes some 1.7 ms however few they are, where a solo step takes 0.3 ms."""
+"""Fewest runs of an eager pack: its step takes at least some 1.7 ms, a solo step 0.3 ms."""
 
 MOST_RUNS = 64
 """Most runs of a pack."""
 
 STEP_OVERHEAD = 2
-"""What a compiled step takes beside its runs, in runs: 20 us a run and 40 us."""
+"""Fixed cost of a compiled step, in runs: a step takes 20 us per run, plus 40 us."""
 
 STACKED_BYTES = 24e6
-"""Weights, gradients and momenta of an eager pack: dispatch dominates, not memory."""
+"""Most bytes of weights, gradients and momenta of an eager pack: up to here dispatch dominates, not memory."""
 
 COMPILED_BYTES = 16e6
-"""What a step of a compiled pack touches, activations included, so that it stays in a core's share of the cache."""
+"""Most bytes that a step of a compiled pack touches, activations included: a core's share of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the packing may know of the machine.
+    """What the packing knows about the machine.
 
     Attributes:
-        cores: Cores, hence workers.
+        cores: Cores, and therefore workers.
         compiler: Whether there is a C++ compiler, which torch.compile needs.
     """
 
@@ -51,10 +51,10 @@ def make_packs(
     """Divide runs into packs.
 
     Args:
-        runs: What is known of each run that is to be trained, by run_id.
+        runs: The checked runs to train, by run_id.
         engine: What the user asked for.
         machine: The machine.
-        alone: Why every run has to train by itself; None where it need not.
+        alone: Why every run must train alone; None if it need not.
 
     Returns:
         The packs, in the order of their first runs.
@@ -81,7 +81,7 @@ def make_packs(
             continue
         size = min(_size(len(members), first, mode, machine.cores), cap)
         if size == cap:
-            reason += f"; engine.memory={engine.memory:g} bounds the pack"
+            reason += f"; engine.memory={engine.memory:g} limits the pack"
         parts = [members[start : start + size] for start in range(0, len(members), size)]
         fill = size if mode == "compiled" else 0
         packs += [Pack(tuple(part), mode, engine.threads or 1, reason, name, fill) for part in parts]
@@ -90,11 +90,11 @@ def make_packs(
 
 
 def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> tuple[str, str]:
-    """Return the mode of `count` like runs, and why.
+    """Return the mode of `count` similar runs, and why.
 
     Args:
         count: Runs of one structure.
-        checked: What is known of one of them.
+        checked: One of them.
         asked: `engine.mode`.
         machine: The machine.
     """
@@ -105,16 +105,16 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
     if count < 2:
         return "solo", "no other run shares its structure"
     if checked.multiply_adds > STACKED_STEP["compiled"]:
-        return "solo", "its steps are large: stacking gains nothing"
+        return "solo", "its steps are large: stacking saves no time"
     steps = count * checked.steps
     if machine.compiler and steps >= COMPILED_STEPS:
-        return "compiled", f"{count} like runs, {steps:,} steps"
-    few = "too few steps to pay for a compilation" if machine.compiler else "without a C++ compiler nothing is compiled"
+        return "compiled", f"{count} similar runs, {steps:,} steps"
+    few = "too few steps to pay for compilation" if machine.compiler else "nothing is compiled without a C++ compiler"
     if checked.multiply_adds > STACKED_STEP["stacked"]:
-        return "solo", f"{few}, and its steps are too large for stacking to gain without"
+        return "solo", f"{few}, and its steps are too large for stacking alone to be faster"
     if count < 2 * STACKED_RUNS:
-        return "solo", f"{few}, and {count} like runs are too few for stacking to gain without"
-    return "stacked", f"{count} like runs; {few}"
+        return "solo", f"{few}, and {count} similar runs are too few for stacking alone to be faster"
+    return "stacked", f"{count} similar runs; {few}"
 
 
 def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reason: str, *, single: bool) -> Pack:
@@ -128,7 +128,7 @@ def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reaso
 
 
 def _fitting(checked: Checked, engine: Engine, machine: Machine) -> int:
-    """Return how many runs of a pack `engine.memory` holds, where every worker trains such a pack."""
+    """Return how many runs of a pack fit in `engine.memory`, if every worker trains such a pack."""
     if engine.memory is None:
         return MOST_RUNS + 1
     workers = engine.workers or max(1, machine.cores // (engine.threads or 1))
@@ -136,21 +136,21 @@ def _fitting(checked: Checked, engine: Engine, machine: Machine) -> int:
 
 
 def run_bytes(checked: Checked) -> int:
-    """Return the bytes that a run takes in training: its state and what the backward pass needs, at four a number.
+    """Return the bytes that a run takes in training: its state and what the backward pass needs, four per number.
 
-    State is weights, gradients and two numbers of the optimizer for each; of each layer its output is kept, and the
-    gradient of it comes beside.
+    State is weights, gradients and two optimizer numbers per weight. For each layer its output and the gradient of it
+    are kept.
 
     Args:
-        checked: What is known of the run.
+        checked: The run.
     """
     return 4 * max(4 * checked.num_params + 2 * checked.activations, 1)
 
 
 def _size(count: int, checked: Checked, mode: str, cores: int) -> int:
-    """Return how many runs a pack holds: few enough for their state, and so that all cores end at about one time.
+    """Return how many runs a pack holds: their state must fit, and all cores should finish at about the same time.
 
-    Packs are of one size, as another would be compiled for by itself: the last is filled up with copies.
+    All packs have one size, since another size needs its own compilation: the last is filled up with copies.
     """
     if mode == "stacked":
         most, fewest = int(STACKED_BYTES // (3 * 4 * max(checked.num_params, 1))), min(STACKED_RUNS, count // cores)

@@ -111,7 +111,7 @@ def test_the_face_has_nothing_else() -> None:
 )
 def test_overrides_are_a_list_of_texts(here: Path, overrides: Any) -> None:
     """What else is given is named, with what it should be."""
-    with pytest.raises(ConfigError, match=r"^overrides: got .* expected a list of texts such as \['norm=batch', "):
+    with pytest.raises(ConfigError, match=r"^overrides: got .* expected a list of strings such as \['norm=batch', "):
         normbench.train(overrides)
     assert list(here.iterdir()) == []
 

@@ -27,12 +27,12 @@ def packs(
     ("count", "known", "mode", "machine", "expected", "reason"),
     [
         (1, SMALL, "auto", MACHINE, "solo", "no other run shares its structure"),
-        (15, SMALL, "auto", MACHINE, "solo", "too few for stacking to gain"),
+        (15, SMALL, "auto", MACHINE, "solo", "too few for stacking alone to be faster"),
         (16, SMALL, "auto", MACHINE, "stacked", "too few steps"),
         (4, replace(SMALL, steps=100_000), "auto", MACHINE, "compiled", "400,000 steps"),
-        (4, replace(SMALL, steps=100_000), "auto", Machine(2, False), "solo", "too few for stacking to gain"),
+        (4, replace(SMALL, steps=100_000), "auto", Machine(2, False), "solo", "too few for stacking alone"),
         (16, replace(SMALL, steps=100_000), "auto", Machine(2, False), "stacked", "without a C++ compiler"),
-        (4, replace(SMALL, multiply_adds=1e9), "auto", MACHINE, "solo", "stacking gains nothing"),
+        (4, replace(SMALL, multiply_adds=1e9), "auto", MACHINE, "solo", "stacking saves no time"),
         (4, replace(SMALL, alone="cannot be stacked (x)"), "auto", MACHINE, "solo", "cannot be stacked (x)"),
         (4, SMALL, "solo", MACHINE, "solo", "engine.mode=solo"),
         (1, SMALL, "stacked", MACHINE, "stacked", "engine.mode=stacked"),
@@ -55,7 +55,7 @@ def test_the_mode_and_its_reason(
 
 def test_runs_that_are_looked_into_train_alone() -> None:
     """A log or weights of each run need each run by itself."""
-    made = packs(3, alone="log.weights=final keeps each run's weights")
+    made = packs(3, alone="log.weights=final saves each run's weights")
     assert [pack.runs for pack in made] == [("000",), ("001",), ("002",)]
     assert {pack.mode for pack in made} == {"solo"}
 

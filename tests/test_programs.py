@@ -107,7 +107,7 @@ def test_a_norm_may_stand_in_the_script(here: Path) -> None:
     spawned = script(here, OWN, "engine.workers=2", method="spawn")
     assert spawned.stderr.splitlines()[-1] == (
         "normbench.errors.ConfigError: norm._target_=__main__.shifted: workers are spawned here and cannot import it; "
-        "move it to a .py file, or engine.workers=1."
+        "move it to a .py file, or set engine.workers=1."
     )
     assert not (here / "results").exists()
     forked = script(here, OWN, "engine.workers=2", method="fork")

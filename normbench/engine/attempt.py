@@ -82,7 +82,7 @@ def attempt(work: Work, device: torch.device, observers: Observers, checkpoints:
         raise
     except (Exception, SystemExit) as error:
         count = f"each of its {len(work.runs)} runs was" if len(work.runs) > 1 else "it was"
-        notes.append(f"a pack raised, and {count} tried again alone: {_reason(error)}")
+        notes.append(f"a pack raised an error, and {count} retried alone: {_reason(error)}")
         alone = [attempt_alone(work, run_id, device, observers, checkpoints) for run_id in work.runs]
         trained = tuple(one for again in alone for one in again.trained)
         return Attempt(trained, (*notes, *(text for again in alone for text in again.notes)))

@@ -80,7 +80,7 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
         known |= measured
         keep_timings(machine, measured)
     references = [kind for own in dict.fromkeys(kinds) for kind in {own, own.eager} if kind.key in known]
-    source = "from what such runs took before" if references else "a guess: nothing like it was timed here"
+    source = "from earlier timings of such runs" if references else "a guess: nothing similar was timed here"
     if spent > 0.05 and references:
         source = f"from a calibration of {spent:.1f} s"
     return Estimate(total(kinds, known, references, workers), workers, source)

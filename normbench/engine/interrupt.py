@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_NOTICE = b"stopping as soon as the runs in flight have ended; Ctrl-C again stops now.\n"
+_NOTICE = b"stopping after the runs in progress; Ctrl-C again stops now.\n"
 
 
 class OutOfTime(Exception):

@@ -50,7 +50,7 @@ class _Telling:
         for one in trained:
             if one.outcome.remark and one.outcome.remark not in self._remarks:
                 self._remarks.add(one.outcome.remark)
-                self.watcher.note(f"{one.outcome.remark}: trained without, which takes longer")
+                self.watcher.note(f"{one.outcome.remark}: training takes longer")
             self.watcher.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
 
 
@@ -124,7 +124,8 @@ def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], sett
     in_main = sorted(part for part in parts if f"={MAIN}" in part)
     if in_main and _crew(packs(), settings)[1] == "spawn":
         raise ConfigError(
-            f"{in_main[0]}: workers are spawned here and cannot import it; move it to a .py file, or engine.workers=1."
+            f"{in_main[0]}: workers are spawned here and cannot import it; "
+            "move it to a .py file, or set engine.workers=1."
         )
 
 
@@ -197,7 +198,7 @@ def _take_in(
         raise report
     if isinstance(report, str) and assignment.run_id is None:
         telling.watcher.note(
-            f"{report}; trying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ' again'}"
+            f"{report}; retrying its {len(item.runs)} run{'s, each alone' if len(item.runs) > 1 else ''}"
         )
         schedule.split(assignment.place)
         return

@@ -144,7 +144,7 @@ def _use_threads() -> None:
 
 def _death(code: int | None) -> str:
     if code is not None and code < 0:
-        memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+        memory = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
         return f"worker killed by signal {-code}{memory}"
     return f"worker ended with exit code {code}"
 

@@ -18,11 +18,11 @@ def check_precisions(precisions: Iterable[str], device: torch.device) -> tuple[s
     """
     asked = set(precisions)
     if "bfloat16" in asked and not _has_bfloat16(device):
-        raise ConfigError(f"precision=bfloat16: not on this {device.type} device; choose float32 or float16.")
+        raise ConfigError(f"precision=bfloat16: not available on this {device.type} device; choose float32 or float16.")
     if device.type != "cpu":
         return ()
     notes = {
-        "bfloat16": "precision=bfloat16 gains no time: this processor emulates it."
+        "bfloat16": "precision=bfloat16 saves no time: this processor emulates it."
         if fast_bfloat16(device) is False
         else "",
         "float16": "precision=float16 is slow on a CPU: a convolutional step took 13 times as long as in float32.",

@@ -77,7 +77,7 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
             multirun=multirun,
         )
     if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
-        notes.append(f"CXX={os.environ['CXX']} is no C++ compiler that runs: no step is compiled.")
+        notes.append(f"CXX={os.environ['CXX']} is not a working C++ compiler: no step is compiled.")
     return replace(plan, notes=(*notes, *plan.notes))
 
 
@@ -91,11 +91,11 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
     """
     alone = None
     if settings.log.tensorboard == "run":
-        alone = "log.tensorboard=run looks into each run"
+        alone = "log.tensorboard=run logs each run"
     if settings.log.weights != "none":
-        alone = f"log.weights={settings.log.weights} keeps each run's weights"
+        alone = f"log.weights={settings.log.weights} saves each run's weights"
     if settings.engine.checkpoint_every is not None:
-        alone = "engine.checkpoint_every keeps each run's state"
+        alone = "engine.checkpoint_every saves each run's state"
     machine = Machine(cores=torch.get_num_threads(), compiler=find_compiler() is not None)
     return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
 

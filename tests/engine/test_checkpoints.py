@@ -98,7 +98,7 @@ def test_runs_with_checkpoints_train_solo() -> None:
     """The plan says why."""
     packs = plan(*LONG, "seed=range(4)").packs
     assert {pack.mode for pack in packs} == {"solo"}
-    assert all(pack.reason.startswith("engine.checkpoint_every keeps each run's state") for pack in packs)
+    assert all(pack.reason.startswith("engine.checkpoint_every saves each run's state") for pack in packs)
 
 
 def test_a_checkpoint_is_plain_data(cut: Callable[..., Path]) -> None:
@@ -195,7 +195,7 @@ def test_a_run_that_raises_is_tried_again_from_its_checkpoint(
     monkeypatch.setattr(CheckpointFile, "save", save_and_raise)
     steps.clear()
     session, (note,) = go_on()
-    assert "tried again alone: RuntimeError: a hiccup" in note
+    assert "retried alone: RuntimeError: a hiccup" in note
     assert (steps, saved) == ([0, 12], [6, 12, 18])
     assert tables(session.study.folder) == tables(whole.study.folder)
 

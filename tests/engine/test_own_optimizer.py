@@ -52,7 +52,7 @@ def test_a_sweep_trains_and_is_trained_again_to_the_bit(normbench: Command, tmp_
     known = str(rows["run_id"][0])
     assert "names code to run: torch.optim.RMSprop. Give --trust" in normbench("rerun", known).err
     again = normbench("rerun", known, "--trust")
-    assert (again.code, "same, bit for bit" in again.out) == (0, True)
+    assert (again.code, "identical, bit for bit" in again.out) == (0, True)
 
 
 def test_a_function_of_ones_own_is_part_of_the_identity(normbench: Command, tmp_path: Path) -> None:

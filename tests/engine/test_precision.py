@@ -45,5 +45,5 @@ def test_mps_has_bfloat16_from_macos_14_on(monkeypatch: pytest.MonkeyPatch, new:
     if new:
         assert check_precisions(["bfloat16"], mps) == ()
     else:
-        with pytest.raises(ConfigError, match=r"^precision=bfloat16: not on this mps device; choose"):
+        with pytest.raises(ConfigError, match=r"^precision=bfloat16: not available on this mps device; choose"):
             check_precisions(["bfloat16"], mps)

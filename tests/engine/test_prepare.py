@@ -183,7 +183,7 @@ def test_runs_that_lack_a_file_are_trained_again(what: str, override: str, files
     before = tables(run("seed=range(2)").study.folder)
     session = plan("seed=range(3)", override)
     assert session.to_train == 3
-    assert session.notes == (f"2 of the runs done have no {what}: trained again.",)
+    assert session.notes == (f"2 of the runs done have no {what} and are trained again.",)
     session = run("seed=range(2)", override)
     assert tables(session.study.folder) == before
     assert len(list(session.study.folder.glob(files))) == 2

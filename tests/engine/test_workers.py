@@ -130,9 +130,7 @@ def test_a_killed_workers_run_is_tried_again(deadly: Callable[[str, str], list[s
     """Nothing is lost, and the user is told."""
     session, listener = listen(*deadly("os.kill(os.getpid(), signal.SIGKILL)", "once"))
     assert set(session.rows()["status"]) == {"finished"}
-    assert listener.notes == [
-        "worker killed by signal 9, as the system does where memory runs out; trying its 1 run again"
-    ]
+    assert listener.notes == ["worker killed by signal 9, as the system does when memory runs out; retrying its 1 run"]
     assert len(listener.ended) == 3
 
 
@@ -160,7 +158,7 @@ def test_a_run_that_raises_once_is_only_told_of(deadly: Callable[[str, str], lis
     session, listener = listen(*deadly("raise ValueError('a hiccup')", "once"))
     assert set(session.rows()["status"]) == {"finished"}
     (note,) = listener.notes
-    assert note.startswith("a pack raised, and it was tried again alone: ValueError: a hiccup (")
+    assert note.startswith("a pack raised an error, and it was retried alone: ValueError: a hiccup (")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Sequence[Run]], object]) -> None:
@@ -229,7 +227,7 @@ def test_ctrl_c_once_ends_the_packs_in_flight(workers: int, capfd: pytest.Captur
     assert signal.getsignal(signal.SIGINT) is before
     kept = load(session.study.folder)
     assert 1 <= len(kept) <= 1 + 2 * (workers - 1)
-    assert capfd.readouterr().err.count("stopping as soon as the runs in flight have ended") == 1
+    assert capfd.readouterr().err.count("stopping after the runs in progress") == 1
     assert plan("seed=range(8)", "steps=20").to_train == 8 - len(kept)
 
 
@@ -320,9 +318,7 @@ def test_a_planned_compilation_that_fails_is_said_once(monkeypatch: pytest.Monke
     monkeypatch.setattr("normbench.training.compiled._MADE", {})
     session, listener = listen(*sweep, "engine.workers=2")
     assert {pack.mode for pack in plan(*sweep, force=True).packs} == {"compiled"}
-    assert listener.notes == [
-        "not compiled (RuntimeError: No working C++ compiler found): trained without, which takes longer"
-    ]
+    assert listener.notes == ["not compiled (RuntimeError: No working C++ compiler found): training takes longer"]
     assert tables(session.study.folder) == tables(eager.study.folder)
     remarks = pd.read_csv(session.study.folder / "provenance.csv")["remark"]
     assert set(remarks) == {"not compiled (RuntimeError: No working C++ compiler found)"}
