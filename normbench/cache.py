@@ -1,4 +1,4 @@
-"""Where normbench keeps what it can make again: decoded images, compiled steps, and how long steps take."""
+"""The cache of what normbench can recompute: decoded images, compiled steps, and step times."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,12 @@ from normbench.errors import DataError
 
 
 def cache_folder() -> Path:
-    """Return the folder: $NORMBENCH_CACHE, else normbench in $XDG_CACHE_HOME or ~/.cache.
+    """Return the cache folder: $NORMBENCH_CACHE, else normbench in $XDG_CACHE_HOME or ~/.cache.
 
-    A user without an account and a home, as in a container, has one of their own among the temporary files.
+    A user without an account and a home, as in a container, gets a private temporary folder.
 
     Raises:
-        DataError: If it cannot be told, or the temporary one is somebody else's.
+        DataError: If it cannot be determined, or the temporary folder is open to other users.
     """
     if chosen := os.environ.get("NORMBENCH_CACHE"):
         if (folder := os.path.expanduser(chosen)).startswith("~"):
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    """Return a folder that nobody else can write to: compiled code is loaded from it."""
+    """Return a folder that no other user can write to: compiled code is loaded from it."""
     folder = Path(gettempdir(), f"normbench-{os.getuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What each metric is: which way it improves, how it is shown, and which values are possible."""
+"""Definition of each metric: its direction, its display, and its possible values."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -9,15 +9,15 @@ Statistics = Literal["running", "precise", "batch"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric, as tables hold it.
+    """One metric, as in tables.
 
     Attributes:
         higher_is_better: Whether the higher of two values is the better one.
-        scale: The factor for showing a value: 100 for a share, which is shown in points.
-        unit: The unit of a difference between two shown values; empty where there is none.
+        scale: The factor for display: 100 for a share, which is shown in points.
+        unit: The unit of a difference between two shown values; empty if it has none.
         low: The lowest possible value, or None.
         high: The highest possible value, or None.
-        digits: The fewest and the most decimals that an unscaled value is shown with.
+        digits: The fewest and the most decimals of a displayed unscaled value.
     """
 
     higher_is_better: bool
@@ -39,12 +39,12 @@ class Metric:
 
 
 class MetricColumn(NamedTuple):
-    """What the name of a column says, such as ``test_accuracy_precise``.
+    """The parts of a column name such as ``test_accuracy_precise``.
 
     Attributes:
-        part: The part of the data, or ``chance``: what no skill scores.
+        part: The part of the data, or ``chance``: the score without skill.
         metric: A key of `METRICS`.
-        statistics: Which statistics the norms of the evaluated net used.
+        statistics: The statistics that the norms used in the evaluation.
     """
 
     part: Part
@@ -84,14 +84,14 @@ _STATISTICS: tuple[Statistics, ...] = ("precise", "batch")
 
 
 def metric_column(column: str) -> MetricColumn | None:
-    """Take the name of a column apart.
+    """Split the name of a column into its parts.
 
     Args:
         column: A column of runs.csv or curves.csv: ``{train,val,test}_M``, ``test_M_precise``, ``test_M_batch`` or
             ``chance_M`` for a metric M.
 
     Returns:
-        What it names, or None for a column that holds no metric. The steps to the target are none: they are counted,
+        Its parts, or None for a column without a metric. The steps to the target are not a metric: they are counted,
         not measured, and have no chance level.
     """
     part, _, name = column.partition("_")

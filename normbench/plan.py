@@ -1,4 +1,4 @@
-"""Runs become a frozen plan: identities, and skipped cells with their reasons."""
+"""Turns runs into a frozen plan: identities, and skipped cells with their reasons."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from normbench.source import file_hash, source_hash
 from normbench.spec import CLASSIFICATION, Checked, Component, Run, Value
 
 SCHEMA = 1
-"""Number of the canonical form that a run_id is made of."""
+"""Version of the canonical form behind a run_id."""
 
 _LATER_KEYS: Mapping[str, Value] = {
     "model.bias_init": 0.0,
@@ -21,12 +21,12 @@ _LATER_KEYS: Mapping[str, Value] = {
     "target": None,
     "precision": "float32",
 }
-"""Dotted keys that came after schema 1, with their defaults: they enter an id only where they are off them."""
+"""Dotted keys added after schema 1, with their defaults: they enter an id only with another value."""
 
 NOT_SCIENCE = {"data": ("root", "download")}
 
 _VERSIONED = {"optimizer": ("normbench.", "torch.")}
-"""Packages whose source is no part of an id, where it is not normbench alone: a new version would change every id."""
+"""Packages whose source is not part of an id, if not only normbench: a new version would change every id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Pack:
         mode: `solo`, `stacked` or `compiled`.
         threads: Threads of the worker.
         reason: Why this mode and this number of threads.
-        structure: Name of what its runs have in common; workers that have compiled for it may do so no more.
-        fill: Runs that it is filled up to with copies, so that one compilation serves packs of several sizes.
+        structure: Name of the structure that its runs share; a worker compiles for it only once.
+        fill: Size that it is filled up to with copies, so that one compilation serves packs of several sizes.
     """
 
     runs: tuple[str, ...]
@@ -56,11 +56,11 @@ class Plan:
 
     Attributes:
         runs: Runs by run_id, in the order of the axes; equal ones merged.
-        checked: What is known of each, by run_id.
+        checked: The checked form of each, by run_id.
         contents: The content hash of each run's data, by run_id.
         sources: The `sources` of each run, by run_id.
         skipped: Impossible runs with the reason.
-        notes: What the user should be told, each once.
+        notes: Notes for the user, without repetition.
     """
 
     runs: Mapping[str, Run]
@@ -71,7 +71,7 @@ class Plan:
     notes: tuple[str, ...]
 
     def entry(self, run_id: str) -> dict[str, Any]:
-        """Return a run as plan.jsonl holds it."""
+        """Return a run as written to plan.jsonl."""
         own = {"sources": dict(self.sources[run_id])} if self.sources[run_id] else {}
         return {"content": self.contents[run_id], **own, "config": self.runs[run_id].as_dict()}
 
@@ -86,7 +86,7 @@ def make_plan(
     """Freeze runs into a plan.
 
     Args:
-        runs: What the config asks for.
+        runs: The runs of the config.
         content: Returns the content hash of a data set.
         check: Tries a run's model once.
         multirun: Whether an impossible run is skipped with its reason; otherwise it is an error.
@@ -95,7 +95,7 @@ def make_plan(
         The plan.
 
     Raises:
-        ImpossibleRunError: If a single run cannot be.
+        ImpossibleRunError: If a single run is impossible.
         ConfigError: If every run of a sweep is impossible.
     """
     planned: dict[str, Run] = {}
@@ -117,7 +117,7 @@ def make_plan(
         identity = run_id(run, data_content, own)
         notes.update(dict.fromkeys(checked.notes))
         if identity in planned:
-            # Claims share runs, and look at them in several ways.
+            # Claims share runs, with different probes.
             known_probes = planned[identity].probes
             more = tuple(name for name in run.probes if name not in known_probes)
             planned[identity] = replace(planned[identity], probes=(*known_probes, *more))
@@ -137,7 +137,7 @@ def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:
     Args:
         run: The run.
         content: Content hash of its data.
-        own: Its `sources`, where they are known already.
+        own: Its `sources`, if already known.
 
     Returns:
         The first 12 hex digits of the SHA-256 of the canonical JSON of `science`.
@@ -151,7 +151,7 @@ def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:
 
 
 def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
-    """Return what a run_id is made of: every value that decides the result, and nothing else."""
+    """Return the content of a run_id: every value that decides the result, and nothing else."""
     values = run.as_dict()
     del values["probes"]
     for key, value in values.items():
@@ -161,7 +161,7 @@ def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
         group, _, named = key.partition(".")
         part = values[group]
         assert isinstance(part, dict)
-        # What names code of the user's own may have an argument called `source` too.
+        # A part with the user's own code may also have an argument called `source`.
         part["weights" if named == "weights" else "source_hash" if "source" in part else "source"] = digest
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]
@@ -181,10 +181,10 @@ def part_science(group: str, part: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def sources(run: Run) -> dict[str, str]:
-    """Return the SHA-256 of each file of the user's that a run is made of, by the key that names it.
+    """Return the SHA-256 of each of the user's own files that a run uses, by the key that names it.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: If a file does not exist.
     """
     found: dict[str, str] = {}
     for group in run.__slots__:

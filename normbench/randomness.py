@@ -1,4 +1,4 @@
-"""Named streams of randomness: what one part draws never depends on what another part drew."""
+"""Named random streams: the draws of one part never depend on those of another."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ def stream_seed(seed: int, *names: str | int) -> int:
 
     Args:
         seed: The seed of the run.
-        *names: What the stream is for, such as ``("init", "layers.0.weight")``.
+        *names: The purpose of the stream, such as ``("init", "layers.0.weight")``.
 
     Returns:
         An integer in [0, 2**63).

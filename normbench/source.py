@@ -1,4 +1,4 @@
-"""What a run takes from files of the user's own, source and weights: a hash tells an edited file from what it was."""
+"""Hashes of the user's own files that a run uses, source and weights: an edited file has another hash."""
 
 import ast
 import hashlib
@@ -15,14 +15,14 @@ from types import CodeType
 from normbench.errors import ConfigError
 
 MAIN = "__main__."
-"""How the dotted path begins of what stands in the user's script or notebook itself."""
+"""Start of the dotted path of objects defined in the user's script or notebook."""
 
 
 def source_hash(target: str) -> str:
-    """Return the SHA-256 of the source that holds `target`, a dotted path: of its file, or of its text in a notebook.
+    """Return the SHA-256 of the source of `target`, a dotted path: of its file, or of its text in a notebook.
 
     Raises:
-        ConfigError: If no module of that path has a source.
+        ConfigError: If no module of that path has source code.
     """
     if target.startswith(MAIN):
         return _hash_in_main(target)
@@ -41,7 +41,7 @@ def _hash_in_main(target: str) -> str:
     file = getattr(sys.modules["__main__"], "__file__", None)
     if file is not None and Path(file).is_file():
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    # The outermost class or function holds all that is nested in it.
+    # The outermost class or function contains everything nested in it.
     name = target.split(".")[1]
     for text in _typed(pkgutil.resolve_name(f"__main__:{name}")):
         return hashlib.sha256(_definition(text, name).encode()).hexdigest()
@@ -51,7 +51,7 @@ def _hash_in_main(target: str) -> str:
 
 
 def _typed(own: object) -> Iterator[str]:
-    """Yield what was typed, at a prompt or in a cell, around each piece of code of a class or function."""
+    """Yield the text, typed at a prompt or in a cell, that contains each piece of code of a class or function."""
     parts = [own, *vars(own).values()] if inspect.isclass(own) else [own]
     for part in parts:
         code = getattr(inspect.unwrap(part) if callable(part) else part, "__code__", None)
@@ -60,7 +60,7 @@ def _typed(own: object) -> Iterator[str]:
 
 
 def _definition(text: str, name: str) -> str:
-    """Return the last definition of a name in a cell, decorators included; all of the cell where it cannot be told."""
+    """Return the last definition of a name in a cell, with decorators; the whole cell if it cannot be found."""
     try:
         found = [node for node in ast.parse(text).body if getattr(node, "name", None) == name]
     except SyntaxError:
@@ -75,7 +75,7 @@ def file_hash(path: str) -> str:
     """Return the SHA-256 of a file of weights.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the file does not exist.
     """
     try:
         state = Path(path).stat()
@@ -86,6 +86,6 @@ def file_hash(path: str) -> str:
 
 @lru_cache
 def _file_hash(path: str, _changed: int, _size: int) -> str:
-    """Hash a file once for all runs of a sweep, and again when it has changed."""
+    """Hash a file once for all runs of a sweep, and again after a change."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The frozen dataclasses that every stage hands to the next: what to train, and how to run it."""
+"""The frozen dataclasses passed between stages: what to train, and how to run it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One choice of a config group: its name and the keyword arguments of what it names.
+    """One choice of a config group: its name and keyword arguments.
 
     Attributes:
-        name: Name in the registry, or the user's own name beside `target`.
-        args: Keyword arguments; not to be changed.
-        target: Dotted path of a user's own class or function; None for what normbench ships.
+        name: Name in the registry, or the user's own name for `target`.
+        args: Keyword arguments; do not modify.
+        target: Dotted path of a user's own class or function; None for shipped components.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Component:
     target: str | None = None
 
     def as_dict(self) -> dict[str, Value]:
-        """Return the component as the config shows it."""
+        """Return the component as in the config."""
         own: dict[str, Value] = {"name": self.name}
         if self.target is not None:
             own["_target_"] = self.target
@@ -37,36 +37,36 @@ class Component:
 
     @property
     def shipped(self) -> bool:
-        """Whether normbench builds it, if from what `source` makes."""
+        """Whether normbench builds it, even if `source` makes the model."""
         return self.target is None or self.target.startswith("normbench.")
 
     @property
     def source(self) -> str | None:
-        """Dotted path of code of the user's own: `target`, or what makes the model `own`; None without any."""
+        """Dotted path of the user's own code: `target`, or the maker of the model `own`; else None."""
         source = self.target if self.target is None or not self.shipped else self.args.get("source")
         return None if source is None else str(source)
 
     @property
     def weights(self) -> str | None:
-        """File of initial weights; None without one. To a user's own `target` the key is an argument as any."""
+        """File of initial weights, or None. For a user's own `target` the key is an ordinary argument."""
         weights = self.args.get("weights") if self.shipped else None
         return None if weights is None else str(weights)
 
     def number(self, key: str) -> float:
-        """Return an argument that the config has checked to be a number."""
+        """Return an argument that is known to be a number."""
         value = self.args[key]
         assert isinstance(value, int | float), f"{self.name}.{key}={value!r}"
         return float(value)
 
     def text(self, key: str) -> str:
-        """Return an argument that the config has checked to be a text."""
+        """Return an argument that is known to be a string."""
         value = self.args[key]
         assert isinstance(value, str), f"{self.name}.{key}={value!r}"
         return value
 
 
 CLASSIFICATION = Component("classification", {})
-"""The task of runs that name none, as those of early studies."""
+"""The task of runs that name none, such as runs of early studies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,17 @@ class Run:
     """One training: everything that decides its result, and nothing else.
 
     Attributes:
-        batch_size: Samples the optimizer sees in a step.
-        norm_batch_size: Samples that batch statistics are taken over; None means all of the batch.
+        batch_size: Samples per optimizer step.
+        norm_batch_size: Samples per batch statistic; None means the whole batch.
         lr: Peak learning rate.
-        epochs: Budget in passes over the training set; None where `steps` is given.
-        steps: Budget in optimizer steps; None where `epochs` is given.
+        epochs: Budget in passes over the training set; None if `steps` is given.
+        steps: Budget in optimizer steps; None if `epochs` is given.
         eval_every: Steps between evaluations; None evaluates after each epoch.
         target_accuracy: Validation accuracy in [0, 1] that `steps_to_target` waits for.
-        task: What the net is asked.
-        target: Value of the task's first validation metric that `steps_to_target` waits for, where it is no accuracy.
-        precision: What layers compute in: `float32`, or `bfloat16` or `float16` by autocast.
-        probes: Diagnostics taken at each evaluation; they change nothing, and are no part of the run's identity.
+        task: What the net learns.
+        target: Value of the task's first validation metric that `steps_to_target` waits for, if it is not accuracy.
+        precision: Number format of the layers: `float32`, or `bfloat16` or `float16` by autocast.
+        probes: Diagnostics at each evaluation; they change no result and are not part of the run's identity.
     """
 
     model: Component
@@ -125,14 +125,14 @@ class Checked:
     """What a dry run of a run's model found.
 
     Attributes:
-        run: The run, without settings that do nothing for it.
-        multiply_adds: Of the forward pass of one batch.
-        num_params: Trainable numbers of the model.
-        notes: What the user should be told.
+        run: The run, without settings that have no effect on it.
+        multiply_adds: Multiply-adds of the forward pass of one batch.
+        num_params: Trainable parameters of the model.
+        notes: Notes for the user.
         steps: Optimizer steps of the run.
-        structure: What runs must share to be trained together; None where that is not known.
-        alone: Why the run cannot be trained together with others; empty where it can.
-        activations: Numbers that the layers of the model put out in the forward pass of one batch.
+        structure: What runs must share to be trained together; None if unknown.
+        alone: Why the run cannot be trained together with others; empty if it can.
+        activations: Numbers in the outputs of the model's layers in the forward pass of one batch.
     """
 
     run: Run
@@ -147,15 +147,15 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How runs are carried out; decides no result beyond rounding.
+    """How runs are carried out; affects results only by rounding.
 
     Attributes:
         mode: `auto`, or how runs are trained: `solo`, `stacked` or `compiled`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         threads: Threads of one worker; None chooses from the size of the model.
-        workers: Processes; None takes as many as there are cores, or GPUs.
-        memory: GB that the state and activations of all packs in training may take; None sets no bound.
-        checkpoint_every: Steps after which a run's state is saved again and again; None saves none.
+        workers: Processes; None means one per core, or per GPU.
+        memory: Most GB for state and activations of all packs in training; None sets no limit.
+        checkpoint_every: Steps between saves of a run's state; None saves none.
     """
 
     mode: str
@@ -168,12 +168,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is kept besides the tables.
+    """What is saved in addition to the tables.
 
     Attributes:
-        tensorboard: `auto` (a single run writes its own log, a sweep none), `off`, `cell` (the command ends with the
-            logs that `normbench dashboard` shows of a study) or `run` (every run writes its own).
-        weights: `none`, or `final` to keep each run's last weights.
+        tensorboard: `auto` (a single run writes its own log, a sweep none), `off`, `cell` (the command ends by writing
+            the logs that `normbench dashboard` shows) or `run` (every run writes its own).
+        weights: `none`, or `final` to save each run's last weights.
     """
 
     tensorboard: str
@@ -182,7 +182,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a study lies and how its runs are carried out: no part of a run's identity."""
+    """Where a study is and how its runs are carried out: not part of a run's identity."""
 
     study: str
     results_dir: str

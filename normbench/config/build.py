@@ -69,7 +69,7 @@ def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dic
 
 
 def build_settings(values: Mapping[str, Any]) -> Settings:
-    """Return where and how the runs of a resolved config are carried out.
+    """Return the settings of a resolved config: where and how its runs are carried out.
 
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.

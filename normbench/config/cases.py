@@ -1,4 +1,4 @@
-"""Every distinct choice of config groups that a command asks for, and the cells of each."""
+"""Every distinct choice of config groups in a command, and the cells of each."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +17,17 @@ from normbench.spec import Run, Settings
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One composition, the settings that it knows, and the axes that run over it.
+    """One composition, the settings that apply to it, and its axes.
 
     Attributes:
-        composition: What Hydra made of the choice of groups.
-        settings: Settings of one value.
-        axes: Settings of several.
+        composition: Hydra's result for the choice of groups.
+        settings: Settings with one value.
+        axes: Settings with several values.
         zips: Which axes run together.
-        dropped: Settings that these groups do not know.
-        own: Groups whose part is the user's own, by `_target_`: its keys are not known here.
+        dropped: Settings that do not apply to these groups.
+        own: Groups set by the user's `_target_`: their keys are not known here.
         section: The axes of the `sweep` section.
-        sweep: Every axis of the command, those over groups included.
+        sweep: Every axis of the command, including those over groups.
     """
 
     composition: Composition
@@ -41,7 +41,7 @@ class Case:
 
     @property
     def interpolates(self) -> bool:
-        """Whether a value refers to another, so that each cell is resolved on its own."""
+        """Whether a value refers to another, so that each cell needs its own resolution."""
         typed = (setting.values for setting in (*self.settings, *self.axes))
         return self.composition.interpolated or any(map(interpolates, typed))
 
@@ -49,7 +49,7 @@ class Case:
         """Return the config before the axes.
 
         Raises:
-            ConfigError: If a key that has to have a value is taken away.
+            ConfigError: If a key that needs a value is deleted.
         """
         values = {key: value for key, value in self.composition.values.items() if key != "sweep"}
         for setting in (*self.settings, *self.axes):
@@ -71,7 +71,7 @@ class Case:
         """Yield the config of each cell, resolved.
 
         Raises:
-            ConfigError: If an interpolation cannot be.
+            ConfigError: If an interpolation cannot be resolved.
         """
         base = self.base()
         bundles = bundled(self.axes, self.zips)
@@ -89,7 +89,7 @@ class Case:
             yield values
 
     def runs(self) -> Iterator[Run]:
-        """Yield the run of each cell, the first axis slowest.
+        """Yield the run of each cell; the first axis varies slowest.
 
         Raises:
             ConfigError: If a value is of a wrong type or out of bounds.
@@ -100,14 +100,14 @@ class Case:
             yield build_run(values, explicit=explicit, memo=memo)
 
     def cell_settings(self) -> Iterator[Settings]:
-        """Yield where and how the runs are carried out, once unless it may differ among the cells."""
+        """Yield the settings of the runs: once, or for each cell if they may differ."""
         base = self.base()
         differs = any(interpolates(base[key]) for key in SETTINGS)
         for values in self.cells() if differs else [base]:
             yield build_settings(values)
 
     def changed(self, pristine: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the keys that a run of this case has off the default of its groups, and groups off the default."""
+        """Yield the keys off the default of their group, and the groups off their default."""
         base, plain = flat(self.base()), flat(pristine)
         for setting in self.axes:
             base[setting.key] = setting.values if len(setting.values) > 1 else setting.values[0]
@@ -122,27 +122,27 @@ class Case:
                 yield group
 
     def notes(self) -> Iterator[str]:
-        """Yield what the user should be told."""
+        """Yield notes for the user."""
         for setting in self.dropped:
             group = setting.key.partition(".")[0]
             yield f"{setting.key} does not apply to {group}={self.composition.choices.get(group)} and is ignored there."
 
     def sweep_as_dict(self) -> dict[str, Any]:
-        """Return the `sweep` section that asks for the same axes."""
+        """Return the equivalent `sweep` section."""
         axes: dict[str, Any] = {setting.key: list(setting.values) for setting in self.sweep}
         zips = [list(names) for names in self.zips if len(names) > 1]
         return {**axes, "zip": zips} if zips else axes
 
 
 def find_cases(composer: Composer, typed: Sequence[Setting]) -> Iterator[Case]:
-    """Yield a case for every distinct choice of groups, the axes of its experiment included.
+    """Yield a case for every distinct choice of groups, including the axes of its experiment.
 
     Args:
         composer: Composes each choice, once.
         typed: The settings of the command line.
 
     Raises:
-        ConfigError: If an option or a YAML is wrong, or axes that run together do not fit.
+        ConfigError: If an option or a YAML is wrong, or axes that run together have different lengths.
     """
     experiments = next(
         (_options(composer, setting).values for setting in typed if setting.key == "experiment"), (None,)
@@ -165,7 +165,7 @@ def _cases(composer: Composer, typed: Sequence[Setting], choices: Mapping[str, s
     fixed = {setting.key for setting in settings if not setting.sweep}
     zips = checked_zips(section.zips, sweep, fixed)
     chosen = [setting for setting in settings if setting.key in groups or setting.sweep]
-    # A value that runs together with a choice of groups is one value for each of them.
+    # A key that runs together with a group has one value for each choice of the group.
     outer = [bundle for bundle in bundled(chosen, zips) if any(setting.key in groups for setting in bundle)]
     names = [setting.key for bundle in outer for setting in bundle]
     for cell in map(itertools.chain.from_iterable, itertools.product(*map(steps, outer))):
@@ -203,7 +203,7 @@ def _case(
 
 
 def _options(composer: Composer, setting: Setting) -> Setting:
-    """Return a choice of a group's options with their names looked up."""
+    """Return a setting of a group with its option names checked."""
     if setting.delete:
         raise ConfigError(f"{setting.text!r}: every run needs a {setting.key}.")
     options = composer.expand_glob(setting) if setting.glob is not None else setting.values
@@ -218,10 +218,10 @@ def _options(composer: Composer, setting: Setting) -> Setting:
 
 
 def _check_may_be_null(setting: Setting) -> None:
-    """See that a key may be taken away: that is key=null, so that the same run has one identity.
+    """Check that a key may be deleted, which means key=null: the same run keeps one identity.
 
     Raises:
-        ConfigError: If the key has to have a value.
+        ConfigError: If the key needs a value.
     """
     rule = RULES.get(setting.key)
     if rule is not None and not rule.optional:

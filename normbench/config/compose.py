@@ -1,4 +1,4 @@
-"""Hydra's compose API over the shipped conf folder and the user's own, which is searched first."""
+"""Hydra's compose API on the shipped conf folder and the user's own, which is searched first."""
 
 import codecs
 import json
@@ -32,7 +32,7 @@ from normbench.errors import ConfigError, nearest
 from normbench.spec import Value
 
 _HEADER = re.compile(rb"(\s*#\s*@[^\n]*\n)*\s*#\s*@package\s+_global_\s")
-"""What Hydra looks for in the first lines of a YAML that are neither empty nor anything else."""
+"""The header that Hydra looks for at the start of a YAML, after empty lines."""
 
 _OF_AN_APP = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 """Hydra's global state that belongs to one app."""
@@ -50,7 +50,7 @@ class _UserFolders(SearchPathPlugin):
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """What Hydra made of one choice of config groups.
+    """Hydra's result for one choice of config groups.
 
     Attributes:
         choices: Group name to chosen option.
@@ -64,21 +64,21 @@ class Composition:
 
 
 Compositions = dict[tuple[tuple[str, str], ...], Composition]
-"""What Hydra made of choices of groups: it takes 50 ms for each."""
+"""A cache of compositions: each takes Hydra 50 ms."""
 
 
 class Composer:
-    """Composes configs from the shipped conf folder and a user's; a context manager, as Hydra's state is global."""
+    """Composes configs from the shipped conf folder and a user's. A context manager, since Hydra's state is global."""
 
     def __init__(self, config_dir: Path | None = None, composed: Compositions | None = None) -> None:
         """Prepare to compose.
 
         Args:
             config_dir: A user's own conf folder, searched first.
-            composed: What was composed of these folders before; it is used, and added to.
+            composed: Cache of earlier compositions of these folders; it is used and extended.
 
         Raises:
-            ConfigError: If `config_dir` is no folder.
+            ConfigError: If `config_dir` is not a folder.
         """
         folder = None if config_dir is None else Path(os.path.expanduser(config_dir)).absolute()
         if folder is not None and not folder.is_dir():
@@ -89,7 +89,7 @@ class Composer:
     def __enter__(self) -> "Composer":
         _UserFolders.folders = self._folders
         Plugins.instance().register(_UserFolders)
-        # The caller may be an app of Hydra's: its state must be as it was afterwards, and is none of ours meanwhile.
+        # The caller may be a Hydra app: hide its state here, and restore it afterwards.
         self._callers = Singleton._instances
         Singleton._instances = {kind: own for kind, own in self._callers.items() if kind not in _OF_AN_APP}
         initialize_config_dir(str(shipped_conf()), version_base="1.3", job_name="normbench")
@@ -119,7 +119,7 @@ class Composer:
             The composition.
 
         Raises:
-            ConfigError: If a YAML is wrong; unknown options are to be caught before by `check_option`.
+            ConfigError: If a YAML is wrong; `check_option` must catch unknown options before.
         """
         key = tuple(sorted(choices.items()))
         if key not in self._composed:
@@ -145,7 +145,7 @@ class Composer:
         )
 
     def _check_header(self, experiment: str) -> None:
-        """See that an experiment's keys go to the top of the config, and not to a section `experiment`."""
+        """Check that an experiment's keys go to the top of the config, not into a section `experiment`."""
         files = [folder / "experiment" / f"{experiment}.yaml" for folder in (*self._folders, shipped_conf())]
         path = next(path for path in files if path.is_file())
         content = path.read_bytes()
@@ -161,7 +161,7 @@ class Composer:
         """Return `option` if the group has it.
 
         Raises:
-            ConfigError: If not, with the nearest name.
+            ConfigError: If it does not, with the nearest name.
         """
         options = self.options(group)
         if not isinstance(option, str) or option not in options:
@@ -172,7 +172,7 @@ class Composer:
         """Return the options of a group that a ``glob(...)`` sweep matches.
 
         Raises:
-            ConfigError: If none does.
+            ConfigError: If it matches none.
         """
         names = setting.glob.filter(self.options(setting.key))  # type: ignore[attr-defined]
         if not names:
@@ -181,14 +181,14 @@ class Composer:
 
 
 class Cells:
-    """Resolves one config again and again, with some of its values set anew."""
+    """Resolves one config repeatedly, with some values changed each time."""
 
     def __init__(self, values: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Prepare to resolve.
 
         Args:
             values: The config, interpolations unresolved.
-            keys: Dotted names of what each cell sets.
+            keys: Dotted names of the values that each cell sets.
 
         Raises:
             ConfigError: If an interpolation cannot be read.
@@ -206,7 +206,7 @@ class Cells:
         with _told():
             for key, value in zip(self._keys, cell, strict=True):
                 OmegaConf.update(self._config, key, value, merge=False, force_add=True)
-            # What a resolver gave is kept under the text of its arguments, which means another value in each cell.
+            # Resolver results are cached under the text of their arguments, which has another value in each cell.
             OmegaConf.clear_cache(self._config)
             resolved = OmegaConf.to_container(self._config, resolve=True)
         assert isinstance(resolved, dict)

@@ -1,18 +1,18 @@
-"""The grammar's ``logspace(start, stop, count)``: rates at equal distances on a logarithmic scale."""
+"""The grammar's ``logspace(start, stop, count)``: values at equal distances on a logarithmic scale."""
 
 from decimal import Context, Decimal
 
 from hydra.core.override_parser.types import ChoiceSweep
 
 _DIGITS = 9
-"""Significant digits of a value: as many as a table holds."""
+"""Significant digits of a value, as in tables."""
 
 _EXACT = Context(prec=40)
-"""Decimal arithmetic has the same digits on every machine, which a C library's power has not."""
+"""Decimal arithmetic gives the same digits on every machine; the power function of C libraries does not."""
 
 
 def logspace(start: int | float, stop: int | float, count: int) -> ChoiceSweep:
-    """Return ``count`` values from ``10**start`` to ``10**stop``, both included, as `numpy.logspace` has them.
+    """Return ``count`` values from ``10**start`` to ``10**stop``, both included, like `numpy.logspace`.
 
     Args:
         start: Exponent of the first value, to base 10.
@@ -23,7 +23,7 @@ def logspace(start: int | float, stop: int | float, count: int) -> ChoiceSweep:
         A sweep over the values, each rounded to nine significant digits, so that ids are the same on every machine.
 
     Raises:
-        ValueError: If there is no value, or one is beyond what a float holds.
+        ValueError: If `count` is below 1, or a value is out of the range of a float.
     """
     if count < 1:
         raise ValueError(f"a count of at least 1 is needed, got {count}")

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def has(values: Mapping[str, Any], path: Sequence[str]) -> bool:
-    """Return whether there is a value at a path."""
+    """Return whether a path has a value."""
     inner: Any = values
     for key in path:
         if not isinstance(inner, Mapping) or key not in inner:
@@ -15,7 +15,7 @@ def has(values: Mapping[str, Any], path: Sequence[str]) -> bool:
 
 
 def with_value(values: dict[str, Any], path: Sequence[str], value: object) -> dict[str, Any]:
-    """Return a copy of `values` with one value set; what is not on the path is shared."""
+    """Return a copy of `values` with one value set; everything off the path is shared."""
     head, *rest = path
     return {**values, head: with_value(values[head] or {}, rest, value) if rest else value}
 

@@ -1,4 +1,4 @@
-"""What the user typed, parsed by Hydra's own override grammar into settings."""
+"""Parses the overrides of the user into settings, with Hydra's own grammar."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from normbench.spec import Value
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One override: a key and the value, or the values of a sweep, that it gets.
+    """One override: a key with its value, or with the values of a sweep.
 
     Attributes:
         key: Dotted name of a value, or the name of a config group.
-        values: One value, or those of the sweep; of a glob sweep its patterns.
+        values: One value, or those of the sweep; empty for a glob sweep.
         sweep: Whether the user asked for a sweep over `values`.
-        delete: Whether the key goes away (`~key`).
-        glob: Whether `values` are the names of a group's options that match ``glob(...)``, still to be looked up.
+        delete: Whether the key is deleted (`~key`).
+        glob: The ``glob(...)`` whose matching options are still to be looked up; else None.
         text: What the user typed.
     """
 
@@ -58,11 +58,11 @@ def parse(texts: Iterable[str]) -> tuple[Setting, ...]:
 
 
 def axis(key: str, values: Value) -> Setting:
-    """Return the sweep axis that an experiment's YAML gives as a list, or as text in Hydra's grammar.
+    """Return the sweep axis that an experiment's YAML gives as a list, or as a string in Hydra's grammar.
 
     Args:
         key: Dotted name or group.
-        values: A list such as ``[batch, none]`` or a text such as ``range(10)``.
+        values: A list such as ``[batch, none]`` or a string such as ``range(10)``.
 
     Returns:
         A sweep setting.
@@ -80,14 +80,14 @@ def axis(key: str, values: Value) -> Setting:
 
 @cache
 def parser() -> OverridesParser:
-    """Return Hydra's parser of overrides, which knows `logspace` too."""
+    """Return Hydra's parser of overrides, extended with `logspace`."""
     own = OverridesParser.create()
     own.functions.register("logspace", logspace)
     return own
 
 
 def quoting_hint(key: str, value: str) -> str:
-    """Return the tail of a message that says how a text is quoted; empty where the key takes none."""
+    """Return the end of a message that shows how to quote a string; empty if the key takes no string."""
     rule = RULES.get(key)
     takes_text = "." in key if rule is None else rule.kind is str and not rule.choices
     return f"; quote a string: {to_paste(key, value)}" if takes_text else ""
@@ -132,7 +132,7 @@ def _sweep_values(override: Override, text: str) -> tuple[Value, ...]:
 
 
 def _unquoted(value: Any) -> Any:
-    """Return a value of a sweep as plain data: Hydra takes the quotes off single values only."""
+    """Return a value of a sweep as plain data: Hydra removes the quotes of single values only."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
@@ -143,5 +143,5 @@ def _unquoted(value: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what a parser says is wrong, without the tokens that it would have taken."""
+    """Return a parser's error message, without the list of tokens it expected."""
     return str(error).splitlines()[0].partition(" expecting ")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What each config key may hold: one literal table, and the check of a value against it."""
+"""The allowed values of each config key: one literal table, and the check of a value against it."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ class Rule:
     """The type of a key's value and the bounds of a number.
 
     Attributes:
-        kind: `int`, `float`, `bool`, `str` or `list` (of numbers, or of texts).
-        optional: Whether null is a value.
-        low: Lowest number allowed.
-        above: Number that the value must exceed.
-        high: Highest number allowed.
-        below: Number that the value must stay under.
-        choices: The texts allowed; empty allows any text but the empty one.
-        auto: Whether the text `auto` stands for null.
-        texts: Whether a list holds texts.
-        path: Whether a text is a path, in which ~ is the user's home.
+        kind: `int`, `float`, `bool`, `str` or `list` (of numbers, or of strings).
+        optional: Whether null is allowed.
+        low: Lowest allowed number.
+        above: The value must be greater than this.
+        high: Highest allowed number.
+        below: The value must be less than this.
+        choices: The allowed strings; empty allows any non-empty string.
+        auto: Whether the string `auto` means null.
+        texts: Whether a list holds strings.
+        path: Whether a string is a path, in which ~ is the user's home.
     """
 
     kind: type
@@ -59,13 +59,13 @@ class Rule:
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string", list: "a list of numbers"}
 
 _LARGEST = 2**63 - 1
-"""Largest integer of any key: what tables, plans and torch's generators hold."""
+"""Largest integer of any key: the limit of tables, plans and torch's generators."""
 
 _MOST = 1024
-"""Threads and processes that a machine may have: beyond some thousands of threads OpenMP crashes."""
+"""Most threads, and most processes: with some thousands of threads OpenMP crashes."""
 
 _LONGEST_PATH = 3000
-"""Bytes: Linux takes 4096, with the folder where the user stands and the files of a study."""
+"""Bytes: Linux allows 4096, including the current directory and the file names of a study."""
 
 _COUNT = Rule(int, low=1)
 _SHARE = Rule(float, low=0, high=1)
@@ -107,7 +107,7 @@ RULES: Mapping[str, Rule] = {
     "model.zero_init_residual": Rule(bool),
     "model.architecture": Rule(str),
     "model.weights": Rule(str, optional=True),
-    # Of the model `own`, whose other keys are its maker's.
+    # For the model `own`, whose other keys belong to its source.
     "model._target_": Rule(str),
     "model.source": Rule(str, optional=True),
     "norm.name": Rule(str),
@@ -168,10 +168,10 @@ def checked(key: str, value: Value) -> Value:
 
     Args:
         key: Dotted name, such as ``model.depth``.
-        value: What the config holds.
+        value: The value in the config.
 
     Returns:
-        The value, an integer made a float where a number is wanted, so that equal configs are equal.
+        The value. Integers become floats where the rule asks for a number, so that equal configs compare equal.
 
     Raises:
         ConfigError: If the type is wrong or the value out of bounds.
@@ -182,7 +182,7 @@ def checked(key: str, value: Value) -> Value:
     if value == "auto" and rule.auto:
         return None
     if value is False and "off" in rule.choices:
-        return "off"  # what YAML makes of a bare off
+        return "off"  # YAML reads a bare off as false
     if rule.kind is list:
         if not isinstance(value, list):
             raise _wrong(key, value, rule)
@@ -199,7 +199,7 @@ def checked(key: str, value: Value) -> Value:
 
 
 def too_long(path: str) -> bool:
-    """Return whether file systems refuse a path for its length in bytes, or that of a name in it."""
+    """Return whether a path, or a name in it, has too many bytes for file systems."""
     return len(os.fsencode(path)) > _LONGEST_PATH or any(len(os.fsencode(name)) > 255 for name in path.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""From overrides to frozen runs: group choices are composed once each, values are set on plain dicts."""
+"""From overrides to frozen runs: each choice of groups is composed once, values are set on plain dicts."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,14 +18,14 @@ from normbench.spec import Run, Settings
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Every run that a command asks for, frozen.
+    """Every run of a command, frozen.
 
     Attributes:
-        runs: The runs in the order of the axes, the first axis slowest.
+        runs: The runs in the order of the axes; the first axis varies slowest.
         settings: Where and how they are carried out.
-        changed: Dotted keys that some run has off the default of its groups.
-        multirun: Whether a sweep was asked for, even of one run.
-        notes: What the user should be told, each once.
+        changed: Dotted keys that differ from the default of their group in some run.
+        multirun: Whether this is a sweep, even of one run.
+        notes: Notes for the user, without repetition.
         config: The config before the sweep's axes, as YAML.
     """
 
@@ -48,12 +48,12 @@ def expand(
 
     Args:
         overrides: In Hydra's grammar, such as ``norm=batch,none`` or ``+experiment=quickstart``.
-        multirun: Whether values of a sweep are allowed on the command line (`-m`).
+        multirun: Whether the command line may give several values (`-m`).
         config_dir: A user's own conf folder, searched first.
-        composed: What was composed of these folders before; it is used, and added to.
+        composed: Cache of earlier compositions of these folders; it is used and extended.
 
     Returns:
-        The runs and all that belongs to them.
+        The runs with their settings and notes.
 
     Raises:
         ConfigError: If anything is unknown, of a wrong type or out of bounds.
@@ -84,16 +84,16 @@ def expand(
 
 
 def _config(case: Case) -> str:
-    """Return the config before the axes as YAML; what their cells resolve differently stands there as it was given."""
+    """Return the config before the axes as YAML; values that differ between cells stay unresolved."""
     base = case.base()
     return to_yaml({**(base if case.axes else resolve(base)), "sweep": case.sweep_as_dict()})
 
 
 def _is_sweep(cases: Sequence[Case], settings: Sequence[Setting]) -> bool:
-    """Return whether an experiment brings axes of its own, so that no -m is needed.
+    """Return whether an experiment has its own axes, so that no -m is needed.
 
     Raises:
-        ConfigError: If none does and a setting has several values all the same.
+        ConfigError: If none does, yet a setting has several values.
     """
     if any(case.section.settings for case in cases):
         return True
@@ -104,7 +104,7 @@ def _is_sweep(cases: Sequence[Case], settings: Sequence[Setting]) -> bool:
 
 
 def _text_hint(setting: Setting) -> str:
-    """Return the end of a message about several values, which may be one text with a comma in it."""
+    """Return the end of a message about several values, which may be meant as one string with a comma."""
     value = setting.text.partition("=")[2]
     one_text = value and all(isinstance(one, str) for one in setting.values)
     return (quoting_hint(setting.key, value) if one_text else "") or "."
@@ -134,17 +134,17 @@ def _check_known(cases: Sequence[Case], settings: Sequence[Setting], groups: Seq
 
 
 def _check_axis(cases: Sequence[Case], setting: Setting) -> None:
-    """See that there is an axis for ``~sweep.key`` to take away."""
+    """Check that the axis that ``~sweep.key`` removes exists."""
     axes = {key for case in cases for key in case.composition.values.get("sweep") or ()}
     if setting.key.removeprefix("sweep.") not in axes:
         raise ConfigError(f"{setting.text!r}: there is no such axis. Known: {', '.join(sorted(axes)) or 'none'}")
 
 
 def _check_yaml(case: Case, plain: Mapping[str, Any]) -> None:
-    """See that the YAMLs hold no key that does nothing: a misspelt one would pass for a setting.
+    """Check that every key in the YAMLs has an effect: a misspelt one would look like a setting.
 
     Raises:
-        ConfigError: At the first key that these groups do not have and no other value refers to.
+        ConfigError: At the first key that these groups lack and no other value refers to.
     """
     known = flat(plain).keys() & RULES.keys()
     values = flat(case.composition.values)
@@ -161,7 +161,7 @@ def _settings(cases: Sequence[Case]) -> Settings:
     """Return the settings that all cases share.
 
     Raises:
-        ConfigError: If they differ, as those of two experiments may.
+        ConfigError: If they differ, as they may between two experiments.
     """
     first, *others = (settings for case in cases for settings in case.cell_settings())
     for other in others:
@@ -179,7 +179,7 @@ def _differences(one: Settings, other: Settings) -> str:
 
 
 def _nearest_key(key: str, known: Collection[str]) -> str:
-    """Return the tail of an unknown-key message: the nearest dotted key, else those beside it."""
+    """Return the end of an unknown-key message: the nearest dotted key, else the keys of the same group."""
     leaves = {name.rpartition(".")[2]: name for name in sorted(known, reverse=True)}
     close = difflib.get_close_matches(key, [*known], n=1, cutoff=0.7)
     close = close or [leaves[leaf] for leaf in difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)]

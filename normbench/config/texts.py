@@ -1,4 +1,4 @@
-"""Values that Hydra's grammar cannot read and that can only be texts: a path with ~ or (1), a name in any script."""
+"""Values that Hydra's grammar cannot read and that must be strings: a path with ~ or (1), a name in any script."""
 
 import re
 import shlex
@@ -8,41 +8,41 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 UNREADABLE = (HydraException, ValueError)
-"""What Hydra's parser raises; a ValueError where an integer has thousands of digits."""
+"""Exceptions of Hydra's parser; ValueError for an integer with thousands of digits."""
 
 _TOKEN = re.compile(
     r"""\\. | '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | \$\{[^}]+\} | [()\[\]{},'"]""", re.VERBOSE | re.DOTALL
 )
-"""What takes a value apart: escapes, quoted texts, interpolations, and single characters of the grammar."""
+"""Tokens of a value: escapes, quoted strings, interpolations, and single characters of the grammar."""
 
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")
 _NAME = r"[A-Za-z_][\w-]*"
 _CONTAINER = re.compile(rf"(\s*(?:{_NAME}\s*\(|[(\[{{]))(.*)([)\]}}]\s*)", re.DOTALL)
 _NO_TEXT = re.compile(r"\s*[=(\[{]|.*\s[\w.@/+~-]+=", re.DOTALL)
-"""A text does not begin like another thing of the grammar, and has no second override in it."""
+"""Matches what is not a string: the start of another grammar element, or a second override inside."""
 
 
 def quoted(value: str, parser: OverridesParser) -> str:
-    """Return a value in Hydra's grammar with quotes around what can only be a text.
+    """Return a value in Hydra's grammar with quotes around elements that must be strings.
 
-    That is an element, between commas or in a list, that the grammar cannot read, whose brackets are closed, and that
-    does not begin as a list, a dict or a function of the grammar does. All else stays as it is, mistakes included.
+    Such an element stands between commas or in a list. The grammar cannot read it, its brackets are closed, and it does
+    not begin like a list, a dict or a function of the grammar. Everything else is unchanged, including mistakes.
 
     Args:
-        value: What stands after the `=` of an override.
-        parser: Reads overrides.
+        value: The text after the `=` of an override.
+        parser: The parser of overrides.
     """
     return _quoted(value, parser, inside=False)
 
 
 def literal(text: str) -> str:
-    """Return a text in quotes, as Hydra's grammar reads it back."""
+    """Return a quoted string that Hydra's grammar reads back unchanged."""
     return QuotedString(text=text, quote=Quote.double).with_quotes()
 
 
 def to_paste(key: str, text: str) -> str:
-    """Return the override that sets a key to a text, quoted for a shell."""
+    """Return the override that sets a key to a string, quoted for a shell."""
     return shlex.quote(f"{key}={literal(text)}")
 
 
@@ -56,7 +56,7 @@ def _element(element: str, parser: OverridesParser, *, inside: bool) -> str:
         return element
     if found := _CONTAINER.fullmatch(element):
         return f"{found[1]}{_quoted(found[2], parser, inside=True)}{found[3]}"
-    # A function's arguments may have names, and `=` then is no part of a text.
+    # A function may have named arguments: then `=` is not part of a string.
     if (inside and "=" in element) or not _only_text(element, parser):
         return element
     return literal(_ESCAPED.sub(r"\1", element.strip(" \t")))
@@ -80,7 +80,7 @@ def _readable(element: str, parser: OverridesParser) -> bool:
 
 
 def _elements(value: str) -> list[str] | None:
-    """Return what stands between the commas outside of brackets; None where a bracket or quote is not closed."""
+    """Return the parts between commas outside brackets; None if a bracket or quote is not closed."""
     elements: list[str] = []
     start = 0
     open_: list[str] = []

@@ -1,4 +1,4 @@
-"""A pack trained in this process, and what is kept of it; whatever a run raises becomes its outcome."""
+"""Trains a pack in this process and builds its records; an exception of a run becomes its outcome."""
 
 import traceback
 from collections.abc import Callable, Sequence
@@ -24,24 +24,24 @@ Observers = Callable[[str, Run], Sequence[Observer]]
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where the states of runs are kept as they train.
+    """Where the states of runs are saved during training.
 
     Attributes:
         study: The study that holds the runs.
-        every: Steps between checkpoints; None saves none, and still goes on from those that are there.
+        every: Steps between checkpoints; None saves none, but still resumes from existing ones.
     """
 
     study: Study
     every: int | None
 
     def file(self, run_id: str, device: torch.device, note: Callable[[str], None]) -> CheckpointFile:
-        """Return the checkpoint of a run, which tells `note` why it is not gone on from."""
+        """Return the checkpoint of a run; it reports to `note` why it cannot be resumed from."""
         return CheckpointFile(self.study, run_id, self.every, device, note)
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run that has ended: its outcome, and what is kept of it."""
+    """A run that has ended: its outcome and its record."""
 
     run_id: str
     outcome: Outcome
@@ -50,11 +50,11 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of a pack.
+    """The result of training a pack.
 
     Attributes:
-        trained: Each of the runs that were to be trained.
-        notes: What the user should be told.
+        trained: The runs of the pack, all ended.
+        notes: Notes for the user.
     """
 
     trained: tuple[Trained, ...]
@@ -62,16 +62,16 @@ class Attempt:
 
 
 def attempt(work: Work, device: torch.device, observers: Observers, checkpoints: Checkpoints | None = None) -> Attempt:
-    """Train a pack; where that raises, each of its runs once more and alone.
+    """Train a pack; if that raises an error, train each of its runs once more alone.
 
     Args:
         work: The pack.
         device: Where to train.
         observers: Makes the observers of a run.
-        checkpoints: Where its runs' states are kept, if it trains solo; None keeps none.
+        checkpoints: Where to save its runs' states, if it trains solo; None saves none.
 
     Raises:
-        StudyError: If the study cannot be written: no fault of a run.
+        StudyError: If the study cannot be written, which is not a fault of a run.
     """
     torch.set_num_threads(work.pack.threads)
     started, clock = datetime.now(UTC), perf_counter()
@@ -113,7 +113,7 @@ def attempt_alone(
 
 
 def given_up(work: Work, run_id: str, device: torch.device, reason: str) -> Trained:
-    """Return the failed row of a run that took its process with it."""
+    """Return the failed result of a run whose process died."""
     outcome = Outcome(status="failed", error=reason)
     return _trained(work, run_id, outcome, device, datetime.now(UTC), 0.0)
 
@@ -127,7 +127,7 @@ def _train(
     notes: list[str],
 ) -> list[Outcome]:
     runs = [work.runs[run_id] for run_id in run_ids]
-    # A single run may stand in a pack that an earlier sweep planned: its log is not worth another plan.
+    # A single run may be in a pack of an earlier sweep: its log is not worth a new plan.
     looked_into = observers if work.pack.mode == "solo" else lambda run_id, run: ()
     watching = [looked_into(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
     files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
@@ -161,7 +161,7 @@ def _trained(
 
 
 def _reason(error: BaseException) -> str:
-    """Return an exception in one line, with the place in the user's code that led to it, or else that raised it."""
+    """Return an exception in one line, with the place in the user's code, else the place that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} ({own_place(error) or f'{frame.filename}, line {frame.lineno}'})"

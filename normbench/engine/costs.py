@@ -1,4 +1,4 @@
-"""What packs cost: seconds measured on this machine, kept from command to command, and a guess where there are none."""
+"""What packs cost: seconds measured on this machine and kept between commands, or a guess without measurements."""
 
 import hashlib
 import json
@@ -18,25 +18,25 @@ COLD_COMPILATION, WARM_COMPILATION = 10.0, 0.2
 """Seconds to compile a step, and to load one that was compiled before."""
 
 START = {"solo": 0.5, "stacked": 2.0, "compiled": 2.0}
-"""Seconds from the plan to the first step: imports, and workers that are forked."""
+"""Seconds from the plan to the first step: imports and forking workers."""
 
 _DISPATCH = {"solo": 1e-3, "stacked": 1.5e-3, "compiled": 5e-5}
-"""Seconds of a step that no size changes. Seen with torch 2.15 on a core of 2.8 GHz, as are the two rates."""
+"""Fixed seconds of a step, whatever its size. Measured with torch 2.15 on a 2.8 GHz core, like the two rates."""
 
 _MULTIPLY_ADDS = 3e10
-"""A second and core, one thread."""
+"""Per second and core, with one thread."""
 
 _BYTES = {"solo": 4e10, "stacked": 1e10, "compiled": 8e10}
-"""A second: from memory for an eager pack, from cache for a single run and a compiled pack."""
+"""Per second: from memory for an eager pack, from cache for a single run and a compiled pack."""
 
 _SETUP = 0.015
-"""Seconds to split the data and build a model, for each run."""
+"""Seconds per run to split the data and build a model."""
 
 TEST_EVALUATIONS = 12
-"""The three test scores, in evaluations on the validation part."""
+"""Cost of the three test scores, in evaluations on the validation part."""
 
 _MOST_KEPT = 5000
-"""Figures of a machine that are kept: the last ones."""
+"""Most timings kept per machine: the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Kind:
     """Packs that cost the same.
 
     Attributes:
-        structure: Hash of what their runs share, whatever their budget.
+        structure: Hash of what their runs share, apart from the budget.
         size: Runs of a pack.
         mode: `solo`, `stacked` or `compiled`.
         threads: Threads of its worker.
-        multiply_adds: Of the forward pass of one batch of one run.
-        num_params: Of one run.
+        multiply_adds: Multiply-adds of the forward pass of one batch of one run.
+        num_params: Parameters of one run.
         steps: Steps of a run.
         evaluations: Evaluations of a run.
     """
@@ -65,7 +65,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """Return what its timings are kept under."""
+        """Return the key of its timings."""
         return f"{self.structure} {self.size} {self.mode} {self.threads}"
 
     @property
@@ -81,7 +81,7 @@ class Timing:
     Attributes:
         step: A step of all its runs.
         evaluation: An evaluation on the validation part.
-        fixed: What it takes once: models built and test scores.
+        fixed: One-time costs: building models and test scores.
     """
 
     step: float
@@ -102,7 +102,7 @@ class Timing:
 
 
 def structure_key(structure: str) -> str:
-    """Return a short name of a structure without its budget and without where its data lie."""
+    """Return a short name of a structure, without its budget and the location of its data."""
     values = json.loads(structure)
     for key in ("steps", "epochs", "target_accuracy", "schedule"):
         values.pop(key, None)
@@ -112,8 +112,8 @@ def structure_key(structure: str) -> str:
 
 
 def guess(kind: Kind) -> Timing:
-    """Return what a pack should take on a machine of which nothing is known."""
-    # A step reads and writes weights, gradients and momenta about ten times, and multiplies three times a forward pass.
+    """Return a guess of what a pack takes on an unknown machine."""
+    # A step reads and writes weights, gradients and momenta about ten times; its arithmetic is three forward passes.
     traffic = 40 * kind.num_params * kind.size / _BYTES[kind.mode]
     arithmetic = 3 * kind.multiply_adds * kind.size / _MULTIPLY_ADDS / kind.threads
     step = _DISPATCH[kind.mode] + traffic + arithmetic
@@ -122,12 +122,12 @@ def guess(kind: Kind) -> Timing:
 
 
 def timing_of(kind: Kind, known: Mapping[str, Timing], measured: Sequence[Kind]) -> Timing:
-    """Return what a pack takes: as measured, or the guess put right by what was measured of its like.
+    """Return what a pack takes: as measured, or a guess corrected by measurements of similar packs.
 
     Args:
         kind: The pack.
         known: Figures by key.
-        measured: Kinds of which `known` has a timing.
+        measured: Kinds with a timing in `known`.
     """
     if kind.key in known:
         return known[kind.key]
@@ -170,11 +170,11 @@ def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, wo
     Args:
         kind: The kind.
         walls: Seconds that each pack took.
-        known: Figures by key, of before.
-        workers: Processes that trained them: where each had no more than one pack, all of them compiled.
+        known: Earlier timings by key.
+        workers: Processes that trained them: if each had at most one pack, all packs include compilation.
     """
     before = timing_of(kind, known, [kind.eager] if kind.eager.key in known else [])
-    # The slowest of a few packs hold the compilation; the middle of many is free of it.
+    # Of few packs the slowest include compilation; the median of many does not.
     wall = sorted(walls)[len(walls) // 2] if len(walls) > 2 * workers else min(walls)
     if kind.mode == "compiled" and len(walls) <= workers:
         compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
@@ -184,7 +184,7 @@ def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, wo
 
 
 def read_timings(machine: str) -> dict[str, Timing]:
-    """Return the timings kept of a machine; none where the file is missing or damaged."""
+    """Return the saved timings of a machine; none if the file is missing or damaged."""
     found: dict[str, Timing] = {}
     for key, values in _read().get(machine, {}).items():
         with suppress(TypeError, ValueError):
@@ -195,7 +195,7 @@ def read_timings(machine: str) -> dict[str, Timing]:
 
 
 def keep_timings(machine: str, timings: Mapping[str, Timing]) -> None:
-    """Add timings of a machine to those kept; an estimate is no reason to fail where that cannot be written."""
+    """Add timings of a machine to the saved ones. A file that cannot be written is ignored."""
     if not timings:
         return
     content = _read()

@@ -1,4 +1,4 @@
-"""Which device trains, set up so that the same run gives the same bits."""
+"""Finds the training device and sets it up so that the same run gives the same bits."""
 
 import ctypes
 import os
@@ -17,23 +17,23 @@ from normbench.errors import ConfigError
 from normbench.record.provenance import processor
 
 _THREADS_A_CORE = 32
-"""Most threads of a training: fewer than that repeat the bits of a larger machine."""
+"""Most threads per core. More threads than cores are allowed, to repeat the bits of a larger machine."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Dials of glibc's `mallopt`."""
+"""Parameters of glibc's `mallopt`."""
 
 
 def find_device(name: str) -> torch.device:
     """Return the device that `engine.device` names.
 
     Args:
-        name: `auto` (CUDA where there is one, else the CPU), or a torch device such as `cpu`, `cuda:1`, `mps`.
+        name: `auto` (CUDA if available, else the CPU), or a torch device such as `cpu`, `cuda:1`, `mps`.
 
     Returns:
         The device.
 
     Raises:
-        ConfigError: If it is unknown or not there.
+        ConfigError: If it is unknown or not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -51,17 +51,17 @@ def find_device(name: str) -> torch.device:
 
 
 def make_deterministic(device: torch.device) -> None:
-    """Choose deterministic kernels where a device has others too; must come before its first use."""
+    """Choose deterministic kernels if a device also has others; call before its first use."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors give back, for the next step, rather than return it to the system.
+    """Let glibc keep memory that tensors free, for the next step, rather than return it to the system.
 
-    A step frees and takes the same buffers over and over, and those of megabytes came back page by page: a compiled
-    step of 30 runs took 103 us a run, and 22 us afterwards. Other C libraries have no such dial.
+    Each step frees and allocates the same buffers, and buffers of megabytes were mapped again page by page: a compiled
+    step of 30 runs took 103 us per run, and takes 22 us with this setting. Other C libraries lack it.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
@@ -70,12 +70,12 @@ def keep_freed_memory() -> None:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """Return what the device calls itself."""
+    """Return the name of the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the most memory held so far, in MB: on a GPU by tensors, else by this process."""
+    """Return the peak memory so far, in MB: of tensors on a GPU, else of this process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -83,7 +83,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def find_compiler() -> str | None:
-    """Return the C++ compiler that torch.compile takes on the CPU; None where it is not there, or does not run."""
+    """Return the C++ compiler that torch.compile uses on the CPU; None if it is missing or does not run."""
     return _working(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
@@ -98,10 +98,10 @@ def _working(command: str) -> str | None:
 
 
 def check_threads(threads: int | None) -> None:
-    """See that the system can bear the threads of a training.
+    """Check that the system can run the threads of a training.
 
     Raises:
-        ConfigError: If they are many times the cores: what starts them ends the process where it cannot.
+        ConfigError: If they are many times the cores: failing to start threads would end the process.
     """
     most = _THREADS_A_CORE * cores()
     if threads is not None and threads > most:
@@ -109,13 +109,13 @@ def check_threads(threads: int | None) -> None:
 
 
 def worker_devices(device: torch.device, workers: int | None, *, packs: int, threads: int) -> list[torch.device]:
-    """Return where each worker trains; fewer than two need no process of their own.
+    """Return the device of each worker; fewer than two need no separate process.
 
     Args:
         device: The device that the user chose.
-        workers: Processes asked for; None takes one a core, or one a GPU where no single one was chosen.
-        packs: Packs to train: more workers would have nothing to do.
-        threads: Most threads that a pack takes.
+        workers: Requested processes; None means one per core, or one per GPU if no single GPU was chosen.
+        packs: Packs to train; more workers would be idle.
+        threads: Most threads of any pack.
     """
     places = [device]
     if device.type == "cuda" and device.index is None:
@@ -132,7 +132,7 @@ def cores() -> int:
 
 @contextmanager
 def threads_restored() -> Iterator[None]:
-    """Leave the process with the threads that it had: from Python, the caller's work and the next plan go on in it."""
+    """Restore the process's number of threads: from Python, the caller's work and the next plan use it."""
     threads = torch.get_num_threads()
     try:
         yield

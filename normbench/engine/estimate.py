@@ -1,4 +1,4 @@
-"""How long a plan will take: from what its packs took before, and from a calibration of two seconds."""
+"""How long a plan will take: from earlier timings of its packs, and from a calibration of two seconds."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +33,13 @@ from normbench.training.stacked_runs import StackedRuns
 from normbench.training.step import make_step
 
 CALIBRATION = 1.5
-"""Seconds in which a calibration begins nothing new."""
+"""Seconds after which a calibration starts nothing new."""
 
 _TIMED = 0.15
-"""Seconds of steps that are timed of one kind, where two steps do not take longer."""
+"""Seconds of steps to time for one kind, unless a few steps take longer."""
 
 _LONGEST_STEP = 1.0
-"""Seconds of a guessed step from which a kind is not calibrated: its guess is all arithmetic anyway."""
+"""Kinds whose guessed step takes this many seconds are not calibrated: their guess is all arithmetic anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Estimate:
     Attributes:
         seconds: From the plan to the last row.
         workers: Processes.
-        source: Where the timings are from, in words.
+        source: The origin of the timings, in words.
     """
 
     seconds: float
@@ -61,10 +61,10 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
     """Return how long packs should take on this machine.
 
     Args:
-        packs: The packs that are to be trained.
+        packs: The packs to train.
         plan: The plan that holds their runs.
-        engine: What the user asked for.
-        calibrate: Whether what is not known is measured, which takes about two seconds.
+        engine: The user's settings.
+        calibrate: Whether to measure unknown timings, which takes about two seconds.
     """
     device = find_device(engine.device)
     workers = worker_count(packs, engine, device)
@@ -87,11 +87,11 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
 
 
 def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -> None:
-    """Keep what finished packs took, for later estimates.
+    """Save the times of finished packs, for later estimates.
 
     Args:
-        work: The packs that a command has trained.
-        study: Where their records lie.
+        work: The packs trained by a command.
+        study: The study with their records.
         plan: The plan that holds their runs.
         engine: What the user asked for.
     """
@@ -116,12 +116,12 @@ def worker_count(packs: Sequence[Pack], engine: Engine, device: torch.device) ->
 
 
 def machine_key(device: torch.device) -> str:
-    """Return what timings are kept under: they hold for this device and this version of torch."""
+    """Return the key of timings: they are valid for this device and this version of torch."""
     return f"{device_name(device)}, {device.type}, torch {torch.__version__}"
 
 
 def _wall(item: Work, study: Study) -> float | None:
-    """Return the seconds that a pack took; None where it ended early or its runs were tried alone."""
+    """Return the seconds that a pack took; None if it ended early or its runs were retried alone."""
     records = [record for record in study.shard(item.block, item.index) if record.status == "finished"]
     walls = {float(record.provenance["wall_time_s"]) for record in records}
     # Runs of one pack share one time.
@@ -172,16 +172,16 @@ def _calibrate(
     examples: Mapping[str | None, tuple[str, int]],
     device: torch.device,
 ) -> dict[str, Timing]:
-    """Return timings of the kinds that take the longest and are not known, as many as the time allows."""
+    """Return timings of unknown kinds, the longest first, as many as the time allows."""
     unknown = [kind for kind in kinds if not {kind.key, kind.eager.key} & known.keys()]
     runs = {examples[own][0]: one.run for one in plan.checked.values() if (own := one.structure) in examples}
     if any(kind.mode != "solo" for kind in unknown):
-        # Seconds by itself, and part of no step.
+        # This import takes seconds, and is not part of a step.
         import_module("torch._dynamo")
     end = perf_counter() + CALIBRATION
     measured: dict[str, Timing] = {}
     with threads_restored():
-        # Workers are forked later, perhaps: what ran in several threads before hangs in several threads after it.
+        # Workers may be forked later: code that used several threads before a fork hangs with several after it.
         torch.set_num_threads(1)
         for kind in sorted(unknown, key=lambda kind: -kinds[kind] * guess(kind).of(kind)):
             todo = replace(kind.eager, threads=1)
@@ -189,13 +189,13 @@ def _calibrate(
                 continue
             if guess(todo).step < _LONGEST_STEP:
                 timing = _measure(todo, runs[kind.structure], device, end)
-                # Threads share the arithmetic, not what is not arithmetic.
+                # Threads share only the arithmetic.
                 measured[kind.eager.key] = timing.times(guess(kind.eager), by=guess(todo))
     return measured
 
 
 def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Timing:
-    """Time a few steps and an evaluation of a pack of copies of one run, with models of its own."""
+    """Time a few steps and an evaluation of a pack of copies of one run, with separate models."""
     run = replace(run, epochs=None, steps=1, lr=1e-4, schedule=Component("constant", {"warmup_steps": 0}))
     dataset = load_data(run.data)
     building, setup = _timed(lambda: set_up(run, dataset, device), device)

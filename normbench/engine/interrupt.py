@@ -1,4 +1,4 @@
-"""Ctrl-C: once to stop after the packs in flight, twice to stop now; SIGTERM is like twice, a time limit like once."""
+"""Ctrl-C: once stops after the packs in progress, twice stops now. SIGTERM acts like twice, a time limit like once."""
 
 import math
 import os
@@ -13,11 +13,11 @@ _NOTICE = b"stopping after the runs in progress; Ctrl-C again stops now.\n"
 
 
 class OutOfTime(Exception):
-    """The time is over after which nothing new is begun; what was finished is kept."""
+    """The time limit has passed; nothing new is started, and finished runs are kept."""
 
 
 class Interrupts:
-    """What the user has asked for so far, and how long there is time."""
+    """The interrupts so far, and the time limit."""
 
     def __init__(self, until: float) -> None:
         self.asked = False
@@ -25,20 +25,20 @@ class Interrupts:
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing new may be begun."""
+        """Whether nothing new may be started."""
         return self.asked or time.monotonic() >= self._until
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Note the first Ctrl-C and say so; at the second, or at SIGTERM, raise KeyboardInterrupt."""
+        """Note the first Ctrl-C and print a notice; at the second, or at SIGTERM, raise KeyboardInterrupt."""
         if self.asked or number != signal.SIGINT:
             self.asked = True
             raise KeyboardInterrupt
         self.asked = True
-        # print is not safe in a signal handler; the first bytes take the place of a progress line.
+        # print is not safe in a signal handler; the first bytes erase a progress line.
         os.write(2, (b"\r\x1b[2K" if os.isatty(2) else b"") + _NOTICE)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt or OutOfTime where nothing new may be begun: nothing is in flight here."""
+        """Raise KeyboardInterrupt or OutOfTime if nothing new may be started; call only with nothing in progress."""
         if self.asked:
             raise KeyboardInterrupt
         if self.stopping:
@@ -47,21 +47,21 @@ class Interrupts:
 
 @contextmanager
 def interrupts(until: float = math.inf) -> Iterator[Interrupts]:
-    """Take signals while packs are trained; outside the main thread Python hands out none, and nothing changes.
+    """Handle signals while packs train; outside the main thread Python delivers none, and nothing changes.
 
     Args:
-        until: When the time is over, in seconds of time.monotonic.
+        until: The time limit, in seconds of time.monotonic.
     """
     asked = Interrupts(until)
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    # A handler that was not set from Python, as in a program that embeds it, could not be put back.
+    # A handler that was not set from Python, as in a program that embeds it, could not be restored.
     ours = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, asked.handle) for number in ours}
     try:
         yield asked
-        # Ctrl-C may have come after the last look: nobody else will hear of it.
+        # Ctrl-C may have come after the last check: handle it here.
         asked.check()
     finally:
         for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""Packs trained on this machine, in this process or in workers; each leaves a shard."""
+"""Trains packs on this machine, in this process or in workers; each writes a shard."""
 
 import math
 import multiprocessing
@@ -34,11 +34,11 @@ from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer
 
 _TICK = 0.2
-"""Seconds between looks at the clock while workers train."""
+"""Seconds between ticks while workers train."""
 
 
 class _Telling:
-    """Tells of what has ended, and once a command where runs left what was planned."""
+    """Reports ended runs, and once per command each remark on departures from the plan."""
 
     def __init__(self, watcher: "Watcher") -> None:
         self.watcher = watcher
@@ -55,19 +55,19 @@ class _Telling:
 
 
 class Watcher(Protocol):
-    """Is told what the engine does."""
+    """Follows the engine's progress."""
 
     def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
-        """Return who should look on as a run trains in this process."""
+        """Return the observers of a run that trains in this process."""
 
     def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
-        """See a run's outcome, its record already on disk."""
+        """Receive a run's outcome; its record is already on disk."""
 
     def note(self, text: str) -> None:
-        """See what the user should be told."""
+        """Receive a note for the user."""
 
     def tick(self) -> None:
-        """See that time passes."""
+        """Called regularly while time passes."""
 
 
 def execute(
@@ -79,15 +79,15 @@ def execute(
     watcher: Watcher,
     until: float = math.inf,
 ) -> None:
-    """Train packs and keep the records of each as soon as it ends.
+    """Train packs, and save the records of each as soon as it ends.
 
     Args:
         work: The packs.
         study: Where the records go.
         settings: Device, threads and workers.
-        observers: Makes the observers of a run, in whatever process it trains.
-        watcher: Is told of each run that ends.
-        until: When nothing new is begun any more, in seconds of time.monotonic.
+        observers: Makes the observers of a run, in the process that trains it.
+        watcher: Receives each run that ends.
+        until: Time after which nothing new is started, in seconds of time.monotonic.
 
     Raises:
         StudyError: If a record cannot be written.
@@ -110,15 +110,15 @@ def execute(
 
 
 def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], settings: Settings) -> None:
-    """See that the workers of a command can have the user's own parts.
+    """Check that the workers of a command can import the user's own parts.
 
     Args:
         runs: The runs of the plan.
-        packs: Returns what is to be trained.
+        packs: Returns the packs to train.
         settings: Device, threads and workers.
 
     Raises:
-        ConfigError: If a part stands in the user's script or notebook, which spawned workers know nothing of.
+        ConfigError: If a part is defined in the user's script or notebook, which spawned workers cannot import.
     """
     parts = {f"{group}._target_={part.target}" for run in runs for group, part in _parts(run) if part.target}
     in_main = sorted(part for part in parts if f"={MAIN}" in part)
@@ -134,12 +134,12 @@ def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
 
 
 def _crew(packs: Sequence[Pack], settings: Settings) -> tuple[list[torch.device], str]:
-    """Return where packs are trained, and how: `here`, in this process, or in workers that are forked or spawned."""
+    """Return the devices and the method: `here`, in this process, or `fork` or `spawn` for workers."""
     device = find_device(settings.engine.device)
     threads = max((pack.threads for pack in packs), default=1)
     devices = worker_devices(device, settings.engine.workers, packs=len(packs), threads=threads)
     if len(devices) < 2 or multiprocessing.current_process().daemon:
-        # A process of multiprocessing.Pool may have no children.
+        # A process of multiprocessing.Pool may not have children.
         return [device], "here"
     return devices, _start_method(device, threads)
 
@@ -177,7 +177,7 @@ def _train_in(pool: Pool, work: Sequence[Work], study: Study, watcher: Watcher, 
         if not any(worker.assignment for worker in pool.workers):
             asked.check()
             return
-        # The tables need it, at the end; until then this process only waits.
+        # The tables need pandas at the end; import it while this process waits.
         import_module("pandas")
         for worker, assignment, report in pool.reports(_TICK):
             _take_in(report, assignment, worker.device, schedule, work[assignment.place], study, telling)
@@ -193,7 +193,7 @@ def _take_in(
     study: Study,
     telling: _Telling,
 ) -> None:
-    """Tell of a assignment that has ended, or see to it that what a dead worker left is tried again, once."""
+    """Report an ended assignment, or schedule the work of a dead worker once more."""
     if isinstance(report, StudyError):
         raise report
     if isinstance(report, str) and assignment.run_id is None:
@@ -221,7 +221,7 @@ def _keep(item: Work, trained: Sequence[Trained], study: Study) -> None:
 
 
 def _start_method(device: torch.device, threads: int) -> str:
-    """Return how workers come to be: forked with all that is loaded, spawned where forks are not safe."""
+    """Return how workers start: forked with everything loaded, or spawned if forks are not safe."""
     if chosen := os.environ.get("NORMBENCH_START_METHOD"):
         if chosen not in ("fork", "spawn"):
             raise ConfigError(f"NORMBENCH_START_METHOD: got {chosen!r}, expected fork or spawn.")
@@ -231,13 +231,13 @@ def _start_method(device: torch.device, threads: int) -> str:
 
 
 def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
-    """Load and ask once what every forked worker would load and ask again."""
+    """Load and query once what every forked worker would otherwise load and query again."""
     for data in {id(run.data): run.data for item in work for run in item.runs.values()}.values():
         load_data(data).fetch(torch.zeros(1, dtype=torch.int64))
     for answer in (versions, commit, machine):
         answer()
     device_name(device)
-    # Both take seconds, which the workers would each spend.
+    # Both take seconds, which every worker would spend.
     modes = {item.pack.mode for item in work}
     if "compiled" in modes:
         load_compiler()

@@ -1,4 +1,4 @@
-"""Who looks on as a run trains: its own TensorBoard log, and the keeper of its final weights."""
+"""Observers of a run in training: its TensorBoard log, and the saving of its final weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from normbench.record.tensorboard import RunLog
 
 HISTOGRAMS = 10
-"""Most times that a run's histograms are taken: at every epoch they tripled the cost of a step."""
+"""Most times that histograms are taken per run: at every epoch they tripled the cost of a step."""
 
 EXAMPLES = 256
-"""Validation samples that the histograms are taken on, always the same ones."""
+"""Validation samples used for the histograms, always the same ones."""
 
 
 def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool) -> list[Observer]:
@@ -33,7 +33,7 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
         run_id: Identity of the run.
         run: The run.
         study: Where its files go.
-        log: What is wanted.
+        log: The requested files.
         single: Whether the run is the only one of its command.
     """
     observers: list[Observer] = []
@@ -51,7 +51,7 @@ def log_name(run_id: str, run: Run) -> str:
 
 
 def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
-    """Return what the config asks to be kept of a run and the study does not have; empty where nothing lacks.
+    """Return which requested file of a run the study lacks; empty if none.
 
     Args:
         run_id: Identity of the run.
@@ -69,7 +69,7 @@ def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
 class TensorBoardObserver:
     """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run.
 
-    The log is opened at the first evaluation seen: only then it shows whether the run began or goes on.
+    The log is opened at the first evaluation: only then it is known whether the run started or resumed.
     """
 
     def __init__(self, run: Run, folder: Path) -> None:
@@ -78,14 +78,14 @@ class TensorBoardObserver:
         self._opened: RunLog | None = None
 
     def started(self, setup: Setup) -> None:
-        """Choose the examples and how often histograms are taken."""
+        """Choose the examples and the frequency of histograms."""
         self._setup = setup
         examples = setup.parts.batch(setup.dataset, setup.parts.val[:EXAMPLES])
         self._examples = setup.task.inputs_of(examples)
         self._every = -(-setup.budget.evaluations // HISTOGRAMS)
 
     def _log(self, evaluations: int, step: int) -> "RunLog":
-        """Return the log, opened for an evaluation at `step` that `evaluations` others came before."""
+        """Return the log, opened for an evaluation at `step` after `evaluations` others."""
         from normbench.record.tensorboard import RunLog
 
         if self._opened is None:
@@ -137,7 +137,7 @@ class WeightsKeeper:
         self._model = setup.model
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
-        """Look away."""
+        """Do nothing."""
 
     def ended(self, outcome: Outcome) -> None:
         """Save the weights, whole or not at all."""

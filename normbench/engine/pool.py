@@ -1,4 +1,4 @@
-"""The worker processes of a command: started, given assignments, replaced where they die, and gone at its end."""
+"""The worker processes of a command: started, given assignments, replaced if they die, ended with the command."""
 
 import multiprocessing
 import os
@@ -19,22 +19,22 @@ from normbench.engine.worker import Duty, serve
 from normbench.errors import StudyError
 
 _PATIENCE = 5.0
-"""Seconds that an idle worker is given to end by itself."""
+"""Seconds that an idle worker has to end by itself."""
 
 Report = Attempt | StudyError | str
-"""What became of a assignment: its runs, an error of the study, or in words how the worker died."""
+"""The result of an assignment: its runs, an error of the study, or a text on how the worker died."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process and what it is at.
+    """A process and its current work.
 
     Attributes:
         process: The process.
         pipe: The command's end of its pipe.
         device: Where it trains.
-        assignment: What it is at; None where it waits.
-        structure: Of the last pack that it was given.
+        assignment: Its current assignment; None if it waits.
+        structure: Structure of its last pack.
     """
 
     process: BaseProcess
@@ -45,14 +45,14 @@ class Worker:
 
 
 class Pool:
-    """A fixed number of workers; a context manager that leaves none behind."""
+    """A fixed number of workers; a context manager that ends them all."""
 
     def __init__(self, duty: Duty, devices: Sequence[torch.device], method: str) -> None:
         """Start a worker on each device.
 
         Args:
-            duty: What the workers are told.
-            devices: Where each of them trains.
+            duty: Instructions for the workers.
+            devices: The device of each worker.
             method: `fork` or `spawn`.
         """
         self._duty = duty
@@ -78,14 +78,14 @@ class Pool:
                 worker.process.join()
 
     def give(self, worker: Worker, assignment: Assignment) -> None:
-        """Give a assignment to a worker that waits; one that has died unseen is told of in the next reports."""
+        """Give an assignment to a waiting worker; if the worker has died, the next reports say so."""
         worker.assignment = assignment
         worker.structure = self._duty.work[assignment.place].pack.structure
         with suppress(ConnectionError):
             worker.pipe.send(assignment)
 
     def reports(self, timeout: float) -> Iterator[tuple[Worker, Assignment, Report]]:
-        """Wait for workers to be done with their assignments, and replace those that died.
+        """Wait for workers to finish their assignments, and replace those that died.
 
         Args:
             timeout: Seconds to wait at most.
@@ -113,7 +113,7 @@ class Pool:
         context = multiprocessing.get_context(self._method)
         ours, theirs = context.Pipe()
         inherited = [worker.pipe for worker in self.workers] + [ours] if self._method == "fork" else []
-        # context.Process has no type of its own that the contexts share.
+        # The contexts share no type for context.Process.
         process: BaseProcess = context.Process(target=serve, args=(self._duty, device, theirs, inherited))  # type: ignore[attr-defined]
         with _signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
             process.start()
@@ -122,9 +122,9 @@ class Pool:
 
 
 def can_fork_with_threads() -> bool:
-    """Return whether a forked process can train with several threads: not where this one has done so before.
+    """Return whether a forked process can train with several threads: it cannot if this process has done so before.
 
-    GNU OpenMP waits forever in a fork for the threads of its parent, so a fork is sent ahead to try.
+    In a fork GNU OpenMP waits forever for the threads of its parent, so a test fork tries it first.
     """
     process = multiprocessing.get_context("fork").Process(target=_use_threads)
     process.start()
@@ -151,7 +151,7 @@ def _death(code: int | None) -> str:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Keep signals for later: a process that is being started must not act on the handlers of its parent."""
+    """Delay signals: a starting process must not run the handlers of its parent."""
     numbers = {signal.SIGINT, signal.SIGTERM}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -162,7 +162,7 @@ def _signals_held() -> Iterator[None]:
 
 @contextmanager
 def _main_hidden() -> Iterator[None]:
-    """Keep a spawned process from running the user's script again, which would train once more: it needs none of it."""
+    """Keep a spawned process from running the user's script again, which would train once more."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

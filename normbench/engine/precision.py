@@ -1,4 +1,4 @@
-"""What a device makes of a precision: whether it has it, and whether it is fast."""
+"""Which precisions a device supports, and whether they are fast."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ import torch
 from normbench.errors import ConfigError
 
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-"""Capabilities of processors that multiply in bfloat16, x86's and ARM's, as `torch.cpu.get_capabilities` has them."""
+"""Capabilities of processors that multiply in bfloat16, x86's and ARM's, as `torch.cpu.get_capabilities` names them."""
 
 
 def check_precisions(precisions: Iterable[str], device: torch.device) -> tuple[str, ...]:
-    """See that a device has the precisions that runs ask for; return what the user should be told of them.
+    """Check that a device supports the precisions of runs; return notes for the user.
 
     Raises:
-        ConfigError: If it lacks one.
+        ConfigError: If a precision is not supported.
     """
     asked = set(precisions)
     if "bfloat16" in asked and not _has_bfloat16(device):
@@ -31,7 +31,7 @@ def check_precisions(precisions: Iterable[str], device: torch.device) -> tuple[s
 
 
 def fast_bfloat16(device: torch.device) -> bool | None:
-    """Return whether a device multiplies in bfloat16, rather than emulate it; None where torch cannot tell."""
+    """Return whether a device multiplies in bfloat16 rather than emulating it; None if torch cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""From frozen runs to a plan: loads the data, tries each model once, and finds what is still to do."""
+"""From frozen runs to a plan: load the data, try each model once, and find the remaining work."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from normbench.training.trial import try_own_optimizer
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A pack that is still to be trained.
+    """A pack still to be trained.
 
     Attributes:
         block: Number of the block of the plan that holds it.
@@ -52,15 +52,15 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     """Load the data of all runs, try each model once, and freeze the plan.
 
     Args:
-        runs: What the config asks for.
-        settings: Where and how they are to be carried out.
+        runs: The runs of the config.
+        settings: Where and how they are carried out.
         multirun: Whether impossible runs are skipped.
 
     Returns:
         The plan.
 
     Raises:
-        NormbenchError: If data, a model or the device is not to be had; nothing has started.
+        NormbenchError: If data, a model or the device is not available; nothing has started.
     """
     device = find_device(settings.engine.device)
     check_threads(settings.engine.threads)
@@ -68,7 +68,7 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     name_compilers_folder()
     with threads_restored():
         if multirun and device.type == "cpu":
-            # Workers are forked later: what ran in several threads before a fork hangs in several threads after it.
+            # Workers are forked later: code that used several threads before a fork hangs with several after it.
             torch.set_num_threads(1)
         plan = make_plan(
             runs,
@@ -82,7 +82,7 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
 
 
 def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:
-    """Return the packs that runs of a plan are trained in, on this machine.
+    """Return the packs of runs of a plan on this machine.
 
     Args:
         plan: The plan.
@@ -101,11 +101,11 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
 
 
 def load_data(data: Component) -> Examples:
-    """Return the data set that a component names; loaded once a process.
+    """Return the data set of a component; loaded once per process.
 
     Raises:
         DataError: If it is missing or unreadable.
-        ConfigError: If the user's own loader cannot be found, or raises.
+        ConfigError: If the user's own loader cannot be found, or raises an exception.
     """
     loader = None if data.target is None else resolve_target(data.target, "data")
     try:
@@ -121,15 +121,15 @@ def load_data(data: Component) -> Examples:
 
 
 def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Work], list[str]]:
-    """Return what of a plan a study still lacks.
+    """Return the work of a plan that a study still lacks.
 
-    A run belongs to the newest block that holds it, and is done when a record of that block or a later one says that it
-    finished or diverged, and it has every probe and file that the plan asks for.
+    A run belongs to the newest block that holds it. It is done if a record of that block or a later one says that it
+    finished or diverged, and if it has every probe and file of the plan.
 
     Args:
         plan: The plan of this command.
         study: Where its runs go.
-        log: The files to keep of each run.
+        log: The files to save of each run.
         force: Whether finished runs are trained again.
 
     Returns:
@@ -146,7 +146,7 @@ def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Wo
         elif end is None or end.block < block.number:
             index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
             if block.packs[index]["mode"] != "solo" and lacks(run_id, run, study, log):
-                # Planned before that was asked for: only runs that train alone can be looked into.
+                # Planned before the file was requested: only runs that train alone can write it.
                 new.append(run_id)
             else:
                 work[block.number, index] = _work(block, index, plan)
@@ -162,11 +162,11 @@ def freeze(
 
     Args:
         plan: The plan of this command.
-        new: Which of its runs need a block.
+        new: Its runs that need a block.
         study: Where the block goes.
         settings: How its runs are carried out.
         command: The overrides as typed.
-        changed: Keys that get a column of their own.
+        changed: Keys that get their own column.
 
     Returns:
         The packs of the block.
@@ -175,7 +175,7 @@ def freeze(
         return []
     plan = _with_earlier_probes(plan, new, study)
     packs = packs_of(plan, new, settings)
-    # What is planned anew, as --force does, starts from the beginning.
+    # Runs planned again, as with --force, start from the beginning.
     study.drop_checkpoints(new)
     block = study.append_block(
         header={
@@ -194,7 +194,7 @@ def freeze(
 
 
 def _with_earlier_probes(plan: Plan, new: Sequence[str], study: Study) -> Plan:
-    """Return a plan whose runs keep the probes that they had when they were trained before."""
+    """Return a plan whose runs keep the probes of their earlier trainings."""
     earlier = {
         run_id: entry["config"].get("probes", ()) for block in study.blocks() for run_id, entry in block.runs.items()
     }
@@ -205,7 +205,7 @@ def _with_earlier_probes(plan: Plan, new: Sequence[str], study: Study) -> Plan:
 
 
 def _work(block: Block, index: int, plan: Plan) -> Work:
-    """Return a pack of a block, whole, also where the plan of now asks for some of its runs only."""
+    """Return a whole pack of a block, even if the current plan has only some of its runs."""
     values: Mapping[str, Any] = block.packs[index]
     pack = Pack(**{**values, "runs": tuple(values["runs"])})
     here = next(plan.runs[run_id].data for run_id in pack.runs if run_id in plan.runs)
@@ -214,7 +214,7 @@ def _work(block: Block, index: int, plan: Plan) -> Work:
 
 
 def _planned(plan: Plan, block: Block, run_id: str, here: Component) -> Run:
-    """Return a run of a block: as planned now, with the probes that the block promises too."""
+    """Return a run of a block: as planned now, plus the probes of the block."""
     if run_id not in plan.runs:
         return _recorded(block, run_id, here)
     run, frozen = plan.runs[run_id], block.runs[run_id]["config"].get("probes", ())
@@ -222,14 +222,14 @@ def _planned(plan: Plan, block: Block, run_id: str, here: Component) -> Run:
 
 
 def _recorded(block: Block, run_id: str, here: Component) -> Run:
-    """Return a run as a block froze it, its data where they lie now."""
+    """Return a run as frozen in a block, with the current location of its data."""
     run = Run.from_dict(block.runs[run_id]["config"])
     place = {key: here.args[key] for key in NOT_SCIENCE["data"] if key in here.args}
     return replace(run, data=replace(run.data, args={**run.data.args, **place}))
 
 
 class _Checker:
-    """Checks runs; what seed and rate do not change is checked once."""
+    """Checks runs; runs that differ only in seed and learning rate are checked once."""
 
     def __init__(self) -> None:
         self._known: dict[str, Checked | ImpossibleRunError] = {}

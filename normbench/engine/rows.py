@@ -1,4 +1,4 @@
-"""Outcomes as records: what a run's training yields, under the columns of the tables."""
+"""Turns outcomes into records: the results of a run under the columns of the tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ def record(run_id: str, outcome: Outcome, provenance: Mapping[str, Cell]) -> Rec
 
     Args:
         run_id: Its identity.
-        outcome: What its training yielded; a diverged run keeps no metric.
+        outcome: The result of its training; a diverged run keeps no metric.
         provenance: Its cells of provenance.csv.
     """
     cells: dict[str, Cell | None] = {
@@ -46,7 +46,7 @@ def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cel
     Args:
         run_id: Its identity.
         work: The pack it was trained in.
-        **measured: What was measured of this training.
+        **measured: Measurements of this training.
     """
     pack = work.pack
     cells: dict[str, Cell] = {
@@ -65,12 +65,12 @@ def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cel
 
 
 def number(value: float) -> float | None:
-    """Return a measured number to nine digits, all that a float32 holds; None where it is undefined."""
+    """Return a measured number to nine digits, the precision of float32; None if it is undefined."""
     return None if value != value else float(f"{value:.9g}")
 
 
 def _columns(curve: Sequence[Evaluation]) -> dict[str, list[float | None]]:
-    """Return the columns of curves.csv, a cell an evaluation."""
+    """Return the columns of curves.csv, one cell per evaluation."""
     if not curve:
         return {}
     probes = sorted({name for point in curve for name in point.probes})

@@ -1,4 +1,4 @@
-"""Which worker gets what next: packs in the order of the plan, and the runs of a pack whose worker was killed."""
+"""Which worker gets which work: packs in the order of the plan, and single runs of packs whose worker was killed."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ from normbench.engine.prepare import Work
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker gets: a pack by its place in the list of work, or one run of it.
+    """Work for a worker: a pack by its place in the list of work, or one run of it.
 
     Attributes:
         place: Place of the pack.
@@ -22,7 +22,7 @@ class Assignment:
 
 
 class Schedule:
-    """What is still to be given to workers."""
+    """The work not yet given to workers."""
 
     def __init__(self, work: Sequence[Work]) -> None:
         """Begin with all packs."""
@@ -34,12 +34,12 @@ class Schedule:
         self._parts: dict[int, dict[str, Trained]] = {}
 
     def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Assignment | None:
-        """Return the next assignment of a worker, None where there is none.
+        """Return the next assignment of a worker; None if there is none.
 
         Args:
-            last: Structure of its last pack: packs of the same need no new compilation.
-            others: Structures that the other workers are at.
-            new: Whether packs may be begun; otherwise only those in flight are finished.
+            last: Structure of its last pack: packs with the same structure need no new compilation.
+            others: Current structures of the other workers.
+            new: Whether packs may be started; otherwise only those in progress are finished.
         """
         if self._again:
             return self._again.popleft()
@@ -54,12 +54,12 @@ class Schedule:
         return Assignment(place)
 
     def split(self, place: int) -> None:
-        """Give out the runs of a pack anew, each by itself, before anything else."""
+        """Schedule the runs of a pack again, each alone, before anything else."""
         self._parts[place] = {}
         self._again.extend(Assignment(place, run_id) for run_id in self._work[place].runs)
 
     def gather(self, place: int, trained: Trained) -> list[Trained] | None:
-        """Keep a run that was trained by itself; return all runs of its pack once the last has ended."""
+        """Store a run that was trained alone; return all runs of its pack once the last has ended."""
         parts = self._parts[place]
         parts[trained.run_id] = trained
         if len(parts) < len(self._work[place].runs):

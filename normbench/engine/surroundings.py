@@ -1,4 +1,4 @@
-"""The process that a command finds itself in, such as a notebook: trained in as in a fresh one, left as it was."""
+"""Isolates training from the caller's process, such as a notebook: torch's state is reset, then restored."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,9 +10,9 @@ _AUTOCAST = ("cpu", "cuda", "mps")
 
 @contextmanager
 def torchs_defaults() -> Iterator[None]:
-    """Give torch its own defaults back for a while: none of the caller's is part of a run's identity.
+    """Reset torch to its own defaults for a while: the caller's are not part of a run's identity.
 
-    These are the default type and device, and whether gradients are taken and operations cast.
+    These are the default dtype and device, gradient mode and autocast.
     """
     dtype = torch.get_default_dtype()
     deterministic = torch.are_deterministic_algorithms_enabled()

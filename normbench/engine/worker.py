@@ -1,4 +1,4 @@
-"""What a worker process does: it carries out one assignment after another, and keeps the records of whole packs."""
+"""The worker process: it carries out assignments one by one, and saves the records of whole packs."""
 
 import ctypes
 import gc
@@ -24,11 +24,11 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Duty:
-    """What every worker of a command is told at its start.
+    """Instructions that every worker of a command gets at its start.
 
     Attributes:
         work: All packs.
-        folder: The study's.
+        folder: Folder of the study.
         observers: Makes the observers of a run.
         command: Process id of the command.
         checkpoint_every: Steps between checkpoints of a run that trains solo; None saves none.
@@ -42,18 +42,18 @@ class Duty:
 
 
 def serve(duty: Duty, device: torch.device, assignments: Connection, inherited: Sequence[Connection]) -> None:
-    """Carry out assignments until the command has no more, or has gone.
+    """Carry out assignments until the command has no more, or has ended.
 
     Args:
-        duty: What there is to do.
+        duty: The instructions.
         device: Where to train.
-        assignments: Where assignments come from and what became of them goes to.
-        inherited: The command's ends of pipes, of which a fork gets a copy: while one is open, nobody sees their end.
+        assignments: The pipe for assignments and their results.
+        inherited: Copies of the command's pipe ends in a fork: while one is open, no process sees the pipe close.
     """
     for pipe in inherited:
         pipe.close()
     _follow(duty.command)
-    # What the fork brought along is never garbage: looking at it would copy every page of it.
+    # Inherited objects are never garbage: collecting them would copy every memory page.
     gc.freeze()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -80,7 +80,7 @@ def _carry_out(assignment: Assignment, duty: Duty, study: Study, device: torch.d
 
 
 def _follow(command: int) -> None:
-    """Leave Ctrl-C to the command, and end with it however it ends: what is half written is no shard."""
+    """Leave Ctrl-C to the command, and end when it ends: a half-written file is not a shard."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
