@@ -142,7 +142,7 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     for reason in verdicts["reason"]:
         words = reason.split("`")[1].split()
         assert "data.root=FOLDER" in words
-        assert "data.root is no folder" in normbench(*words[1:]).err
+        assert "data.root is not a folder" in normbench(*words[1:]).err
 
 
 def test_verdicts_of_another_catalogue_are_not_overwritten(normbench: Command, conf: str) -> None:
@@ -176,7 +176,7 @@ def test_compressed_tables_are_not_trained_into(normbench: Command, conf: str) -
     for command in (["claims", "run", "mine", "--config-dir", conf], ["train", "steps=1", "study=claims"]):
         result = normbench(*command)
         assert result.code == 2
-        assert "holds compressed tables" in result.err
+        assert "has compressed tables" in result.err
     assert not (STUDY / "runs.csv").exists()
     run_id = pd.read_csv(STUDY / "runs.csv.xz", dtype="str")["run_id"][0]
     assert "holds no plan" in normbench("rerun", run_id).err

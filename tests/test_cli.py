@@ -39,9 +39,9 @@ BAD_INPUT = {
     "batch too large": (["batch_size=5000"], "larger than the training set, 1258 samples"),
     "norm batch does not divide": (["norm_batch_size=5"], "norm_batch_size=5 does not divide batch_size=32."),
     "groups do not divide": (["norm=group", "norm.num_groups=7"], "num_groups=7 does not divide the 128 channels"),
-    "one value a channel": (["batch_size=1"], "one value a channel"),
-    "one value a channel of a ghost": (["norm_batch_size=1"], "one value a channel"),
-    "instance norm on an MLP": (["norm=instance"], "instance norm has nothing to average over"),
+    "one value a channel": (["batch_size=1"], "only one value per channel"),
+    "one value a channel of a ghost": (["norm_batch_size=1"], "only one value per channel"),
+    "instance norm on an MLP": (["norm=instance"], "instance norm needs several positions to average over"),
     "no data folder given": (["data=image_folder"], "data.root=FOLDER"),
     "missing data folder": (["data=image_folder", "data.root=nowhere"], "nowhere"),
     "missing download": (["data=cifar10"], "cifar-10-batches-py"),
@@ -87,7 +87,7 @@ BAD_INPUT = {
     "too many threads": (["engine.threads=100000"], "engine.threads: got 100000, expected"),
     "unknown precision": (["precision=bf16"], "precision: unknown value 'bf16'; did you mean 'bfloat16'?"),
     "no such device": (["engine.device=warp"], "engine.device: got 'warp'"),
-    "warm-up longer than the run": (["steps=5", "schedule.warmup_steps=9"], "the whole run has 5 steps"),
+    "warm-up longer than the run": (["steps=5", "schedule.warmup_steps=9"], "expected fewer than the run's 5 steps"),
     "study with a slash": (["study=a/b"], "study: got 'a/b'"),
     "no conf folder": (["--config-dir", "nowhere"], "--config-dir: no folder at"),
     "unknown option": (["--frobnicate"], "No such option"),
@@ -173,7 +173,7 @@ def test_a_folder_with_one_class_is_refused(normbench: Command, tmp_path: Path) 
     root = image_folder(tmp_path / "images", classes=1)
     result = normbench("train", "data=image_folder", f"data.root={root}")
     assert result.code == 2
-    assert "two or more classes, found only 'class0'" in result.err
+    assert "at least two classes, found only 'class0'" in result.err
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
@@ -245,7 +245,7 @@ def test_an_impossible_cell_of_a_sweep_is_skipped_with_its_reason(normbench: Com
     result = normbench("train", "-m", "norm=batch,instance", "seed=0,1", *TINY)
     assert result.code == 0
     assert "skipped   2" in result.err
-    assert "instance norm has nothing to average over" in result.err
+    assert "instance norm needs several positions to average over" in result.err
 
 
 def test_divergence_is_a_result(normbench: Command, tmp_path: Path) -> None:

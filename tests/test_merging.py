@@ -262,7 +262,7 @@ PLACES = {
     "an input by another way": ("two/../one", ConfigError, "one of the studies to merge"),
     "a folder that holds something": ("taken", StudyError, "exists already"),
     "a file": ("file", StudyError, "exists already"),
-    "below a file": ("file/both", StudyError, "cannot make the folder"),
+    "below a file": ("file/both", StudyError, "cannot create folder"),
 }
 
 

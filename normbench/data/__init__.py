@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory, and how a run divides, distorts and augments them."""
+"""Data sets as tensors in memory, and how a run splits, shifts and augments them."""
 
 import functools
 import inspect
@@ -42,25 +42,25 @@ REGISTRY: dict[str, Callable[..., Examples]] = {
     "synthetic": synthetic.synthetic,
 }
 
-# Keys of a data config that say how a run uses the set, not what the set is.
+# Keys of a data config that describe how a run uses the data set, not the data set itself.
 RUN_KEYS = ("val_fraction", "test_fraction", "label_noise", "augment", "test_shift")
 
 
 def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | None = None) -> Examples:
-    """Load a data set; equal arguments load once a process.
+    """Load a data set; equal arguments load it once per process.
 
     Args:
-        name: Name in `REGISTRY`, or the user's own name beside `loader`.
-        args: The data config without its name: keyword arguments of the loader, `limit` and `size` (applied here, in
-            this order, where the loader does not take them itself), and `RUN_KEYS`: `test_shift` is noted in the data
-            set, the others are left to the training.
-        loader: The user's own function, for a data set that normbench does not ship.
+        name: Name in `REGISTRY`, or any name if `loader` is given.
+        args: The data config without its name: keyword arguments of the loader, `limit` and `size` (applied here in
+            this order if the loader does not take them), and `RUN_KEYS`. `test_shift` is stored in the data set; the
+            training handles the others.
+        loader: The user's function, for a data set that normbench does not ship.
 
     Returns:
-        The data set; shared, so not to be written to.
+        The data set. It is shared: do not modify it.
 
     Raises:
-        DataError: The name is unknown, the arguments do not fit the loader, or its data are unfit, such as nan or inf.
+        DataError: The name is unknown, the loader rejects the arguments, or the data are invalid, such as nan or inf.
     """
     function = loader or REGISTRY.get(name)
     if function is None:
@@ -98,6 +98,6 @@ def _load_once(function: Callable[..., Examples], name: str, canonical: str, _di
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:
         if not isinstance(dataset, Dataset):
-            raise DataError(f"data.size: data set '{name}' holds no images, got {shared['size']}, expected null")
+            raise DataError(f"data.size: data set '{name}' has no images, got {shared['size']}, expected null")
         dataset = resize(dataset, shared["size"])
     return dataset

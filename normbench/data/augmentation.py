@@ -1,4 +1,4 @@
-"""Random crops and flips of a batch: what is drawn is kept apart from how it is applied."""
+"""Random crops and flips of a batch: drawing and applying are separate steps."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ KINDS = ("none", "crop", "flip", "crop_flip", "random_resized_crop", "random_res
 
 
 class Draws(NamedTuple):
-    """What was drawn for a batch.
+    """The crops and flips drawn for a batch.
 
     Attributes:
         offsets: (B, 2) int64: row and column of the window in the padded image, each in [0, 2 * padding].
@@ -29,14 +29,14 @@ def padding(height: int) -> int:
 
 
 def draw(batch_size: int, height: int, width: int, kind: str, generator: torch.Generator) -> Draws | Windows:
-    """Draw crops and flips for a batch; what `kind` leaves out is drawn as "no change".
+    """Draw crops and flips for a batch; whatever `kind` does not include is left unchanged.
 
     Args:
         batch_size: Images B.
-        height: Pixels a column.
-        width: Pixels a row.
+        height: Image height in pixels.
+        width: Image width in pixels.
         kind: One of `KINDS`.
-        generator: CPU generator that is drawn from; `none` draws nothing.
+        generator: CPU generator to draw from; `none` draws nothing.
 
     Returns:
         The draws, on the CPU.
@@ -59,9 +59,9 @@ def draw(batch_size: int, height: int, width: int, kind: str, generator: torch.G
 
 
 def apply(images: Tensor, draws: Draws | Windows) -> Tensor:
-    """Pad with zeros, cut the drawn windows and mirror them (He et al. 2016), or scale them (see `resized_crop`).
+    """Pad with zeros, crop the drawn windows and flip them (He et al. 2016), or rescale them (see `resized_crop`).
 
-    A pure function, fit for `torch.vmap`.
+    A pure function that works under `torch.vmap`.
 
     Args:
         images: (B, C, H, W) float, standardised, so that zero is the mean.
@@ -84,12 +84,12 @@ def apply(images: Tensor, draws: Draws | Windows) -> Tensor:
 
 
 def augment(images: Tensor, kind: str, *generators: torch.Generator) -> Tensor:
-    """Draw and apply in one go, for the batches of one or several runs.
+    """Draw and apply in one call, for the batches of one or several runs.
 
     Args:
-        images: (R * B, C, H, W) float, standardised: the batches of R runs one after another.
+        images: (R * B, C, H, W) float, standardised: the concatenated batches of R runs.
         kind: One of `KINDS`; `none` returns `images` itself.
-        generators: A CPU generator for each run; each draws for its own batch, as if it were alone.
+        generators: One CPU generator per run; each draws for its own batch, independently of the others.
 
     Returns:
         (R * B, C, H, W).

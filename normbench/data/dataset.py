@@ -13,26 +13,26 @@ from normbench.data.augmentation import KINDS, augment
 from normbench.data.examples import Batch, Examples
 from normbench.errors import DataError, nearest
 
-# Standardised once and kept up to this size as float32; a larger set stays as it is and each batch is standardised.
+# Up to this size in float32, a set is standardised once and cached; in a larger set each batch is standardised.
 CACHED_BYTES = 256 * 2**20
-# Values handled at a time where a whole set is walked through: fast in cache, and a memory-mapped set stays on disk.
+# Chunk size in values for passes over a whole set: fits the CPU cache, and a memory-mapped set stays on disk.
 CHUNK_VALUES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Examples):
-    """Labelled images, the last of which are the set's own validation part and behind it its own test part.
+    """Labelled images: training images first, then the set's own validation part, then its own test part.
 
     Attributes:
         name: Name for messages and tables.
         images: (N, C, H, W), uint8 or float32, in any unit.
         labels: (N,) int64, in [0, num_classes).
-        num_test: Images of the set's own test part; 0 where `split` has to draw one.
-        class_names: One name a class.
-        content: SHA-256 in hex of the data before `limit` and `resize`: the same data, the same hash everywhere.
-        test_shift: What `test_batch` does to images, one of `shift.KINDS`; the images here are as they are.
-        num_val: Images of the set's own validation part; 0 where `split` has to draw one.
-        notes: What a user should be told of the set, a line each.
+        num_test: Images in the set's own test part; 0 if `split` has to draw one.
+        class_names: One name per class.
+        content: SHA-256 in hex of the data before `limit` and `resize`: the same data have the same hash everywhere.
+        test_shift: The shift that `test_batch` applies, one of `shift.KINDS`; `images` are not shifted.
+        num_val: Images in the set's own validation part; 0 if `split` has to draw one.
+        notes: Notes for the user, one line each.
     """
 
     name: str
@@ -51,28 +51,31 @@ class Dataset(Examples):
         if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
-                f"got {tuple(self.images.shape)} in {self.images.dtype}; images.float() fits values of any range"
+                f"got {tuple(self.images.shape)} in {self.images.dtype}; images.float() converts any range"
             )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
             raise DataError(
                 f"data set '{self.name}': labels must be ({len(self.images)},) in int64, "
-                f"got {tuple(self.labels.shape)} in {self.labels.dtype}; labels.long() has this type"
+                f"got {tuple(self.labels.shape)} in {self.labels.dtype}; labels.long() converts them"
             )
         if not 0 <= self.num_test < len(self.images):
-            raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self.images)} images are test images")
+            raise DataError(
+                f"data set '{self.name}': num_test is {self.num_test}, expected 0 or more, below {len(self.images)}"
+            )
         if not 0 <= self.num_val < self.num_pool:
             raise DataError(
-                f"data set '{self.name}': {self.num_val} of its {self.num_pool} other images are validation images"
+                f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
+                "(images without the test part)"
             )
         if self.labels.min() < 0 or self.labels.max() >= self.num_classes:
             raise DataError(
-                f"data set '{self.name}': labels must lie in 0..{self.num_classes - 1} for its {self.num_classes} "
+                f"data set '{self.name}': labels must be in 0..{self.num_classes - 1} for its {self.num_classes} "
                 f"class names, got {int(self.labels.min())}..{int(self.labels.max())}"
             )
 
     @property
     def label(self) -> str:  # type: ignore[override]  # always the same
-        """Field that holds the classes."""
+        """Name of the field with the classes."""
         return "labels"
 
     def __len__(self) -> int:
@@ -116,9 +119,9 @@ class Dataset(Examples):
         return images.reshape(*index.shape, *self.input_shape)
 
     def test_batch(self, index: Tensor) -> Tensor:
-        """Return images for the test: those of `batch`, changed by `test_shift`.
+        """Return images for the test: those of `batch`, shifted by `test_shift`.
 
-        Contrast is taken out by a factor, x -> a x with a = `shift.CONTRAST`; noise is added, x -> x + `shift.noise`.
+        `contrast` reduces the contrast, x -> a x with a = `shift.CONTRAST`; `noise` adds noise, x -> x + `shift.noise`.
 
         Args:
             index: As for `batch`.
@@ -150,7 +153,7 @@ class Dataset(Examples):
         return replace(self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test)
 
     def check_augmentation(self, kind: str) -> None:
-        """See that images can be augmented so.
+        """Check that images support an augmentation.
 
         Raises:
             DataError: If not.
@@ -159,7 +162,7 @@ class Dataset(Examples):
             raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
 
     def augmented(self, batch: Batch, kind: str, *generators: torch.Generator) -> Batch:
-        """Return batches with their images cropped and flipped; see `augmentation.augment`."""
+        """Return batches with cropped and flipped images; see `augmentation.augment`."""
         return {**batch, "images": augment(batch["images"], kind, *generators)}
 
     def to(self, device: torch.device | str) -> Self:
@@ -205,7 +208,7 @@ class Dataset(Examples):
 
     @property
     def _first_test_row(self) -> int:
-        # Without a test part of its own any image may be in a run's.
+        # If the set has no test part of its own, any image may be in a run's test part.
         return self.num_pool if self.num_test else 0
 
     def _standardise(self, images: Tensor) -> Tensor:
@@ -213,7 +216,7 @@ class Dataset(Examples):
 
 
 def chunk_length(images: Tensor) -> int:
-    """Return how many images (N, C, H, W) make up `CHUNK_VALUES`, at least one."""
+    """Return how many images (N, C, H, W) fit into `CHUNK_VALUES`, at least one."""
     return max(1, CHUNK_VALUES // images[0].numel())
 
 
@@ -222,7 +225,7 @@ def _refuse_no_tensors(**given: object) -> None:
         if not isinstance(values, Tensor):
             raise DataError(
                 f"{name} of a data set must be a torch.Tensor, got {type(values).__name__}; "
-                f"torch.as_tensor({name}) makes one"
+                f"torch.as_tensor({name}) converts them"
             )
 
 
@@ -232,8 +235,8 @@ def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0
     Args:
         images: (N, C, H, W) uint8 or float32.
         labels: (N,) int64.
-        num_test: Images of the set's own test part.
-        num_val: Images of its own validation part.
+        num_test: Images in the set's own test part.
+        num_val: Images in its own validation part.
 
     Returns:
         64 hex digits.

@@ -1,9 +1,9 @@
 """Image files decoded once into one memory-mapped array, which later runs and all workers share.
 
-The cache holds two kinds of files. ``<listing>-v2.json``, named after the paths, sizes and times of the image files,
-holds their content hash and what was found in them, so that a second start opens no image. ``<content>-<size>-v1.npy``
-holds the decoded images. Both are written under a temporary name and renamed: whole or absent, also when two processes
-decode at once.
+The cache has two kinds of files. ``<listing>-v2.json``, named after a hash of the paths, sizes and times of the image
+files, has their content hash and what was found in them, so that a second start opens no image.
+``<content>-<size>-v1.npy`` has the decoded images. Both are written under a temporary name and then renamed, so they
+are always complete, even if two processes decode at once.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ from normbench.cache import cache_folder
 from normbench.data.pixels import decode_file
 from normbench.errors import DataError
 
-# Parts of the names in the cache: to be raised when a content hash is to give other pixels, and when the same files
-# are to give another content hash, or more is to be found in them.
+# Version numbers in the names of cache files. Raise the first when a content hash must give other pixels, the second
+# when the same files must give another content hash or more findings.
 ARRAY_FORMAT = 1
 LISTING_FORMAT = 2
-# Marks whose pixels were other ones before: the content hash holds them.
+# Marks whose pixels were decoded differently by earlier versions: they are part of the content hash.
 HASHED_MARKS = frozenset({"oriented", "sixteen_bit", "float"})
 CHUNK_IMAGES = 100
 
@@ -48,10 +48,10 @@ class Job:
 
     Attributes:
         files: Paths of the images.
-        array: The .npy file that takes their pixels.
-        start: Byte of `array` where the pixels of the first image go.
-        shape: Shape (3, H, W) that every image must have in the end.
-        size: Pixels of the square that is cut out; None takes images as they are.
+        array: The .npy file to write their pixels to.
+        start: Byte offset in `array` for the pixels of the first image.
+        shape: Shape (3, H, W) that every decoded image must have.
+        size: Side of the square crop in pixels; None keeps images as they are.
     """
 
     files: Sequence[str]
@@ -68,8 +68,8 @@ class Loaded:
     Attributes:
         images: (N, 3, H, W) uint8, mapped copy-on-write.
         content: SHA-256 in hex of the files' bytes and paths below the root.
-        found: How many images have which of `Decoded.marks`; under "copies" those that others of their part equal byte
-            for byte, and under such as "train test" the images of the second part that the first has too.
+        found: Number of images with each of `Decoded.marks`; under "copies" the images that are byte-identical to
+            others of their part; under keys such as "train test" the images of the second part that are also in the first.
     """
 
     images: Tensor
@@ -78,19 +78,19 @@ class Loaded:
 
 
 def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str = "") -> Loaded:
-    """Return the pixels of image files, decoded by the first call and mapped from the cache by later ones.
+    """Return the pixels of image files, decoded by the first call and memory-mapped from the cache by later calls.
 
     Args:
-        root: Absolute folder under which the files lie.
+        root: Absolute path of the folder that contains the files.
         parts: Absolute paths of the images, by the name of their part.
-        size: Pixels of the square that is cut out of each image; None takes images as they are.
-        mark: What the content hash is to hold besides the files.
+        size: Side of the square crop in pixels; None keeps images as they are.
+        mark: Text that the content hash includes in addition to the files.
 
     Returns:
         The images, part after part, and what was found in their files.
 
     Raises:
-        DataError: An image cannot be read, sizes differ and `size` is None, or the cache cannot be written.
+        DataError: An image cannot be read, sizes differ while `size` is None, or the cache cannot be written.
     """
     cache = cache_folder()
     files = list(chain.from_iterable(parts.values()))
@@ -106,9 +106,9 @@ def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None
                 temporary.write_text(json.dumps(known))
                 temporary.replace(listing)
     except OSError as error:  # one about an image is a DataError by now
-        remedy = "NORMBENCH_CACHE=FOLDER moves them"
-        raise DataError(f"cannot keep decoded images in {cache} ({error}); {remedy}") from error
-    # Copy-on-write: torch warns about read-only memory, and pages that nobody writes to stay shared.
+        remedy = "NORMBENCH_CACHE=FOLDER chooses another folder"
+        raise DataError(f"cannot store decoded images in {cache} ({error}); {remedy}") from error
+    # Copy-on-write: torch warns about read-only memory, and unmodified pages stay shared.
     images = torch.from_numpy(np.load(_array_path(cache, known["content"], size), mmap_mode="c"))
     return Loaded(images, known["content"], known["found"])
 
@@ -123,7 +123,7 @@ def _listing_key(files: Sequence[str], mark: str) -> str:
         try:
             status = os.stat(file)
         except OSError as error:
-            cause = f"a broken link, to {os.readlink(file)}" if os.path.islink(file) else error.strerror
+            cause = f"broken link to {os.readlink(file)}" if os.path.islink(file) else error.strerror
             raise DataError(f"cannot read image {file}: {cause}") from error
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -167,7 +167,7 @@ def _decode(
 
 
 def _count_copies(digests: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """Count equal files within parts, and from part to part."""
+    """Count identical files within and between parts."""
     copies = Counter(copies=sum(len(part) - len(set(part)) for part in digests.values()))
     for one, other in combinations(digests, 2):
         known = set(digests[one])
@@ -176,9 +176,9 @@ def _count_copies(digests: Mapping[str, Sequence[str]]) -> Counter[str]:
 
 
 def _executor(jobs: int) -> Executor:
-    # For 60,000 JPEGs of 32 x 32 on two cores: two forked processes 2.0 s, one thread 3.7 s, two threads 4.6 s, since
-    # they hold the lock for most of so small an image. Threads do well on large ones, and serve where forking is unsafe
-    # (macOS) or forbidden (daemons); spawned processes would run a user's unguarded script a second time.
+    # 60,000 JPEGs of 32 x 32 on two cores: two forked processes 2.0 s, one thread 3.7 s, two threads 4.6 s, because
+    # they hold the GIL for most of so small an image. Threads are fast on large images, and are used where forking is
+    # unsafe (macOS) or forbidden (daemons). Spawned processes would run a user's unguarded script a second time.
     workers = min(jobs, os.cpu_count() or 1)
     if workers == 1 or sys.platform != "linux" or current_process().daemon:
         return ThreadPoolExecutor(workers)
@@ -197,7 +197,7 @@ def _decode_job(job: Job) -> list[tuple[str, tuple[str, ...]]]:
             if shape != job.shape:
                 raise DataError(
                     f"image {file} has {shape[2]} x {shape[1]} pixels, the first one {job.shape[2]} x {job.shape[1]}; "
-                    "data.size=PIXELS brings all to one size"
+                    "data.size=PIXELS scales all to one size"
                 )
             array.write(decoded.pixels.tobytes())
             found.append((decoded.digest, decoded.marks))

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: they come with the installation, so the first run downloads nothing."""
+"""Scikit-learn's handwritten digits: part of its installation, so the first run downloads nothing."""
 
 import importlib.util
 from pathlib import Path
@@ -22,7 +22,7 @@ def digits() -> Dataset:
     # Read from scikit-learn's own file: importing sklearn.datasets takes longer than a run of the quickstart.
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise DataError("data set 'digits' comes with scikit-learn, which is not installed: pip install scikit-learn")
+        raise DataError("data set 'digits' needs scikit-learn, which is not installed: pip install scikit-learn")
     table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",", dtype=np.int64)
     images = torch.from_numpy(table[:, :64].astype(np.uint8)).view(-1, 1, 8, 8)
     labels = torch.from_numpy(table[:, 64].copy())

@@ -1,4 +1,4 @@
-"""What a data set is to a training: samples by number, each with named fields."""
+"""The interface of a data set to the training: indexed samples with named fields."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ Batch = Mapping[str, Tensor]
 
 
 class Examples(ABC):
-    """Samples with named fields, the last of which are the set's own validation part and behind it its own test part.
+    """Samples with named fields: training samples first, then the set's own validation part, then its own test part.
 
-    A subclass holds the fields and says how a batch of them is made. Most need no class of their own: `Dataset` holds
-    labelled images, `Fields` any named tensors.
+    A subclass stores the fields and defines how to make a batch. Most data need no new subclass: `Dataset` is for
+    labelled images, `Fields` for any named tensors.
 
     Attributes:
         name: Name for messages and tables.
-        num_val: Samples of the set's own validation part; 0 where `split` has to draw one.
-        num_test: Samples of the set's own test part; 0 where `split` has to draw one.
-        content: SHA-256 in hex of the data: the same data, the same hash everywhere.
-        class_names: One name a class; empty where samples have no classes.
-        label: Field that holds the class of each sample; None where there is none. A run's split holds this field
-            itself, so that `fetch` leaves it out: label noise belongs to a run, not to the data set.
-        test_shift: What `fetch_test` does to inputs; `none` where the test is like the training.
-        notes: What a user should be told of the set, a line each.
+        num_val: Samples in the set's own validation part; 0 if `split` has to draw one.
+        num_test: Samples in the set's own test part; 0 if `split` has to draw one.
+        content: SHA-256 in hex of the data: the same data have the same hash everywhere.
+        class_names: One name per class; empty if samples have no classes.
+        label: Name of the field with the class of each sample; None if there is none. A run's split stores this field,
+            and `fetch` leaves it out, because label noise belongs to a run and not to the data set.
+        test_shift: The shift that `fetch_test` applies to inputs; `none` if test inputs are like training inputs.
+        notes: Notes for the user, one line each.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Examples(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of samples, those of the test part included."""
+        """Return the number of samples, including the test part."""
 
     @property
     @abstractmethod
@@ -53,14 +53,14 @@ class Examples(ABC):
     @property
     @abstractmethod
     def strata(self) -> Tensor:
-        """(N,) int64 in [0, max(num_classes, 1)): parts of the data have these in equal proportion."""
+        """(N,) int64 in [0, max(num_classes, 1)): the strata; all parts of a split have them in equal proportion."""
 
     @abstractmethod
     def fetch(self, index: Tensor) -> dict[str, Tensor]:
         """Return the fields of samples as training and validation see them, without `label`.
 
         Args:
-            index: int64 numbers of samples, on the device of the data, in any shape: (B,), or (R, B) for R runs.
+            index: int64 sample indices, on the device of the data, in any shape: (B,), or (R, B) for R runs.
 
         Returns:
             For each field (*index.shape, ...).
@@ -72,7 +72,7 @@ class Examples(ABC):
 
     @abstractmethod
     def blank(self, count: int) -> dict[str, Tensor]:
-        """Return a batch of `count` samples of zeros, every field included, to try a model on."""
+        """Return a batch of `count` samples of zeros with all fields, to try a model on."""
 
     @abstractmethod
     def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
@@ -80,10 +80,10 @@ class Examples(ABC):
 
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:
-        """Return the set with its tensors on `device`; itself where they are there already."""
+        """Return the set with its tensors on `device`; itself if they already are."""
 
     def check_augmentation(self, kind: str) -> None:
-        """See that the set knows an augmentation, the value of `data.augment`.
+        """Check that the set supports an augmentation, the value of `data.augment`.
 
         Raises:
             DataError: If not.
@@ -95,15 +95,15 @@ class Examples(ABC):
         """Return the batches of one or several runs, augmented.
 
         Args:
-            batch: Fields (R * B, ...): the batches of R runs one after another.
+            batch: Fields (R * B, ...): the concatenated batches of R runs.
             kind: Value of `data.augment`.
-            generators: A CPU generator for each run; each draws for its own batch, as if it were alone.
+            generators: One CPU generator per run; each draws for its own batch, independently of the others.
         """
         return batch
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 where samples have none."""
+        """Number of classes; 0 if samples have none."""
         return len(self.class_names)
 
     @property
@@ -113,5 +113,5 @@ class Examples(ABC):
 
     @property
     def values(self) -> int:
-        """Numbers in one sample's first input."""
+        """Number of values in one sample's first input."""
         return prod(self.input_shape)

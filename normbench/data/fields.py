@@ -14,18 +14,18 @@ from normbench.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Fields(Examples):
-    """Named tensors of equal length, used as they are.
+    """Named tensors of equal length, used unchanged.
 
     Attributes:
         name: Name for messages and tables.
         fields: By name (N, ...); the model's first input comes first.
-        num_test: Samples of the set's own test part, the last ones; 0 where `split` has to draw one.
-        num_val: Samples of its own validation part, those before; likewise.
-        content: SHA-256 in hex of the data; that of the tensors where it is left out.
-        class_names: One name a class; empty where samples have no classes.
-        label: Field of classes, (N,) int64 in [0, num_classes); None where there is none.
+        num_test: Samples in the set's own test part, the last ones; 0 if `split` has to draw one.
+        num_val: Samples in its own validation part, just before the test part; 0 if `split` has to draw one.
+        content: SHA-256 in hex of the data; defaults to the hash of the tensors.
+        class_names: One name per class; empty if samples have no classes.
+        label: Name of the field with the classes, (N,) int64 in [0, num_classes); None if there is none.
         test_shift: Always `none`.
-        notes: What a user should be told of the set, a line each.
+        notes: Notes for the user, one line each.
     """
 
     name: str
@@ -41,14 +41,17 @@ class Fields(Examples):
     def __post_init__(self) -> None:
         lengths = {field: len(values) for field, values in self.fields.items()}
         if len(set(lengths.values())) != 1:
-            raise DataError(f"data set '{self.name}': fields must be of one length, got {lengths}")
+            raise DataError(f"data set '{self.name}': fields must have equal length, got {lengths}")
         if self.test_shift != "none":
-            raise DataError(f"data set '{self.name}': data.test_shift={self.test_shift} is for images alone")
+            raise DataError(f"data set '{self.name}': data.test_shift={self.test_shift} works on images only")
         if not 0 <= self.num_test < len(self):
-            raise DataError(f"data set '{self.name}': {self.num_test} of its {len(self)} samples are test samples")
+            raise DataError(
+                f"data set '{self.name}': num_test is {self.num_test}, expected 0 or more, below {len(self)}"
+            )
         if not 0 <= self.num_val < self.num_pool:
             raise DataError(
-                f"data set '{self.name}': {self.num_val} of its {self.num_pool} others are validation samples"
+                f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
+                "(samples without the test part)"
             )
         for field, values in self.fields.items():
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
@@ -95,7 +98,7 @@ class Fields(Examples):
         return replace(self, fields=fields, num_val=num_val, num_test=num_test)
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the set with its tensors on `device`; itself where they are there already."""
+        """Return the set with its tensors on `device`; itself if they already are."""
         moved = {field: values.to(device) for field, values in self.fields.items()}
         return self if all(moved[field] is self.fields[field] for field in moved) else replace(self, fields=moved)
 
@@ -105,8 +108,8 @@ def fields_hash(fields: Mapping[str, Tensor], num_test: int, num_val: int = 0) -
 
     Args:
         fields: By name (N, ...).
-        num_test: Samples of the set's own test part.
-        num_val: Samples of its own validation part.
+        num_test: Samples in the set's own test part.
+        num_val: Samples in its own validation part.
 
     Returns:
         64 hex digits.

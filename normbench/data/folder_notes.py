@@ -1,4 +1,4 @@
-"""What a user should know of a folder of images: classes and counts, what was left out, what was done to images."""
+"""Notes on a folder of images for the user: classes and counts, files left out, changes made to images."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -6,26 +6,26 @@ from collections.abc import Iterator, Mapping
 from normbench.data.layout import Layout, Listing
 
 MOST_CLASSES = 12
-"""Classes that are named with their counts; of more there is the range."""
+"""Up to this many classes are listed with their counts; for more, only the range is given."""
 
 MARKS = {
-    "oriented": "turned by EXIF orientation",
-    "damaged_exif": "not turned, as their EXIF is damaged",
-    "sixteen_bit": "16 bits a pixel, scaled to 8",
-    "faint": "at most 16 grey values left, as all lie below a sixteenth of that range; stretch them beforehand",
+    "oriented": "rotated to their EXIF orientation",
+    "damaged_exif": "not rotated because of damaged EXIF data",
+    "sixteen_bit": "16 bits per pixel, scaled to 8",
+    "faint": "only 16 or fewer grey values left: all are below a sixteenth of that range; stretch them beforehand",
     "float": "floats of 0 to 1, scaled to 8 bits",
     "alpha": "transparency dropped",
-    "first_picture": "first of several pictures taken",
+    "first_picture": "several pictures in the file, the first is used",
 }
-"""What to say of the images with a mark of `pixels.Decoded`."""
+"""The note for images with each mark of `pixels.Decoded`."""
 
 
 def describe(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
-    """Yield what is to be said of a folder, a line each.
+    """Yield the notes on a folder, one line each.
 
     Args:
         layout: Its parts.
-        found: What `decoding.load_images` found in its images.
+        found: `decoding.Loaded.found` of its images.
     """
     yield _parts(layout)
     yield from _left_out(layout)
@@ -42,10 +42,10 @@ def _parts(layout: Layout) -> str:
         return f"{_counts(train)}; validation and test images are drawn from them"
     parts = [f"{part.folder} {_counts(part)}" for part in layout.parts if part.files]
     if val.files:
-        return f"{', '.join(parts)}; {val.folder} is the validation part, and data.val_fraction does nothing"
+        return f"{', '.join(parts)}; {val.folder} is the validation part; data.val_fraction has no effect"
     rest = f"; validation images are drawn from {train.folder}"
     if not test.folder.lower().startswith("test"):
-        rest = f"; {test.folder} is taken for the test part, as there is no other{rest}"
+        rest = f"; {test.folder} is used as the test part, as there is no other{rest}"
     return ", ".join(parts) + rest
 
 
@@ -63,10 +63,10 @@ def _left_out(layout: Layout) -> Iterator[str]:
         yield f"left out: {', '.join(layout.unused)}, without images"
     left_out = sum((part.left_out for part in layout.parts), Counter[str]())
     if loose := left_out.pop("", 0):
-        yield f"left out: images that lie in no class folder, {loose}"
+        yield f"left out: images outside class folders, {loose}"
     if left_out:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
-        yield f"left out: {kinds}; images of these types are not read"
+        yield f"left out: {kinds}; these types are not supported"
 
 
 def _copies(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
@@ -75,9 +75,9 @@ def _copies(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
         if count := found.get(f"{one} {other}"):
             share = "all" if count == sizes[other] else f"{count} of"
             yield (
-                f"warning: {share} {sizes[other]} {other} images also in {one}, byte for byte; "
+                f"warning: {share} {sizes[other]} {other} images are byte-identical to images in {one}; "
                 f"{other} accuracy will be too high"
             )
     if not layout.test.files and (count := found.get("copies")):
         total = len(layout.train.files)
-        yield f"warning: {count} of {total} images copies of others, byte for byte; test and training may share them"
+        yield f"warning: {count} of {total} images are byte-identical copies; test and training may share them"

@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder a class: the layout of torchvision's `ImageFolder`, or several of them as parts."""
+"""A folder of images with one subfolder per class, as in torchvision's `ImageFolder`, or parts with this layout."""
 
 import os
 from pathlib import Path
@@ -13,33 +13,33 @@ from normbench.errors import DataError
 
 
 def image_folder(root: str | None, size: int | None) -> Dataset:
-    """Load a folder of images as RGB, grey ones too; decoded once, then mapped from the cache (see `decoding`).
+    """Load a folder of images as RGB, greyscale included; decoded once, then mapped from the cache (see `decoding`).
 
-    The folder is either ``root/<class>/...``, with no parts of its own, or ``root/train/<class>/...`` beside
-    ``root/test/<class>/...``, which becomes the set's own test part, and ``root/val/<class>/...``, which becomes its
-    own validation part; `layout` has the other names of the parts. Without a `test` folder `val` is taken for the test
-    part, as ImageNet has it. Images may lie deeper inside a class folder.
+    The folder has one of two layouts. ``root/<class>/...`` has no parts of its own. ``root/train/<class>/...`` has
+    ``root/test/<class>/...`` next to it, the set's own test part, and ``root/val/<class>/...``, its own validation
+    part; `layout` lists other names of the parts. Without a `test` folder, `val` is used as the test part, as in ImageNet.
+    Images may be in subfolders of a class folder.
 
     Args:
         root: The folder; relative to the working directory.
-        size: Pixels: the shorter side is scaled to it (bilinear, antialiased) and the centre cut out to a square.
-            None keeps the images as they are, which must then have one size.
+        size: Pixels: the shorter side is scaled to it (bilinear, antialiased), then the centre square is cropped.
+            None keeps the images as they are; they must all have the same size.
 
     Returns:
-        The data set, (N, 3, H, W) uint8, memory-mapped from the cache; its notes have classes, counts and what was
-        left out or done to images.
+        The data set, (N, 3, H, W) uint8, memory-mapped from the cache. Its notes list classes, counts, files left out
+        and changes made to images.
 
     Raises:
-        DataError: The folder is missing or has neither layout, an image cannot be read, or sizes differ and `size` is
+        DataError: The folder is missing or has neither layout, an image cannot be read, or sizes differ while `size` is
             None.
     """
     if root is None:
-        raise DataError("data set 'image_folder' needs a folder: data.root=FOLDER, with one subfolder a class")
+        raise DataError("data set 'image_folder' needs a folder: data.root=FOLDER, with one subfolder per class")
     if size is not None and size < 1:
         raise DataError(f"data.size must be at least 1 pixel, or null for the images' own size; got {size}")
     folder = Path(os.path.expanduser(root)).resolve()
     if not folder.is_dir():
-        raise DataError(f"data.root is no folder: {folder}")
+        raise DataError(f"data.root is not a folder: {folder}")
     layout = read_layout(folder)
     parts = {"train": layout.train.files, "val": layout.val.files, "test": layout.test.files}
     loaded = load_images(folder, parts, size, layout.mark)

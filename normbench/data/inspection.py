@@ -1,4 +1,4 @@
-"""A look at the pixels of a loaded data set: for values that are no numbers, and for sets without content."""
+"""Checks of the pixels of a loaded data set: non-finite values, and data without variance."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from normbench.errors import DataError
 
 
 def refuse_nonfinite(dataset: Dataset) -> None:
-    """Raise if a pixel is nan or inf, which would end every run at its first step as if it had diverged.
+    """Raise if a pixel is nan or inf: every run would end at its first step as diverged.
 
     Raises:
         DataError: If there is one.
@@ -21,13 +21,13 @@ def refuse_nonfinite(dataset: Dataset) -> None:
         bad = ~torch.isfinite(chunk).flatten(1).all(dim=1)
         if bad.any():
             row = start + int(bad.nonzero()[0])
-            raise DataError(f"data set '{dataset.name}': image {row} has pixels that are nan or inf")
+            raise DataError(f"data set '{dataset.name}': image {row} has nan or inf pixels")
 
 
 def variance_notes(dataset: Dataset) -> tuple[str, ...]:
-    """Return a warning where all images are equal, or a channel has one value everywhere; nothing can be learned there.
+    """Return a warning if all images are equal or a channel is constant: nothing can be learned from it.
 
-    It reads as far as it has to: two images of most sets.
+    It reads only as many images as needed: two in most sets.
     """
     first = dataset.images[0]
     equal, constant = True, torch.ones(len(first), dtype=torch.bool)
@@ -40,7 +40,7 @@ def variance_notes(dataset: Dataset) -> tuple[str, ...]:
     if equal:
         return (f"warning: {name}: all images are equal",)
     channels = ", ".join(map(str, constant.nonzero().flatten().tolist()))
-    return (f"warning: {name}: one value in every pixel of every image, in channel {channels} of {len(first)}",)
+    return (f"warning: {name}: constant over all pixels of all images: channel {channels} of {len(first)}",)
 
 
 def _chunks(images: Tensor, first: int = 0) -> Iterator[tuple[int, Tensor]]:

@@ -1,4 +1,4 @@
-"""What a folder of images holds: a folder a class, or parts with a folder a class each."""
+"""The layout of a folder of images: one folder per class, or parts with one folder per class."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from normbench.errors import DataError
 
-# Extensions and order are torchvision's, and a test compares: importing torchvision takes ten times as long as listing
-# 60,000 files, at every start.
+# Extensions and order are torchvision's; a test compares them. Importing torchvision at every start would take ten
+# times as long as listing 60,000 files.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 UNREAD = (
     *(".gif", ".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".svg", ".tga", ".ico", ".psd"),
     *(".exr", ".hdr", ".pbm", ".dng", ".cr2", ".nef", ".arw", ".dcm"),
 )
-"""Extensions of images that are not read; their files are counted."""
+"""Extensions of unsupported image types; their files are counted."""
 
 LITTER = ("__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "lost+found")
-"""Names in lower case that systems leave behind; hidden ones begin with a dot. None of them is data."""
+"""Names of system files, in lower case; hidden files begin with a dot. None of them is data."""
 
 _PART = re.compile(
     r"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev)|(?P<test>test(?:ing)?))"
@@ -33,11 +33,11 @@ class Listing:
     """The images under one folder of class folders.
 
     Attributes:
-        folder: Its name, empty where it is the root.
+        folder: Its name, empty for the root.
         class_names: Names of the class folders, sorted.
         files: Paths of the images, class by class.
         labels: Class of each image.
-        left_out: How many files of which extension in `UNREAD`; "" counts images that lie in no class folder.
+        left_out: Number of files by extension in `UNREAD`; "" counts images outside class folders.
     """
 
     folder: str
@@ -52,11 +52,12 @@ class Layout:
     """The parts of a folder.
 
     Attributes:
-        train: The training images; all images where the folder has no parts.
-        val: The folder's own validation part; without images where there is none.
+        train: The training images; all images if the folder has no parts.
+        val: The folder's own validation part; no images if there is none.
         test: Its own test part, likewise.
-        mark: What a content hash has to hold beside files and paths; empty for layouts that it told apart before it.
-        unused: Folders beside the parts; they hold no images.
+        mark: Text that the content hash includes in addition to files and paths; empty for layouts that older versions
+            already distinguished.
+        unused: Folders next to the parts; they contain no images.
     """
 
     train: Listing
@@ -74,15 +75,14 @@ class Layout:
 def read_layout(root: Path) -> Layout:
     """List the images of a folder and find its parts by the names of its subfolders.
 
-    A part is `train`, `val` (`valid`, `validation`, `dev`) or `test`, in any case, also with `ing`, `_set`, `_data` or
-    `_images` behind it. Without a test folder the validation folder is the test part.
+    A part is `train`, `val` (`valid`, `validation`, `dev`) or `test`, in any case, optionally with the suffix `ing`,
+    `_set`, `_data` or `_images`. Without a test folder, the validation folder is the test part.
 
     Args:
         root: Absolute path.
 
     Raises:
-        DataError: The folder has neither of both layouts, a class is empty, parts differ in their classes, or a link
-            is broken.
+        DataError: The folder has neither layout, a class is empty, parts have different classes, or a link is broken.
     """
     folders, _ = _entries(root)
     named: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def read_layout(root: Path) -> Layout:
         if match := _PART.fullmatch(name):
             named.setdefault(str(match.lastgroup), []).append(name)
     names = [name for group in named.values() for name in group]
-    # One folder of such a name that holds images itself is a class among others: trains beside buses.
+    # A single folder with such a name that directly contains images is a class: trains next to buses.
     if not names or (len(names) == 1 < len(folders) and _images(_entries(root / names[0])[1])):
         listing = _list_classes(root)
         _refuse_parts_in_classes(root, listing.class_names)
@@ -103,11 +103,12 @@ def read_layout(root: Path) -> Layout:
         odd = sorted(set(train.class_names) ^ set(other.class_names))
         if odd:
             raise DataError(
-                f"{root}: class folders only in one of {train.folder} and {other.folder}: {', '.join(odd[:5])}"
+                f"{root}: {train.folder} and {other.folder} must have the same class folders, "
+                f"only one has: {', '.join(odd[:5])}"
             )
     test = own.get("test") or own["val"]
     val = own["val"] if {"val", "test"} <= set(own) else _nothing(train)
-    # Before, other names were taken for classes, and no validation part was read: that was other data.
+    # Earlier versions read other names as classes and no validation part: those layouts now give different data.
     before = not val.files and train.folder == "train" and test.folder in ("test", "val")
     mark = "" if before else "".join(f"{part} {group[0]}\n" for part, group in sorted(named.items()))
     return Layout(train, val, test, mark, tuple(others))
@@ -116,19 +117,19 @@ def read_layout(root: Path) -> Layout:
 def _refuse_mixtures(root: Path, named: dict[str, list[str]], others: list[str]) -> None:
     for part, group in named.items():
         if len(group) > 1:
-            raise DataError(f"{root}: {' and '.join(group)} are both its {part} part; keep one of them in it")
+            raise DataError(f"{root}: {' and '.join(group)} are both names for the {part} part; keep one of them")
     names = ", ".join(name for group in named.values() for name in group)
     mixed = [name for name in others if any(_images(files) for _, files in _walk(root / name))]
     if mixed:
         raise DataError(
-            f"{root} mixes parts ({names}) with other folders of images ({', '.join(mixed[:5])}); "
-            "it must hold either parts, or a folder a class"
+            f"{root} mixes parts ({names}) with other image folders ({', '.join(mixed[:5])}); "
+            "it must contain either parts or one folder per class"
         )
     if "train" not in named:
-        raise DataError(f"{root} has parts ({names}), but none to train on; name it train")
+        raise DataError(f"{root} has parts ({names}) but no training part; name it train")
     if len(named) == 1:
         raise DataError(
-            f"{root} has only {names}: data.root={root / names} takes its classes, and draws validation and test images"
+            f"{root} has only {names}: data.root={root / names} uses its classes and draws validation and test images"
         )
 
 
@@ -152,8 +153,8 @@ def _list_classes(folder: Path, name: str = "") -> Listing:
     if len(class_names) < 2:
         found = f"only '{class_names[0]}'" if class_names else "none"
         raise DataError(
-            f"{folder} must hold a subfolder for each of two or more classes, found {found}.\n"
-            "A test part of its own is read from root/test, or root/val, beside root/train"
+            f"{folder} must contain one subfolder per class for at least two classes, found {found}.\n"
+            "A test part is read from root/test or root/val next to root/train"
         )
     files: list[str] = []
     labels: list[int] = []
@@ -169,13 +170,13 @@ def _list_classes(folder: Path, name: str = "") -> Listing:
     if empty:
         more = ", ..." if len(empty) > 5 else ""
         raise DataError(
-            f"{folder}: no image in class folder {', '.join(empty[:5])}{more} (read are {' '.join(EXTENSIONS)})"
+            f"{folder}: no image in class folder {', '.join(empty[:5])}{more} (supported: {' '.join(EXTENSIONS)})"
         )
     return Listing(name, class_names, files, labels, +left_out)
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the folders and of the files in a folder, each sorted, without what is no data."""
+    """Return the names of the folders and of the files in a folder, each sorted, without files that are not data."""
     try:
         entries = [entry for entry in os.scandir(folder) if not _is_litter(entry.name)]
     except OSError as error:
@@ -188,7 +189,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _walk(folder: Path) -> list[tuple[str, list[str]]]:
-    """Return every folder from `folder` down with the names of its files, sorted, without what is no data."""
+    """Return `folder` and all its subfolders with their file names, sorted, without files that are not data."""
     found = []
     seen: dict[str, str] = {}
     try:
@@ -196,11 +197,11 @@ def _walk(folder: Path) -> list[tuple[str, list[str]]]:
             folders[:] = [name for name in folders if not _is_litter(name)]
             real = os.path.realpath(parent)
             if real in seen:
-                raise DataError(f"{parent} is a link to {seen[real]}: its images would count more than once")
+                raise DataError(f"{parent} links to {seen[real]}: its images would count more than once")
             seen[real] = parent
             names = sorted(name for name in names if not _is_litter(name))
             for name in names:
-                if "." not in name:  # it may be a link to a folder; one to an image is found when it is opened
+                if "." not in name:  # may link to a folder; a broken link to an image fails when it is opened
                     _refuse_broken_link(os.path.join(parent, name))
             found.append((parent, names))
     except OSError as error:
@@ -222,7 +223,7 @@ def _is_litter(name: str) -> bool:
 
 def _refuse_broken_link(path: str) -> None:
     if os.path.islink(path) and not os.path.exists(path):
-        raise DataError(f"{path} is a broken link, to {os.readlink(path)}")
+        raise DataError(f"{path} is a broken link to {os.readlink(path)}")
 
 
 def _unreadable(error: OSError) -> DataError:

@@ -1,4 +1,4 @@
-"""Which samples a run trains on, chooses on and is judged by: stratified parts drawn from the run's seed."""
+"""Training, validation and test part of a run: stratified and drawn from the run's seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ _Set = TypeVar("_Set", bound=Examples)
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Disjoint parts of a data set, as numbers of its samples in ascending order.
+    """Disjoint parts of a data set, as sample indices in ascending order.
 
     Attributes:
         train: (n_train,) int64.
         val: (n_val,) int64.
         test: (n_test,) int64.
-        fields: Fields that the run has of its own, (N, ...): the classes, with label noise on `train` only.
+        fields: Fields specific to the run, (N, ...): the classes, with label noise on `train` only.
     """
 
     train: Tensor
@@ -40,9 +40,9 @@ class Split:
         """Return all fields of samples.
 
         Args:
-            data: What was split.
-            index: Numbers of samples, (B,); where splits of R runs are stacked, (R, B).
-            test: Whether as the test sees them.
+            data: The data set that was split.
+            index: Sample indices, (B,); (R, B) if the splits of R runs are stacked.
+            test: Whether to fetch them as for the test.
 
         Returns:
             For each field (*index.shape, ...).
@@ -56,30 +56,30 @@ class Split:
 def split(
     dataset: Examples, *, seed: int, val_fraction: float, test_fraction: float = 0.0, label_noise: float = 0.0
 ) -> Split:
-    """Draw training, validation and test parts, each with the classes in proportion as far as counts allow.
+    """Draw training, validation and test parts, stratified by class as far as counts allow.
 
-    A part has exactly ``round(n * fraction)`` samples, where n counts the samples outside the set's own test and
-    validation part. The test part does not depend on `val_fraction`, and more label noise keeps the wrong labels that
-    less noise has.
+    A part has exactly ``round(n * fraction)`` samples, where n is the number of samples outside the set's own test and
+    validation part. The test part does not depend on `val_fraction`. More label noise keeps the wrong labels of less
+    noise.
 
     Args:
-        dataset: What to split.
-        seed: Seed of the run; the streams "split" and "label_noise" are drawn from.
-        val_fraction: Share of the n samples for validation; unused where the set has its own validation part.
-        test_fraction: Share of the n samples for the test; unused where the set has its own test part.
+        dataset: The data set to split.
+        seed: Seed of the run; uses its streams "split" and "label_noise".
+        val_fraction: Share of the n samples for validation; unused if the set has its own validation part.
+        test_fraction: Share of the n samples for the test; unused if the set has its own test part.
         label_noise: Share of the training samples whose label becomes a uniformly random other class.
 
     Returns:
         The parts and the labels, on the CPU.
 
     Raises:
-        DataError: A fraction lies outside [0, 1], a part would be empty, a class is missing from training, or samples
-            without classes are to get label noise.
+        DataError: A fraction is outside [0, 1], a part would be empty, a class is missing from training, or label noise
+            is requested for samples without classes.
     """
     shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "label_noise": label_noise}
     for key, fraction in shares.items():
         if not 0 <= fraction <= 1:
-            raise DataError(f"data.{key} must lie in [0, 1], got {fraction}")
+            raise DataError(f"data.{key} must be in [0, 1], got {fraction}")
     if label_noise and dataset.label is None:
         raise DataError(f"data.label_noise: data set '{dataset.name}' has no classes, got {label_noise}, expected 0")
     labels, kinds = dataset.strata.cpu(), max(dataset.num_classes, 1)
@@ -88,7 +88,7 @@ def split(
     num_val = 0 if dataset.num_val else round(size * val_fraction)
     if num_test + num_val >= size:
         raise DataError(
-            f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of its {size} samples "
+            f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of the {size} samples "
             "for training; lower data.val_fraction or data.test_fraction"
         )
     order = torch.randperm(size, generator=generator(seed, "split"))
@@ -107,14 +107,14 @@ def split(
 
 
 def limit(dataset: _Set, n: int) -> _Set:
-    """Keep at most `n` samples, and as many of each part of the set's own: stratified, and the same for every seed.
+    """Keep at most `n` samples, and at most `n` of each of the set's own parts: stratified, the same for every seed.
 
     Args:
-        dataset: What to cut down.
-        n: Most samples of each part.
+        dataset: The data set to reduce.
+        n: Maximum number of samples per part.
 
     Returns:
-        The smaller data set, samples in their old order; `dataset` itself where it is small enough.
+        The smaller data set in the original order; `dataset` itself if it is small enough.
 
     Raises:
         DataError: `n` is below 1.
@@ -128,21 +128,21 @@ def limit(dataset: _Set, n: int) -> _Set:
     kept = []
     for start, count, part in ((0, size, "pool"), (size, num_val, "val"), (size + num_val, num_test, "test")):
         order = start + torch.randperm(count, generator=generator(0, "limit", part))
-        # The samples to drop are taken, not those to keep: `_take` leaves each class one image where it can.
+        # Take the samples to drop, not those to keep: `_take` leaves each class at least one image if it can.
         _, rest = _take(order, strata, max(0, count - n), kinds)
         kept.append(rest.sort().values)
     return dataset.select(torch.cat(kept), num_val=len(kept[1]), num_test=len(kept[2]))
 
 
 def resize(dataset: Dataset, size: int) -> Dataset:
-    """Scale all images to `size` x `size`, bilinear and antialiased; the sides may change their ratio.
+    """Scale all images to `size` x `size`, bilinear and antialiased; the aspect ratio may change.
 
     Args:
-        dataset: What to scale.
+        dataset: The data set to scale.
         size: New height and width in pixels.
 
     Returns:
-        The scaled data set in the old dtype; `dataset` itself where it has that size.
+        The scaled data set in the original dtype; `dataset` itself if it already has that size.
 
     Raises:
         DataError: `size` is below 1.
@@ -178,7 +178,7 @@ def _quotas(class_counts: Tensor, total: int) -> list[int]:
     quotas = [total * count // size for count in counts]
     order = sorted(range(len(counts)), key=lambda index: (-(total * counts[index] % size), index))
     while short := total - sum(quotas):
-        # Rounding up empties no class while another has images to give: a rare class would be lost to training.
+        # Rounding up must not empty a class while another has images left: training would lose a rare class.
         room = [index for index in order if quotas[index] < counts[index] - 1]
         for index in (room or [index for index in order if quotas[index] < counts[index]])[:short]:
             quotas[index] += 1
@@ -189,7 +189,8 @@ def _check(dataset: Examples, labels: Tensor, train: Tensor, val: Tensor, test: 
     for key, part in (("val_fraction", val), ("test_fraction", test)):
         if not len(part):
             raise DataError(
-                f"data set '{dataset.name}': data.{key} leaves no sample of {dataset.num_pool}; raise it, or data.limit"
+                f"data set '{dataset.name}': data.{key} selects none of {dataset.num_pool} samples; "
+                "raise it or data.limit"
             )
     missing = sorted(set(range(dataset.num_classes)) - set(labels[train].tolist()))
     if missing:

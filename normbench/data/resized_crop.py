@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 SCALE = (0.08, 1.0)
-"""Share of the image's area that a window has; with `RATIO`, as in torchvision's `RandomResizedCrop`."""
+"""Area of a window as a share of the image's area; with `RATIO`, as in torchvision's `RandomResizedCrop`."""
 
 RATIO = (3 / 4, 4 / 3)
 """Width over height of a window."""
@@ -30,19 +30,19 @@ class Windows(NamedTuple):
 
 
 def draw_windows(batch_size: int, height: int, width: int, flip: bool, generator: torch.Generator) -> Windows:
-    """Draw windows, uniform in area and in the logarithm of their ratio; the first of ten that fits in the image.
+    """Draw windows, uniform in area and in the logarithm of their ratio; use the first of ten that fits in the image.
 
     Args:
         batch_size: Images B.
-        height: Pixels a column.
-        width: Pixels a row.
-        flip: Whether every other image, by chance, is mirrored.
-        generator: CPU generator that is drawn from.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        flip: Whether to mirror each image with probability 1/2.
+        generator: CPU generator to draw from.
 
     Returns:
-        The windows, on the CPU; where none of ten fits, the centre, as much of it as `RATIO` allows.
+        The windows, on the CPU; if none of ten fits, the largest centre crop that `RATIO` allows.
     """
-    # In float32 whatever the default type is: a seed draws the same windows everywhere.
+    # Always float32, independent of the default dtype: a seed draws the same windows everywhere.
     empty = torch.empty(batch_size, TRIES, dtype=torch.float32)
     area = height * width * empty.uniform_(*SCALE, generator=generator)
     ratio = torch.empty_like(empty).uniform_(*map(math.log, RATIO), generator=generator).exp()
@@ -66,10 +66,10 @@ def draw_windows(batch_size: int, height: int, width: int, flip: bool, generator
 
 
 def scale_windows(images: Tensor, windows: Windows) -> Tensor:
-    """Scale each image's window to the whole image, bilinear, and mirror it: a pure function, fit for `torch.vmap`.
+    """Scale each image's window to the whole image, bilinear, and flip it. A pure function for `torch.vmap`.
 
-    A window is never larger than the image, so that antialiasing would change nothing. Each output is a sum of products
-    of its own: no image's rounding depends on the others.
+    A window is never larger than the image, so antialiasing would change nothing. Each output is computed separately:
+    no image's rounding depends on the other images.
 
     Args:
         images: (B, C, H, W) float.
@@ -96,7 +96,7 @@ def scale_windows(images: Tensor, windows: Windows) -> Tensor:
 
 
 def _between(corner: Tensor, size: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two pixels (B, length) that each output pixel lies between, and the weight of the second."""
+    """Return the two pixels (B, length) on either side of each output pixel, and the weight of the second."""
     centres = (torch.arange(length, dtype=dtype, device=corner.device) + 0.5) * size / length - 0.5
     centres = centres.clamp_min(0)
     low = centres.long()

@@ -1,4 +1,4 @@
-"""Test images from another distribution than the training images: what a net meets once it is deployed."""
+"""Test images from another distribution than the training images, as a deployed net would see."""
 
 import torch
 from torch import Tensor
@@ -9,16 +9,16 @@ from normbench.randomness import generator
 KINDS = ("none", "contrast", "noise")
 
 CONTRAST = 0.2
-"""Share of the contrast that is left, around the data set's mean: the third of ImageNet-C's five severities
+"""Remaining share of the contrast, around the data set's mean: severity 3 of 5 in ImageNet-C
 (Hendrycks & Dietterich 2019)."""
 
 NOISE = 0.8
-"""Standard deviation of the noise, in standard deviations of the pixels: the same severity, 0.18 of the pixels' range
-where ImageNet's deviation is 0.225 of it."""
+"""Standard deviation of the noise, in standard deviations of the pixels: the same severity. There it is 0.18 of the
+pixels' range, and ImageNet's deviation is 0.225 of it."""
 
 
 def refuse_unknown(kind: str) -> None:
-    """Raise if there is no such shift.
+    """Raise if the shift is unknown.
 
     Raises:
         DataError: The kind is unknown.
@@ -28,7 +28,7 @@ def refuse_unknown(kind: str) -> None:
 
 
 def noise(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Draw the noise of some images: always the same for the same row of a data set, whatever the run and its seed.
+    """Draw the noise of some images: the same for the same row of a data set, independent of the run and its seed.
 
     Args:
         rows: (B,) int64 rows of the data set.
@@ -39,6 +39,6 @@ def noise(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """
     drawn = torch.empty(len(rows), *shape, dtype=torch.float32)
     for image, row in zip(drawn.unbind(), rows.tolist(), strict=True):
-        # The seed of no run: every arm and every seed is tested on the same images, as on a corrupted set from a file.
+        # Not a run's seed: every arm and seed is tested on the same images, as with a corrupted set from a file.
         image.normal_(0, NOISE, generator=generator(0, "test_shift", row))
     return drawn

@@ -14,19 +14,19 @@ CHUNK_IMAGES = 1024
 def synthetic(
     num_classes: int, num_samples: int, image_size: int, channels: int, difficulty: float, generator_seed: int
 ) -> Dataset:
-    """Generate classes that are a smooth random template each, seen through noise.
+    """Generate classes: each is a smooth random template plus noise.
 
-    ``image = 128 + (1 - difficulty) * (template - 128) + difficulty * noise``, cut to 0..255. A template is a random
-    grid of 4 x 4 values 0..255, bilinearly enlarged; the noise is bell-shaped, with a standard deviation of 148. Only
-    integers are computed and only PCG64's raw bits drawn, so the images are the same on every machine.
+    ``image = 128 + (1 - difficulty) * (template - 128) + difficulty * noise``, clipped to 0..255. A template is a
+    random grid of 4 x 4 values 0..255, bilinearly enlarged; the noise is bell-shaped, with a standard deviation of 148.
+    Only integer arithmetic and PCG64's raw bits are used, so the images are the same on every machine.
 
     Args:
         num_classes: Classes, of equal size up to one image.
         num_samples: Images N.
         image_size: Height and width in pixels.
         channels: Channels C.
-        difficulty: 0 repeats the template, 1 leaves nothing but noise; resolved to a thousandth.
-        generator_seed: Chooses the templates and the noise; the run's seed has no part in them.
+        difficulty: 0 gives the template alone, 1 only noise; rounded to a thousandth.
+        generator_seed: Determines the templates and the noise; the run's seed does not affect them.
 
     Returns:
         The data set, (N, C, image_size, image_size) uint8, without a test part of its own.
@@ -44,7 +44,7 @@ def synthetic(
         if value < least:
             raise DataError(f"data.{key} must be at least {least}, got {value}")
     if not 0 <= difficulty <= 1:
-        raise DataError(f"data.difficulty must lie in [0, 1], got {difficulty}")
+        raise DataError(f"data.difficulty must be in [0, 1], got {difficulty}")
     bits = np.random.PCG64(generator_seed)
     templates = _templates(bits, num_classes * channels, image_size).reshape(num_classes, channels, image_size, -1)
     weight = round(1000 * difficulty)
@@ -67,7 +67,7 @@ def _bytes(bits: np.random.PCG64, count: int) -> NDArray[np.int64]:
 
 
 def _noise(bits: np.random.PCG64, count: int) -> NDArray[np.int64]:
-    """Return `count` sums of four uniform bytes, less their mean: nearly normal, standard deviation 148."""
+    """Return `count` sums of four uniform bytes, minus their mean: nearly normal, standard deviation 148."""
     noise: NDArray[np.int64] = _bytes(bits, 4 * count).reshape(4, count).sum(axis=0) - 510
     return noise
 

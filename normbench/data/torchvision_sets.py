@@ -1,4 +1,4 @@
-"""The data sets that torchvision knows how to fetch and read, as tensors."""
+"""Data sets that torchvision downloads and reads, as tensors."""
 
 import os
 from pathlib import Path
@@ -17,15 +17,15 @@ FILES = {
     "cifar100": "cifar-100-python",
     "svhn": "train_32x32.mat",
 }
-"""What of each data set torchvision leaves under `root`."""
+"""The files of each data set under `root`."""
 
 
 def mnist(root: str, download: bool) -> Dataset:
     """Load MNIST: 60,000 + 10,000 grey digits of 28 x 28 pixels (LeCun et al. 1998).
 
     Args:
-        root: Folder that holds ``MNIST/raw``; relative to the working directory.
-        download: Fetch the files where they are missing.
+        root: Folder that contains ``MNIST/raw``; relative to the working directory.
+        download: Download the files if they are missing.
 
     Returns:
         The data set with its own test part, uint8.
@@ -54,7 +54,7 @@ def cifar100(root: str, download: bool) -> Dataset:
 def svhn(root: str, download: bool) -> Dataset:
     """Load SVHN: 73,257 + 26,032 colour house numbers of 32 x 32 pixels (Netzer et al. 2011); see `mnist`.
 
-    The files ``train_32x32.mat`` and ``test_32x32.mat`` lie in `root` itself.
+    The files ``train_32x32.mat`` and ``test_32x32.mat`` are in `root` itself.
     """
     return _load("svhn", "SVHN", Path(root), download)
 
@@ -64,7 +64,7 @@ def _load(name: str, class_name: str, root: Path, download: bool) -> Dataset:
     from torchvision import datasets
 
     torchvision_class = getattr(datasets, class_name)
-    # Files of their own, as SVHN has, are expected in the root itself.
+    # Single files, as of SVHN, are expected in the root itself.
     files = (Path(os.path.expanduser(root)) / FILES[name]).resolve()
     folder = files.parent if files.suffix else files
     parts = []
@@ -72,7 +72,7 @@ def _load(name: str, class_name: str, root: Path, download: bool) -> Dataset:
         choice = {"split": part} if class_name == "SVHN" else {"train": part == "train"}
         try:
             parts.append(torchvision_class(root=root, download=download, **choice))
-        except Exception as error:  # on a damaged file torchvision's readers fail in many ways
+        except Exception as error:  # torchvision's readers raise many errors on a damaged file
             raise DataError(_explain(name, folder, download, error)) from error
     images = torch.cat([_images(part) for part in parts])
     labels = torch.cat([_labels(part) for part in parts])
@@ -84,10 +84,10 @@ def _load(name: str, class_name: str, root: Path, download: bool) -> Dataset:
 def _explain(name: str, folder: Path, download: bool, error: Exception) -> str:
     if download:
         cause = (str(error).strip() or repr(error)).splitlines()[-1]
-        return f"data set '{name}' could not be fetched into {folder}, or not be read there: {cause}"
+        return f"data set '{name}' could not be downloaded to {folder} or read there: {cause}"
     return (
         f"data set '{name}' is missing or damaged: its files are expected in {folder}.\n"
-        "data.download=true fetches them; data.root=FOLDER looks elsewhere"
+        "data.download=true downloads them; data.root=FOLDER sets another folder"
     )
 
 

@@ -61,6 +61,6 @@ class Dials:
         """
         if self.init in RESIDUAL_INITS:
             raise ImpossibleRunError(
-                f"model.init={self.init} works on residual branches and model={model} has none it can use; "
+                f"model.init={self.init} needs residual branches, and model={model} has none that it can use; "
                 f"choose {' or '.join(PLAIN_INITS)}, or model=resnet."
             )

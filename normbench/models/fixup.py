@@ -95,18 +95,18 @@ def fixup_resnet(
     """
     if norm.norm is not NoNorm:
         raise ImpossibleRunError(
-            "model.init=fixup replaces the norms, and a norm after its zero convolutions would divide by a variance of "
-            "zero; use norm=none, or init=he or skipinit."
+            "model.init=fixup replaces the norms: a norm after its zero convolutions would divide by zero variance. "
+            "Use norm=none, or init=he or skipinit."
         )
     if not dials.norm_first:
         raise ImpossibleRunError(
-            "model.init=fixup has its activations where norm_placement=before puts them; an activation after its zero "
+            "model.init=fixup places activations as norm_placement=before does; an activation after its zero "
             "convolutions would block the gradient. Use norm_placement=before."
         )
     if dials.bias_init:
         raise ImpossibleRunError(
-            f"model.bias_init={dials.bias_init:g} has nothing to set with model.init=fixup, whose layers have no bias "
-            "a channel; use init=he or skipinit, or bias_init=0."
+            f"model.bias_init={dials.bias_init:g} has no effect with model.init=fixup, whose layers have no "
+            "channel biases. Use init=he or skipinit, or bias_init=0."
         )
     width, features = shapes[0].in_channels, shapes[-1].out_channels
     return StagedNet(

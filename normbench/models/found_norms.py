@@ -78,14 +78,14 @@ def why_irreplaceable(module: nn.Module) -> str:
     """Return why a module that normalises cannot be replaced; empty for one that does not, or that can be."""
     kind = type(module).__name__
     if isinstance(module, LazyModuleMixin):
-        return f"{kind}, whose size is not known yet"
+        return f"{kind}, size not known yet"
     for hook in module._forward_pre_hooks.values():
         if _CALLED_NORM.search(type(hook).__name__):
             return f"{kind} with {type(hook).__name__} on its weights"
     if find_norm(module) is not None:
         return ""
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
-        return f"{kind} over {tuple(module.normalized_shape)}, not over channels alone"
+        return f"{kind} over {tuple(module.normalized_shape)}, not over channels only"
     if isinstance(module, _BASES):
         return kind
     state = (*module.parameters(recurse=False), *module.buffers(recurse=False))

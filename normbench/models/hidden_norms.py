@@ -55,6 +55,6 @@ def refusing_hidden_norms(model: nn.Module) -> Iterator[None]:
         hook.remove()
     if found:
         raise ImpossibleRunError(
-            f"the model normalises in its forward pass, where nothing can be replaced: {shortened(found)}; "
+            f"the model calls norm functions in its forward pass, which cannot be replaced: {shortened(found)}; "
             "use norm=keep."
         )

@@ -72,7 +72,7 @@ class NormedLayer(nn.Module):
         bias = getattr(owner, "bias", None)
         if not isinstance(bias, nn.Parameter):
             raise ImpossibleRunError(
-                f"model.bias_init starts what is added before each activation, and {owner} adds nothing; use a norm "
+                f"model.bias_init sets the bias before each activation, and {owner} has none; use a norm "
                 "with affine=true, norm_placement=after, or bias_init=0."
             )
         return bias
@@ -93,10 +93,10 @@ def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> Callable
 def _refuse_other_activation(dials: Dials) -> None:
     if not dials.norm_first:
         raise ImpossibleRunError(
-            "the norm includes its activation, so it cannot come after one; use norm_placement=before, or another norm."
+            "the norm includes an activation, so it cannot follow one; use norm_placement=before, or another norm."
         )
     if dials.activation != "relu":
         raise ImpossibleRunError(
-            f"the norm includes its activation, which model.activation={dials.activation} would not change; "
+            f"the norm includes its activation, so model.activation={dials.activation} would have no effect; "
             "use activation=relu, or another norm."
         )

@@ -30,7 +30,7 @@ def own(
         ImpossibleRunError: If the norms cannot be replaced.
     """
     if source is None:
-        raise ConfigError("model=own needs what makes the model: model.source=my_package.make_net.")
+        raise ConfigError("model=own needs a function or class that makes the model: model.source=my_package.make_net.")
     try:
         make = pkgutil.resolve_name(source)
     except Exception as error:

@@ -46,11 +46,11 @@ def replace_norms(model: nn.Module, norm: NormFactory, *, name: str) -> nn.Modul
         _refuse_synchronized(found.values(), name)
         for known in found.values():
             mark_norm_layer(known.layer)
-        note = f"{kinds or 'no norms'} kept, so its three test accuracies are one"
+        note = f"{kinds or 'no norms'} kept, so its three test accuracies are the same"
     else:
         _refuse_irreplaceable(model, name)
         if not found:
-            raise ImpossibleRunError(f"model={name} has no normalization layer that could be replaced; use norm=keep.")
+            raise ImpossibleRunError(f"model={name} has no normalization layer to replace; use norm=keep.")
         _refuse_unfit(norm, found, name)
         made = {id(known.layer): _made(known, norm) for known in found.values()}
         for parent in list(model.modules()):
@@ -130,7 +130,7 @@ def _leave_fast_paths(model: nn.Module) -> None:
 def _refuse_synchronized(found: Iterable[FoundNorm], name: str) -> None:
     if any(isinstance(known.layer, nn.SyncBatchNorm) for known in found):
         raise ImpossibleRunError(
-            f"norm=keep: model={name} has SyncBatchNorm, which runs on several GPUs alone; norm=batch is the same here."
+            f"norm=keep: model={name} has SyncBatchNorm, which needs several GPUs; norm=batch is equivalent here."
         )
 
 
@@ -138,14 +138,14 @@ def _refuse_irreplaceable(model: nn.Module, name: str) -> None:
     reasons = {path: reason for path, module in model.named_modules() if (reason := why_irreplaceable(module))}
     if reasons:
         raise ImpossibleRunError(
-            f"model={name} normalises in layers that cannot be replaced: {shortened(reasons)}; use norm=keep."
+            f"model={name} has norms that cannot be replaced: {shortened(reasons)}; use norm=keep."
         )
 
 
 def _refuse_unfit(norm: NormFactory, found: dict[str, FoundNorm], name: str) -> None:
     if norm.changes_weights:
         raise ImpossibleRunError(
-            f"the norm changes the weights of the layer before it, which cannot be told in model={name}; "
+            f"the norm changes the weights of the layer before it, which is not known in model={name}; "
             "use model=resnet, or another norm."
         )
     if not norm.includes_activation:
@@ -153,7 +153,7 @@ def _refuse_unfit(norm: NormFactory, found: dict[str, FoundNorm], name: str) -> 
     bare = {path: _kind(known) for path, known in found.items() if not known.with_activation}
     if bare:
         raise ImpossibleRunError(
-            f"the norm brings its own activation, and model={name} has activations beside {shortened(bare)}; "
+            f"the norm includes an activation, and model={name} has separate activations for {shortened(bare)}; "
             "use model=resnet, or another norm."
         )
 

@@ -80,8 +80,8 @@ def resnet(
     refuse_small_images(input_shape)
     if settings.init in RESIDUAL_INITS and zero_init_residual:
         raise ImpossibleRunError(
-            f"zero_init_residual=true beside init={settings.init}: both start the residual branches at zero, and "
-            "together they would never leave it. Choose one."
+            f"zero_init_residual=true and init={settings.init} both start the residual branches at zero; "
+            "together, the branches would stay there. Choose one."
         )
     if settings.init == "fixup":
         return fixup_resnet(input_shape[0], num_classes, norm, shapes=shapes, dials=settings)
@@ -112,7 +112,7 @@ def refuse_missing_gamma(norm: nn.Module) -> None:
     """
     if not isinstance(getattr(norm, "weight", None), nn.Parameter):
         raise ImpossibleRunError(
-            f"zero_init_residual=true zeroes the scale of the norm that ends a residual branch, and {norm} has none; "
+            f"zero_init_residual=true zeroes the scale of each residual branch's last norm, and {norm} has none; "
             "use a norm with affine=true, or zero_init_residual=false."
         )
 

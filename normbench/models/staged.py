@@ -92,6 +92,6 @@ def refuse_small_images(input_shape: tuple[int, int, int]) -> None:
     _, height, width = input_shape
     if min(height, width) < _SMALLEST:
         raise ImpossibleRunError(
-            f"images of {height}x{width} are too small for a network that halves them twice; "
-            f"it needs {_SMALLEST}x{_SMALLEST} or more. Use larger images or model=mlp."
+            f"images of {height}x{width} are too small: the network halves them twice and needs at least "
+            f"{_SMALLEST}x{_SMALLEST}. Use larger images or model=mlp."
         )

@@ -47,9 +47,7 @@ def torchvision(
     args = _OWN_ARGUMENTS.get(architecture, {})
     if architecture.startswith("vit_"):
         if height != width:
-            raise ImpossibleRunError(
-                f"model=torchvision {architecture} takes square images, and these are {height}x{width}."
-            )
+            raise ImpossibleRunError(f"model=torchvision {architecture} needs square images, got {height}x{width}.")
         args = {"image_size": height}
     model: nn.Module = models.get_model(architecture, num_classes=num_classes, **args)
     if channels != 3:

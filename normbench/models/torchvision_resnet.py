@@ -83,8 +83,8 @@ def build(
     dials.refuse_residual_init(name)
     if norm.includes_activation or norm.changes_weights:
         raise ImpossibleRunError(
-            f"the norm brings its own activation or changes the convolution before it, and model={name} builds both "
-            "itself; use model=resnet, or another norm."
+            f"the norm includes an activation or changes the convolution before it, and model={name} builds its own; "
+            "use model=resnet, or another norm."
         )
     # Torchvision takes seconds to import; most runs do without.
     import torchvision

@@ -62,7 +62,9 @@ def load_weights(model: nn.Module, file: str, num_classes: int) -> Loaded:
         "missing": [key for key in missing if not of_norm(key)],
         "unknown": [key for key in unknown if not of_norm(key)],
         "of another shape": [
-            f"{key} {tuple(given[key].shape)} for {tuple(state[key].shape)}" for key in reshaped if key not in heads
+            f"{key} {tuple(given[key].shape)}, expected {tuple(state[key].shape)}"
+            for key in reshaped
+            if key not in heads
         ],
     }
     if any(wrong.values()):
@@ -71,9 +73,9 @@ def load_weights(model: nn.Module, file: str, num_classes: int) -> Loaded:
     fitting = {key: value for key, value in given.items() if key in state and key not in heads}
     model.load_state_dict({**state, **fitting})
     told = (
-        ("of another number of classes: fresh", heads),
-        ("of norms, which the file lacks: as constructed", [key for key in missing if of_norm(key)]),
-        ("of norms, which these norms have not: left out", [key for key in unknown if of_norm(key)]),
+        ("for another number of classes: newly initialised", heads),
+        ("of norms, missing in the file: as constructed", [key for key in missing if of_norm(key)]),
+        ("of norms, unknown to the model's norms: left out", [key for key in unknown if of_norm(key)]),
     )
     return Loaded(
         tuple(f"model.weights: {_shortened(keys)} ({what})." for what, keys in told if keys),
@@ -98,13 +100,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch, pickle, zipfile and safetensors each have errors of their own
         raise ConfigError(
             f"model.weights={path} cannot be read ({type(error).__name__}): expected a state dict, as .safetensors or "
-            "from torch.save without objects of other classes."
+            "from torch.save without objects of other types."
         ) from error
     for name in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ConfigError(f"model.weights={path} holds no state dict: expected tensors by name.")
+        raise ConfigError(f"model.weights={path} has no state dict: expected tensors by name.")
     state = {str(key): value for key, value in content.items()}
     # What DistributedDataParallel adds.
     consume_prefix_in_state_dict_if_present(state, "module.")

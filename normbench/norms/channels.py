@@ -32,6 +32,6 @@ def refuse_single_positions(x: Tensor, norm: str) -> None:
     if math.prod(x.shape[2:]) == 1:
         place = "fully connected features" if x.ndim == 2 else f"maps of {'x'.join(map(str, x.shape[2:]))}"
         raise ImpossibleRunError(
-            f"{norm} has nothing to average over on {place} (input {tuple(x.shape)}); "
+            f"{norm} needs several positions to average over, got {place} (input {tuple(x.shape)}); "
             "use a larger image, a convolutional model or another norm."
         )

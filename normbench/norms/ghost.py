@@ -21,7 +21,7 @@ def chunk_count(x: Tensor, norm_batch_size: int | None) -> int:
     if batch % norm_batch_size:
         raise ImpossibleRunError(
             f"norm_batch_size={norm_batch_size} does not divide a batch of {batch} samples; "
-            "choose a divisor of it, or null for the whole batch."
+            "choose a divisor, or null for the whole batch."
         )
     return batch // norm_batch_size
 
@@ -35,9 +35,9 @@ def checked_chunks(x: Tensor, norm_batch_size: int | None) -> int:
     chunks = chunk_count(x, norm_batch_size)
     if x.numel() == chunks * x.shape[1]:
         raise ImpossibleRunError(
-            f"batch norm has one value a channel to average over (input {tuple(x.shape)}, "
-            f"norm_batch_size={norm_batch_size}): its variance is zero, so the output is the bias and no gradient "
-            "passes; raise batch_size or norm_batch_size to 2 or more."
+            f"batch norm has only one value per channel (input {tuple(x.shape)}, norm_batch_size={norm_batch_size}): "
+            "its variance is zero, so the output is the bias and no gradient passes. "
+            "Raise batch_size or norm_batch_size to at least 2."
         )
     return chunks
 

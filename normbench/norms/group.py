@@ -82,8 +82,8 @@ def refuse_single_values(x: Tensor, num_groups: int) -> None:
     """
     if x.numel() == x.shape[0] * num_groups:
         raise ImpossibleRunError(
-            f"group norm has one value a group to average over (input {tuple(x.shape)}, "
-            f"num_groups={num_groups}): its output would be the bias whatever the input; use fewer groups."
+            f"group norm has only one value per group (input {tuple(x.shape)}, num_groups={num_groups}): "
+            "its output would be the bias for any input; use fewer groups."
         )
 
 

@@ -24,6 +24,6 @@ class Keep(nn.Module):
     def __init__(self, num_features: int) -> None:
         super().__init__()
         raise ImpossibleRunError(
-            "norm=keep leaves the norms of a model as they are, and this model is built with the run's norm; "
+            "norm=keep keeps a model's own norms, and this model has none: it is built with the run's norm; "
             "use model=own, timm or torchvision, or another norm."
         )

@@ -43,8 +43,8 @@ class LayerNorm(nn.Module):
         """Normalise x, (N, C, ...)."""
         if x.numel() == x.shape[0]:
             raise ImpossibleRunError(
-                f"layer norm has one value a sample to average over (input {tuple(x.shape)}): its output would be the "
-                "bias whatever the input; use a wider layer."
+                f"layer norm has only one value per sample (input {tuple(x.shape)}): its output would be the bias "
+                "for any input; use a wider layer."
             )
         if x.ndim == 2:
             return F.layer_norm(x, (self.num_features,), self.weight, self.bias, self.eps)

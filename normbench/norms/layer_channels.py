@@ -36,8 +36,8 @@ class ChannelLayerNorm(nn.Module):
         super().__init__()
         if num_features == 1:
             raise ImpossibleRunError(
-                "layer norm over channels has one channel to average over: its output would be the bias whatever the "
-                "input; use a wider layer."
+                "layer norm over channels has only one channel: its output would be the bias for any input; "
+                "use a wider layer."
             )
         self.num_features = num_features
         self.eps = eps

@@ -42,8 +42,8 @@ class RMSNorm(nn.Module):
         """Normalise x, (N, C, ...)."""
         if x.numel() == x.shape[0]:
             raise ImpossibleRunError(
-                f"RMS norm has one value a sample to average over (input {tuple(x.shape)}): its output would be the "
-                "sign of the input; use a wider layer."
+                f"RMS norm has only one value per sample (input {tuple(x.shape)}): its output would be the sign "
+                "of the input; use a wider layer."
             )
         mean_square = x.square().mean(list(range(1, x.ndim)), keepdim=True)
         return scale_and_shift(x * torch.rsqrt(mean_square + self.eps), self.weight, None)

@@ -48,7 +48,7 @@ class CheckpointFile:
             self._ignore(path, f"is damaged ({type(error).__name__})")
             return None
         if others := [name for name, value in self._origin().items() if origin.get(name) != value]:
-            self._ignore(path, f"is of another {', '.join(others)}")
+            self._ignore(path, f"was written with another {', '.join(others)}")
             return None
         return state
 

@@ -44,7 +44,7 @@ def _replacing(path: Path, mode: str, **how: str) -> Iterator[IO[Any]]:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror}. What was finished before is kept.") from error
+        raise StudyError(f"cannot write {path}: {error.strerror}. Finished runs are kept.") from error
     finally:
         # What went wrong before is what the user must hear of; a read-only file system refuses even this.
         with suppress(OSError):
@@ -96,13 +96,13 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudyError(f"cannot make the folder {path}: {error.strerror}. Choose another, results_dir=...") from error
+        raise StudyError(f"cannot create folder {path}: {error.strerror}. Choose another: results_dir=...") from error
     probe = path / f".probe.{os.getpid()}"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise StudyError(f"cannot write to {path}: {error.strerror}. Choose another, results_dir=...") from error
+        raise StudyError(f"cannot write to {path}: {error.strerror}. Choose another: results_dir=...") from error
 
 
 @contextmanager

@@ -79,12 +79,12 @@ class FolderLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"waiting for {_owner(file)}, which works on {self._folder}")
+                say(f"waiting for {_owner(file)}, which is using {self._folder}")
                 fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise StudyError(f"cannot lock {self._folder}: {error.strerror}.") from error
-            say(f"{self._folder} lies on a file system without locks: start no second command on it meanwhile.")
+            say(f"{self._folder} is on a file system without locks: run only one command at a time on it.")
             return False
         # Only a name for those who wait: on a full disk they do without.
         with suppress(OSError):

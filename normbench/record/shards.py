@@ -71,7 +71,7 @@ def read_shard(path: Path, *, texts: bool = False) -> tuple[int, list[Record]]:
         return int(path.name.partition("-")[0]), list(_records(content.decode(), texts=texts))
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise StudyError(f"{path} is damaged ({reason}): delete it, its runs will be trained again.") from error
+        raise StudyError(f"{path} is damaged ({reason}): delete it, and its runs are trained again.") from error
 
 
 def _records(text: str, *, texts: bool) -> Iterator[Record]:

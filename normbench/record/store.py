@@ -72,7 +72,7 @@ class Study:
             packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
             plain = (self.folder / "runs.csv").is_file()
         if packed and not plain:
-            raise StudyError(f"{self.folder} holds compressed tables, to be read only: train into another study.")
+            raise StudyError(f"{self.folder} has compressed tables and is read-only: train into another study.")
         make_folder(self.folder)
         make_folder(self._shards)
 
@@ -249,7 +249,7 @@ class Study:
             for number, line in lines:
                 header = self._entry(line, number)
                 if "block" not in header or "lines" not in header:
-                    raise StudyError(f"{self._plan}, line {number} is damaged: expected the head of a block.")
+                    raise StudyError(f"{self._plan}, line {number} is damaged: expected a block header.")
                 end += len(line)
                 entries: list[dict[str, Any]] = []
                 for place, text in islice(lines, int(header["lines"])):

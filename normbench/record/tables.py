@@ -59,7 +59,7 @@ def merge(study: Study) -> int:
         planned = Planned(study.blocks())
         if lost := [run_id for run_id in ids if run_id not in planned.entries]:
             raise StudyError(
-                f"{study.folder / 'plan.jsonl'} lacks run {lost[0]}, which has a shard: restore it from a copy."
+                f"{study.folder / 'plan.jsonl'} lacks run {lost[0]}, which has a shard: restore the file from a backup."
             )
         ordered = [rows[run_id] for run_id in ids]
         write_whole(study.folder / "runs.csv", _runs(study.name, ids, ordered, planned))

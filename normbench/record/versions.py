@@ -66,8 +66,6 @@ def edited(blocks: Iterable[Block], entries: Iterable[Mapping[str, Any]]) -> lis
             if now and then != now:
                 was = "was edited" if then else "may have been edited"
                 column = f"{group}.{VERSION}"
-                text = (
-                    f"{group}={part['name']} {was} since {created}: its runs are a cell of their own, column {column}."
-                )
+                text = f"{group}={part['name']} {was} since {created}: its runs form a separate cell, column {column}."
                 notes[text] = None
     return list(notes)

@@ -123,7 +123,7 @@ def task_of(run: Run, data: Examples) -> Task:
     if unknown := [name for name in task.metrics if name not in METRICS]:
         raise ConfigError(f"task={run.task.name}: unknown metric {unknown[0]!r}{nearest(unknown[0], METRICS)}")
     if not task.metrics:
-        raise ConfigError(f"task={run.task.name}: it has no metrics, expected at least one of {', '.join(METRICS)}.")
+        raise ConfigError(f"task={run.task.name}: no metrics, expected at least one of {', '.join(METRICS)}.")
     return task
 
 
@@ -144,7 +144,7 @@ def dry_run(run: Run, data: Examples) -> Checked:
     notes: tuple[str, ...] = ()
     size = run.norm_batch_size
     if size is not None and not getattr(_find(run.norm, norms.CHOICES, "norm"), "batch_statistics", False):
-        notes = (f"norm_batch_size does nothing for norm={run.norm.name}, which has no batch statistics: left out.",)
+        notes = (f"norm_batch_size has no effect for norm={run.norm.name}, which has no batch statistics: ignored.",)
         run = replace(run, norm_batch_size=None)
     elif size is not None and run.batch_size % size:
         raise ImpossibleRunError(f"norm_batch_size={size} does not divide batch_size={run.batch_size}.")
@@ -164,7 +164,10 @@ def dry_run(run: Run, data: Examples) -> Checked:
         raise ConfigError(f"{', '.join(own)}: {described(error)}") from error
     if found.statistics and run.norm.args.get("freeze_step"):
         run = replace(run, norm=replace(run.norm, args={**run.norm.args, "freeze_step": 0}))
-        notes = (*notes, "model.weights brings the statistics that norm=batch_frozen freezes: norm.freeze_step=0.")
+        notes = (
+            *notes,
+            "model.weights has the statistics that norm=batch_frozen freezes: norm.freeze_step=0.",
+        )
     return Checked(
         run,
         multiply_adds=found.multiply_adds * run.batch_size,

@@ -57,7 +57,7 @@ class _StrayTensorError(Exception):
     """A module reads a tensor that is none of its parameters and buffers."""
 
     def __str__(self) -> str:
-        return "a module reads a tensor that is neither a parameter nor a buffer of it"
+        return "a module reads a tensor that is neither its parameter nor its buffer"
 
 
 class CompiledStep:
@@ -186,7 +186,7 @@ def _keep(artifact: Any, order: Sequence[int], path: Path) -> None:
         draft.replace(path.with_suffix(".order"))
         artifact.save(path=str(path))
     except OSError as error:
-        _warn(f"compiled steps cannot be kept: {error}; NORMBENCH_CACHE=FOLDER names another folder")
+        _warn(f"cannot store compiled steps: {error}; NORMBENCH_CACHE=FOLDER chooses another folder")
 
 
 @cache

@@ -91,7 +91,7 @@ def _made(spec: Component, groups: Sequence[Mapping[str, Any]], lr: float) -> to
     assert spec.target is not None
     args = {key: value for key, value in spec.args.items() if key not in _OURS}
     if "lr" in args:
-        raise ConfigError("optimizer.lr: the rate is lr, at the top of the config.")
+        raise ConfigError("optimizer.lr: set the learning rate as lr, at the top level of the config.")
     make = resolve_target(spec.target, "optimizer")
     try:
         made = make(groups, lr=lr, **args)
@@ -101,7 +101,7 @@ def _made(spec: Component, groups: Sequence[Mapping[str, Any]], lr: float) -> to
         found = type(made).__name__
         raise ConfigError(f"optimizer._target_={spec.target}: got {found}, expected a torch.optim.Optimizer.")
     if not all("lr" in group for group in made.param_groups):
-        raise ConfigError(f"optimizer._target_={spec.target}: its param_groups have no 'lr', which the schedule sets.")
+        raise ConfigError(f"optimizer._target_={spec.target}: its param_groups have no 'lr' for the schedule to set.")
     if spec.args.get("decay_norm") is False and "weight_decay" not in made.defaults:
         raise ConfigError(f"optimizer.decay_norm=false: {spec.target} has no weight_decay.")
     return made

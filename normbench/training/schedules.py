@@ -37,7 +37,7 @@ def check_schedule(spec: Component, steps: int) -> None:
         raise ConfigError(f"unknown schedule {spec.name!r}{nearest(spec.name, REGISTRY)}")
     warmup = int(spec.number("warmup_steps"))
     if warmup >= steps:
-        raise ConfigError(f"schedule.warmup_steps: got {warmup}, but the whole run has {steps} steps.")
+        raise ConfigError(f"schedule.warmup_steps: got {warmup}, expected fewer than the run's {steps} steps.")
 
 
 def factors(spec: Component, steps: int) -> list[float]:

@@ -33,9 +33,9 @@ def why_alone(run: Run, dataset: Examples) -> str:
         if setups[0].task.alone:
             return setups[0].task.alone
         if unknown := unknown_layers(setups[0].model):
-            return f"cannot be stacked: whether its rounding depends on its neighbours is not known of {unknown[0]}"
+            return f"cannot be stacked: {unknown[0]} is unknown, its rounding may depend on neighbouring runs"
         if not run_multiple(setups[0].model):
-            return "cannot be stacked: with odd widths its rounding would depend on its neighbours"
+            return "cannot be stacked: with odd widths its rounding would depend on neighbouring runs"
         if run.task.target or run.model.target or run.norm.target or not is_own_code(setups[0]):
             _train(StackedRuns.of(setups), compiled=False)
     except Exception as error:

@@ -31,4 +31,4 @@ def try_own_optimizer(run: Run, dataset: Examples) -> str:
         raise
     except Exception as error:
         raise ConfigError(f"optimizer._target_={run.optimizer.target}: {described(error)}") from error
-    return f"optimizer={run.optimizer.name} is torch's own object: its runs train solo"
+    return f"optimizer={run.optimizer.name} is a torch.optim.Optimizer: its runs train solo"

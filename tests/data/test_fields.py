@@ -67,11 +67,11 @@ def test_the_hash_holds_names_values_and_types() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "lengths": ({"fields": {"x": torch.rand(3), "y": torch.rand(2)}}, r"of one length, got {'x': 3, 'y': 2}"),
-    "test samples": ({"num_test": 40}, "40 of its 40 samples are test samples"),
+    "lengths": ({"fields": {"x": torch.rand(3), "y": torch.rand(2)}}, r"equal length, got {'x': 3, 'y': 2}"),
+    "test samples": ({"num_test": 40}, "num_test is 40, expected 0 or more, below 40"),
     "classes": ({"class_names": ("all",)}, r"field 'kind' must be int64 in 0\.\.0, got torch.int64 in 0\.\.1"),
     "nan": ({"fields": {"x": torch.tensor([0.0, float("nan")])}, "label": None}, "field 'x' has values that are nan"),
-    "shift": ({"test_shift": "noise"}, r"data\.test_shift=noise is for images alone"),
+    "shift": ({"test_shift": "noise"}, r"data\.test_shift=noise works on images only"),
 }
 
 
@@ -85,7 +85,7 @@ def test_wrong_fields_are_refused(changes: dict[str, Any], message: str) -> None
 
 def test_image_keys_are_refused() -> None:
     """There is nothing to scale or to crop."""
-    with pytest.raises(DataError, match=r"data\.size: data set 'mine' holds no images, got 4, expected null"):
+    with pytest.raises(DataError, match=r"data\.size: data set 'mine' has no images, got 4, expected null"):
         load("mine", {"size": 4}, waves)
     with pytest.raises(
         DataError, match=r"data\.augment: data set 'waves' has no augmentation, got crop, expected none"

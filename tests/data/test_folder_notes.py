@@ -37,13 +37,13 @@ TRAIN = listing("train", [3, 2])
         ),
         (
             layout(TRAIN, test=[1, 1], names=("", "valid")),
-            "train 5 images (c0 3, c1 2), valid 2 images (c0 1, c1 1); valid is taken for the test part, as there is "
+            "train 5 images (c0 3, c1 2), valid 2 images (c0 1, c1 1); valid is used as the test part, as there is "
             "no other; validation images are drawn from train",
         ),
         (
             layout(TRAIN, val=[1, 1], test=[2, 2], names=("dev", "test")),
             "train 5 images (c0 3, c1 2), dev 2 images (c0 1, c1 1), test 4 images (c0 2, c1 2); dev is the validation "
-            "part, and data.val_fraction does nothing",
+            "part; data.val_fraction has no effect",
         ),
     ],
     ids=["classes", "many classes", "train and test", "train and valid", "three parts"],
@@ -63,16 +63,16 @@ def test_what_is_left_out_is_counted() -> None:
     )
     assert list(describe(made, {}))[1:] == [
         "left out: labels, logs, without images",
-        "left out: images that lie in no class folder, 2",
-        "left out: 3 .gif, 1 .heic; images of these types are not read",
+        "left out: images outside class folders, 2",
+        "left out: 3 .gif, 1 .heic; these types are not supported",
     ]
 
 
 def test_what_was_done_to_images_is_counted() -> None:
     """A line for each kind, and none for what did not occur."""
     assert list(describe(layout(TRAIN, test=[1, 1]), {"oriented": 3, "sixteen_bit": 7}))[1:] == [
-        "turned by EXIF orientation: 3 of 7 images",
-        "16 bits a pixel, scaled to 8: 7 of 7 images",
+        "rotated to their EXIF orientation: 3 of 7 images",
+        "16 bits per pixel, scaled to 8: 7 of 7 images",
     ]
 
 
@@ -82,25 +82,25 @@ def test_what_was_done_to_images_is_counted() -> None:
         (
             layout(TRAIN, test=[1, 1]),
             {"train test": 1},
-            ["warning: 1 of 2 test images also in train, byte for byte; test accuracy will be too high"],
+            ["warning: 1 of 2 test images are byte-identical to images in train; test accuracy will be too high"],
         ),
         (
             layout(TRAIN, test=[3, 2]),
             {"train test": 5, "copies": 1},
-            ["warning: all 5 test images also in train, byte for byte; test accuracy will be too high"],
+            ["warning: all 5 test images are byte-identical to images in train; test accuracy will be too high"],
         ),
         (
             layout(TRAIN, val=[1, 1], test=[1, 1]),
             {"train val": 2, "val test": 1},
             [
-                "warning: all 2 val images also in train, byte for byte; val accuracy will be too high",
-                "warning: 1 of 2 test images also in val, byte for byte; test accuracy will be too high",
+                "warning: all 2 val images are byte-identical to images in train; val accuracy will be too high",
+                "warning: 1 of 2 test images are byte-identical to images in val; test accuracy will be too high",
             ],
         ),
         (
             layout(listing("", [3, 2])),
             {"copies": 2},
-            ["warning: 2 of 5 images copies of others, byte for byte; test and training may share them"],
+            ["warning: 2 of 5 images are byte-identical copies; test and training may share them"],
         ),
     ],
     ids=["one in train", "test is train", "validation too", "drawn parts"],

@@ -300,14 +300,14 @@ def test_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def test_a_cache_that_cannot_be_written_is_named(flat: Path, cache: Path) -> None:
     """Where the cache cannot be made the message says which folder, and how to choose another."""
     cache.write_text("a file in the way")
-    with pytest.raises(DataError, match=rf"cannot keep decoded images in {cache} .*NORMBENCH_CACHE=FOLDER"):
+    with pytest.raises(DataError, match=rf"cannot store decoded images in {cache} .*NORMBENCH_CACHE=FOLDER"):
         image_folder(str(flat), None)
 
 
 def test_a_broken_link_is_named(flat: Path) -> None:
     """An image that is not there is no reason to blame the cache."""
     (flat / "cat/3.png").symlink_to("/nowhere.png")
-    with pytest.raises(DataError, match=rf"^cannot read image {flat}/cat/3\.png: a broken link, to /nowhere\.png$"):
+    with pytest.raises(DataError, match=rf"^cannot read image {flat}/cat/3\.png: broken link to /nowhere\.png$"):
         image_folder(str(flat), None)
 
 
@@ -321,8 +321,8 @@ def test_notes_are_the_same_from_the_cache(parted: Path, monkeypatch: pytest.Mon
     counts = "train 4 images (cat 2, dog 2), test 2 images (cat 1, dog 1)"
     assert first == (
         f"{parted}: {counts}; validation images are drawn from train",
-        f"{parted}: turned by EXIF orientation: 1 of 6 images",
-        f"{parted}: warning: 1 of 2 test images also in train, byte for byte; test accuracy will be too high",
+        f"{parted}: rotated to their EXIF orientation: 1 of 6 images",
+        f"{parted}: warning: 1 of 2 test images are byte-identical to images in train; test accuracy will be too high",
     )
 
 
@@ -370,10 +370,10 @@ def empty_class(root: Path) -> str:
     ("make", "message"),
     [
         (without_root, r"needs a folder: data\.root=FOLDER"),
-        (missing, r"data\.root is no folder: /.*/nowhere"),
-        (no_class, r"deep must hold a subfolder for each of two or more classes, found none"),
-        (one_class, r"cat must hold a subfolder .* found only 'deep'"),
-        (empty_class, r"no image in class folder emu \(read are \.jpg"),
+        (missing, r"data\.root is not a folder: /.*/nowhere"),
+        (no_class, r"deep must contain one subfolder per class for at least two classes, found none"),
+        (one_class, r"cat must contain one subfolder .* found only 'deep'"),
+        (empty_class, r"no image in class folder emu \(supported: \.jpg"),
     ],
     ids=["no_root", "missing", "no_class", "one_class", "empty_class"],
 )
@@ -388,7 +388,7 @@ def test_unfit_folders_are_refused(flat: Path, make: Callable[[Path], str | None
 def test_different_classes_in_train_and_test_are_refused(parted: Path) -> None:
     """Classes that only one of the parts has are named."""
     write_image(parted / "test/emu/0.png", 0)
-    with pytest.raises(DataError, match="only in one of train and test: emu"):
+    with pytest.raises(DataError, match="train and test must have the same class folders, only one has: emu"):
         image_folder(str(parted), None)
 
 

@@ -37,7 +37,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pixels_that_are_no_numbers_are_refused(images: Tensor, value: float) -> None:
     """They would end every run at its first step, as if it had diverged."""
     images[13, 1, 2, 3] = value
-    with pytest.raises(DataError, match="data set 'made': image 13 has pixels that are nan or inf"):
+    with pytest.raises(DataError, match="data set 'made': image 13 has nan or inf pixels"):
         loaded(images)
 
 
@@ -68,7 +68,7 @@ def without_channels(images: Tensor) -> Tensor:
     [
         (same, "all images are equal"),
         (blank, "all images are equal"),
-        (without_channels, "one value in every pixel of every image, in channel 0, 2 of 3"),
+        (without_channels, "constant over all pixels of all images: channel 0, 2 of 3"),
     ],
 )
 def test_sets_without_variance_are_warned_of(images: Tensor, change: Any, message: str) -> None:

@@ -68,19 +68,19 @@ def test_other_names_are_classes(folders: tuple[str, ...], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (("train", "test", "cat"), r"mixes parts \(.*train.*\) with other folders of images \(cat\)"),
-        (("train", "cat", "dog"), r"mixes parts \(train\) with other folders of images \(cat, dog\)"),
-        (("train", "val", "valid"), "val and valid are both its val part"),
-        (("Train", "train", "test"), "Train and train are both its train part"),
-        (("valid", "test"), r"has parts \(.*\), but none to train on"),
-        (("train",), r"has only train: data\.root=/.*/train takes its classes"),
+        (("train", "test", "cat"), r"mixes parts \(.*train.*\) with other image folders \(cat\)"),
+        (("train", "cat", "dog"), r"mixes parts \(train\) with other image folders \(cat, dog\)"),
+        (("train", "val", "valid"), "val and valid are both names for the val part"),
+        (("Train", "train", "test"), "Train and train are both names for the train part"),
+        (("valid", "test"), r"has parts \(.*\) but no training part"),
+        (("train",), r"has only train: data\.root=/.*/train uses its classes"),
     ],
     ids=[
         "parts and a class",
         "a part and classes",
         "two of one part",
         "two spellings",
-        "none to train on",
+        "no training part",
         "one alone",
     ],
 )
@@ -102,7 +102,7 @@ def test_parts_inside_each_class_are_refused(tmp_path: Path) -> None:
 
 def test_parts_without_class_folders_are_refused(tmp_path: Path) -> None:
     """Two parts that hold images directly are no two classes."""
-    with pytest.raises(DataError, match="train must hold a subfolder for each of two or more classes"):
+    with pytest.raises(DataError, match="train must contain one subfolder per class for at least two classes"):
         read_layout(grow(tmp_path, "train/1.png", "valid/2.png"))
 
 
@@ -158,7 +158,7 @@ def test_all_empty_classes_are_named(root: str, tmp_path: Path) -> None:
     """One message is enough to mend them all."""
     parts(tmp_path, *([root, "test"] if root else ["."]))
     grow(tmp_path / root, "emu/readme.txt", "fox/.hidden.png", "gnu/only.gif")
-    with pytest.raises(DataError, match=r"no image in class folder emu, fox, gnu \(read are \.jpg .*\.webp\)"):
+    with pytest.raises(DataError, match=r"no image in class folder emu, fox, gnu \(supported: \.jpg .*\.webp\)"):
         read_layout(tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_all_empty_classes_are_named(root: str, tmp_path: Path) -> None:
 def test_parts_of_different_classes_are_refused(other: str, tmp_path: Path) -> None:
     """A class that one part alone has is named, whichever part it is."""
     grow(parts(tmp_path, "train", "val", "test"), f"{other}/emu/1.png")
-    with pytest.raises(DataError, match=f"only in one of train and {other}: emu"):
+    with pytest.raises(DataError, match=f"train and {other} must have the same class folders, only one has: emu"):
         read_layout(tmp_path)
 
 
@@ -175,7 +175,7 @@ def test_a_broken_link_to_a_folder_is_named(link: str, tmp_path: Path) -> None:
     """A class or a part of it does not go missing in silence."""
     grow(tmp_path, "cat/1.png", "dog/1.png")
     (tmp_path / link).symlink_to("/nowhere")
-    with pytest.raises(DataError, match=rf"^{tmp_path / link} is a broken link, to /nowhere$"):
+    with pytest.raises(DataError, match=rf"^{tmp_path / link} is a broken link to /nowhere$"):
         read_layout(tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_a_cycle_of_links_is_named(tie: Callable[[Path], None], tmp_path: Path) 
     """Following it would count images forty times, as many as the system allows."""
     grow(tmp_path, "cat/1.png", "dog/1.png")
     tie(tmp_path)
-    with pytest.raises(DataError, match=r"is a link to .*: its images would count more than once"):
+    with pytest.raises(DataError, match=r"links to .*: its images would count more than once"):
         read_layout(tmp_path)
 
 

@@ -136,15 +136,15 @@ def test_the_set_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("counts", "num_test", "fractions", "message"),
     [
-        ([10, 10], 0, (0.0, 0.2, 0.0), "data.val_fraction leaves no sample of 20"),
-        ([10, 10], 0, (0.1, 0.0, 0.0), "data.test_fraction leaves no sample of 20"),
-        ([10, 10], 0, (0.5, 0.5, 0.0), r"validation \(10\) and test \(10\) leave none of its 20 samples"),
-        ([10, 10], 5, (1.0, 0.0, 0.0), "leave none of its 20 samples"),
+        ([10, 10], 0, (0.0, 0.2, 0.0), "data.val_fraction selects none of 20 samples"),
+        ([10, 10], 0, (0.1, 0.0, 0.0), "data.test_fraction selects none of 20 samples"),
+        ([10, 10], 0, (0.5, 0.5, 0.0), r"validation \(10\) and test \(10\) leave none of the 20 samples"),
+        ([10, 10], 5, (1.0, 0.0, 0.0), "leave none of the 20 samples"),
         ([10, 10, 0], 0, (0.1, 0.2, 0.0), r"1 of 3 classes have no training sample \('2'\)"),
         ([1] * 10, 0, (0.1, 0.1, 0.0), r"2 of 10 classes have no training sample"),
-        ([10, 10], 0, (-0.1, 0.2, 0.0), r"data.val_fraction must lie in \[0, 1\], got -0.1"),
-        ([10, 10], 0, (0.1, 1.5, 0.0), r"data.test_fraction must lie in \[0, 1\], got 1.5"),
-        ([10, 10], 0, (0.1, 0.2, 2.0), r"data.label_noise must lie in \[0, 1\], got 2.0"),
+        ([10, 10], 0, (-0.1, 0.2, 0.0), r"data.val_fraction must be in \[0, 1\], got -0.1"),
+        ([10, 10], 0, (0.1, 1.5, 0.0), r"data.test_fraction must be in \[0, 1\], got 1.5"),
+        ([10, 10], 0, (0.1, 0.2, 2.0), r"data.label_noise must be in \[0, 1\], got 2.0"),
     ],
     ids=[
         "no_val",

@@ -77,11 +77,11 @@ def test_floats_of_zero_to_one_are_scaled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (GREY.astype(np.float32), r"floats of 4 to 248; scale them to 0\.\.1"),
-        (np.full((2, 2), -0.5, np.float32), r"floats of -0\.5 to -0\.5"),
-        (np.full((2, 2), np.nan, np.float32), "floats of nan to nan"),
-        (GREY.astype(np.int32) * 300, r"32-bit integers of \d+ to \d+; write them as 8 or 16 bits"),
-        (np.full((2, 2), -1, np.int32), "32-bit integers of -1 to -1"),
+        (GREY.astype(np.float32), r"its floats are in 4\.\.248; scale them to 0\.\.1"),
+        (np.full((2, 2), -0.5, np.float32), r"its floats are in -0\.5\.\.-0\.5"),
+        (np.full((2, 2), np.nan, np.float32), r"its floats are in nan\.\.nan"),
+        (GREY.astype(np.int32) * 300, r"its 32-bit integers are in \d+\.\.\d+; save 8 or 16 bits"),
+        (np.full((2, 2), -1, np.int32), r"its 32-bit integers are in -1\.\.-1"),
     ],
     ids=["float of 255", "negative float", "nan", "int32", "negative int32"],
 )

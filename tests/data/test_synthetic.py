@@ -64,7 +64,7 @@ def test_templates_are_smooth() -> None:
         ("image_size", 1, "data.image_size must be at least 2, got 1"),
         ("channels", 0, "data.channels must be at least 1, got 0"),
         ("generator_seed", -1, "data.generator_seed must be at least 0, got -1"),
-        ("difficulty", 1.1, r"data.difficulty must lie in \[0, 1\], got 1.1"),
+        ("difficulty", 1.1, r"data.difficulty must be in \[0, 1\], got 1.1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(key: str, value: float, message: str) -> None:

@@ -155,7 +155,7 @@ def test_a_failed_download_gives_its_cause(
     with pytest.raises(DataError) as caught:
         loader(str(tmp_path), True)
     message = str(caught.value)
-    assert f"'{loader.__name__}' could not be fetched into {(tmp_path / folder).resolve()}" in message
+    assert f"'{loader.__name__}' could not be downloaded to {(tmp_path / folder).resolve()}" in message
     assert message.endswith("<urlopen error no network here>")
     assert "\n" not in message
     assert capsys.readouterr().err == ""

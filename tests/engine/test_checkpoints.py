@@ -139,8 +139,8 @@ DAMAGES = {
     "an empty file": (lambda path: path.write_bytes(b""), "is damaged (BadZipFile)"),
     "a flipped bit": (flip, "is damaged (BadZipFile)"),
     "something else": (lambda path: torch.save([1], path), "is damaged (TypeError)"),
-    "another torch": (change_version, "is of another torch"),
-    "another run": (change_run, "is of another run_id"),
+    "another torch": (change_version, "was written with another torch"),
+    "another run": (change_run, "was written with another run_id"),
 }
 
 

@@ -39,7 +39,7 @@ def test_the_plan_says_why_its_runs_train_solo(normbench: Command) -> None:
     """Also where a sweep asks for packs."""
     result = normbench("plan", "-m", *RMSPROP, *SMALL, "seed=range(2)", "engine.mode=stacked")
     assert result.code == 0
-    assert "2 of 1 run, solo: optimizer=rmsprop is torch's own object: its runs train solo" in result.out
+    assert "2 of 1 run, solo: optimizer=rmsprop is a torch.optim.Optimizer: its runs train solo" in result.out
 
 
 def test_a_sweep_trains_and_is_trained_again_to_the_bit(normbench: Command, tmp_path: Path) -> None:
@@ -96,7 +96,10 @@ REFUSED = {
         "optimizer._target_=torch.optim.RMSprop: TypeError: RMSprop.__init__() got an unexpected keyword argument",
     ),
     "a closure": (("optimizer._target_=torch.optim.LBFGS",), "LBFGS.step() missing 1 required positional argument"),
-    "a rate": ((*RMSPROP[:1], "optimizer.lr=0.1"), "optimizer.lr: the rate is lr, at the top of the config."),
+    "a rate": (
+        (*RMSPROP[:1], "optimizer.lr=0.1"),
+        "optimizer.lr: set the learning rate as lr, at the top level of the config.",
+    ),
     "a module that is missing": (("optimizer._target_=no_such.Thing",), "No module named 'no_such'"),
 }
 

@@ -146,7 +146,7 @@ def test_a_setting_that_does_nothing_is_left_out_and_said() -> None:
     session = plan("norm=layer", "norm_batch_size=4,8")
     assert len(session.plan.runs) == 1
     assert session.plan.notes == (
-        "norm_batch_size does nothing for norm=layer, which has no batch statistics: left out.",
+        "norm_batch_size has no effect for norm=layer, which has no batch statistics: ignored.",
     )
 
 

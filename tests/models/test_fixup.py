@@ -45,7 +45,7 @@ def test_first_convolutions_shrink_with_the_number_of_branches(depth: int, branc
 
 def test_refuses_a_bias_a_channel() -> None:
     """Its scalars stand in for biases, and start at zero."""
-    with pytest.raises(ImpossibleRunError, match=r"bias_init=-1 has nothing to set with model\.init=fixup"):
+    with pytest.raises(ImpossibleRunError, match=r"bias_init=-1 has no effect with model\.init=fixup"):
         resnet(IMAGE, 10, NormFactory(NoNorm), init="fixup", bias_init=-1.0)
 
 

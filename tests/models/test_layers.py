@@ -89,7 +89,7 @@ def test_bias_shifts_what_the_activation_gets(name: str, placement: str, activat
 def test_a_norm_without_its_beta_leaves_no_bias_to_set(name: str) -> None:
     """Before the activation it would take a bias of the layer away; after it the layer has its own."""
     norm, layer = NormFactory(REGISTRY[name], {"affine": False}), partial(nn.Conv2d, 2, 4, 3)
-    with pytest.raises(ImpossibleRunError, match=r"model\.bias_init .* adds nothing; use a norm with affine=true"):
+    with pytest.raises(ImpossibleRunError, match=r"model\.bias_init .* has none; use a norm with affine=true"):
         _ = NormedLayer(layer, 4, norm, Dials()).bias
     after = NormedLayer(layer, 4, norm, Dials(norm_placement="after"))
     assert after.bias is after.layer.bias

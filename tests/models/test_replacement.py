@@ -280,7 +280,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         "batch",
         r"0 \(Linear with SpectralNorm on its weights\)",
     ),
-    "lazy": (lambda: nn.Sequential(nn.LazyBatchNorm2d()), "batch", r"0 \(LazyBatchNorm2d, whose size"),
+    "lazy": (lambda: nn.Sequential(nn.LazyBatchNorm2d()), "batch", r"0 \(LazyBatchNorm2d, size"),
     "positions": (lambda: nn.Sequential(nn.LayerNorm([3, 4])), "batch", r"LayerNorm over \(3, 4\)"),
     "local response": (
         lambda: nn.Sequential(nn.LocalResponseNorm(2), nn.BatchNorm2d(3)),
@@ -295,7 +295,11 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "none at all": (lambda: nn.Sequential(nn.Linear(3, 3)), "batch", "no normalization layer"),
     "activation beside": (timms("test_resnet"), "frn", r"activations beside conv1.1 \(BatchNorm2d\)"),
     "weights": (timms("test_resnet"), "scaled_weight", "changes the weights of the layer before it"),
-    "kept synchronized": (lambda: nn.Sequential(nn.SyncBatchNorm(3)), "keep", "SyncBatchNorm, which runs on"),
+    "kept synchronized": (
+        lambda: nn.Sequential(nn.SyncBatchNorm(3)),
+        "keep",
+        "SyncBatchNorm, which needs several GPUs",
+    ),
 }
 
 
@@ -315,7 +319,7 @@ def test_a_block_called_by_the_norm_inside_is_no_norm() -> None:
 def test_keep_leaves_all_alone() -> None:
     """The model is the untouched one, its layers the run's norms to whoever asks."""
     model = replaced(timms("test_efficientnet"), "keep")
-    assert model.norm_note == "model=made up: 13 BatchNormAct2d kept, so its three test accuracies are one."
+    assert model.norm_note == "model=made up: 13 BatchNormAct2d kept, so its three test accuracies are the same."
     untouched = timms("test_efficientnet")()
     assert [type(module) for module in model.modules()] == [type(module) for module in untouched.modules()]
     assert describe_norms(model).startswith("BatchNormAct2d( ")

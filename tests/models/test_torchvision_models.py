@@ -23,7 +23,7 @@ def test_a_vision_transformer_is_built_for_the_size() -> None:
     with torch.device("meta"):
         model = torchvision((3, 64, 64), 7, NormFactory(ChannelLayerNorm), architecture="vit_b_32")
         assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
-    with pytest.raises(ImpossibleRunError, match="square images, and these are 64x32"):
+    with pytest.raises(ImpossibleRunError, match="needs square images, got 64x32"):
         torchvision((3, 64, 32), 7, NormFactory(ChannelLayerNorm), architecture="vit_b_32")
 
 

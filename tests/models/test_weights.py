@@ -66,7 +66,8 @@ def test_statistics_that_a_norm_has_not_are_left_out(tmp_path: Path) -> None:
     model, state = net("group"), trained()
     notes, statistics = load_weights(model, kept(state, tmp_path / "weights.pt"), 3)
     assert notes == (
-        "model.weights: bn.running_mean, bn.running_var, bn.num_batches_tracked (of norms, which these norms have not: "
+        "model.weights: bn.running_mean, bn.running_var, bn.num_batches_tracked "
+        "(of norms, unknown to the model's norms: "
         "left out).",
     )
     assert not statistics
@@ -78,7 +79,7 @@ def test_statistics_that_a_file_lacks_stay_as_constructed(tmp_path: Path) -> Non
     state = {name: value for name, value in trained().items() if "running" not in name and "tracked" not in name}
     model = net("batch")
     notes, statistics = load_weights(model, kept(state, tmp_path / "weights.pt"), 3)
-    assert [note.partition(" (")[2] for note in notes] == ["of norms, which the file lacks: as constructed)."]
+    assert [note.partition(" (")[2] for note in notes] == ["of norms, missing in the file: as constructed)."]
     assert not statistics
     assert torch.equal(model.state_dict()["bn.running_var"], torch.ones(4))
 
@@ -88,7 +89,7 @@ def test_a_head_for_other_classes_stays_fresh(tmp_path: Path) -> None:
     model, state = net("batch", classes=5), trained(classes=3)
     fresh = model.state_dict()["head.weight"].clone()
     notes, _ = load_weights(model, kept(state, tmp_path / "weights.pt"), 5)
-    assert notes == ("model.weights: head.weight, head.bias (of another number of classes: fresh).",)
+    assert notes == ("model.weights: head.weight, head.bias (for another number of classes: newly initialised).",)
     assert torch.equal(model.state_dict()["head.weight"], fresh)
     assert torch.equal(model.state_dict()["conv.weight"], state["conv.weight"])
 
@@ -126,5 +127,5 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
             load_weights(net(), str(tmp_path / name), 3)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_weights(net(), kept({"net": Innocent()}, tmp_path / "object.pt"), 3)
-    with pytest.raises(ConfigError, match="holds no state dict"):
+    with pytest.raises(ConfigError, match="has no state dict"):
         load_weights(net(), kept({"epoch": 3}, tmp_path / "numbers.pt"), 3)

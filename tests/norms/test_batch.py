@@ -123,7 +123,7 @@ def test_one_value_a_channel_is_impossible(
 ) -> None:
     """Training on a single value a channel raises, on real data as in a dry run, and leaves the buffers alone."""
     norm = BatchNorm(C, norm_batch_size=size, momentum=momentum).to(device)
-    with pytest.raises(ImpossibleRunError, match="one value a channel"):
+    with pytest.raises(ImpossibleRunError, match="only one value per channel"):
         norm(torch.zeros(shape, device=device))
     if device == "cpu":
         assert norm.num_batches_tracked is not None

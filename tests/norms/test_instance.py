@@ -15,5 +15,5 @@ from normbench.norms.instance import InstanceNorm
 def test_nothing_to_average_over_is_impossible(shape: tuple[int, ...], place: str, device: str, training: bool) -> None:
     """One position a channel raises; torch would read (N, C) as one sample instead."""
     norm = InstanceNorm(3).to(device).train(training)
-    with pytest.raises(ImpossibleRunError, match=f"nothing to average over on {place}"):
+    with pytest.raises(ImpossibleRunError, match=f"needs several positions to average over, got {place}"):
         norm(torch.zeros(shape, device=device))

@@ -55,7 +55,7 @@ def test_own_batch_overrides_the_norm_batch_size_of_training() -> None:
 def test_own_batch_refuses_one_value_a_channel() -> None:
     """A chunk of one sample has no statistics in evaluation either."""
     norm = _trained(BatchNorm(C))
-    with own_batch(norm, 1), pytest.raises(ImpossibleRunError, match="one value a channel"):
+    with own_batch(norm, 1), pytest.raises(ImpossibleRunError, match="only one value per channel"):
         norm(_data(6, C))
 
 

@@ -146,7 +146,7 @@ def test_a_file_is_in_the_way_of_a_folder(tmp_path: Path) -> None:
     """The message says what to do."""
     (tmp_path / "a").touch()
     with pytest.raises(
-        StudyError, match=r"cannot make the folder .*/a/b: Not a directory\. Choose another, results_dir="
+        StudyError, match=r"cannot create folder .*/a/b: Not a directory\. Choose another: results_dir="
     ):
         make_folder(tmp_path / "a" / "b")
 
@@ -158,5 +158,5 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", touch)
-    with pytest.raises(StudyError, match=r"cannot write to .*: Permission denied\. Choose another, results_dir="):
+    with pytest.raises(StudyError, match=r"cannot write to .*: Permission denied\. Choose another: results_dir="):
         make_folder(tmp_path)

@@ -32,7 +32,7 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert taken
-    assert order == [f"waiting for process {os.getpid()} on {os.uname().nodename}, which works on {tmp_path}", "first", "second"]  # fmt: skip  # noqa: E501
+    assert order == [f"waiting for process {os.getpid()} on {os.uname().nodename}, which is using {tmp_path}", "first", "second"]  # fmt: skip  # noqa: E501
 
 
 def test_an_owner_may_take_it_again(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
     said: list[str] = []
     with FolderLock(tmp_path).held(said.append) as taken:
         assert not taken
-    assert said == [f"{tmp_path} lies on a file system without locks: start no second command on it meanwhile."]
+    assert said == [f"{tmp_path} is on a file system without locks: run only one command at a time on it."]
     assert FolderLock(tmp_path).is_free
 
 

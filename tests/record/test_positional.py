@@ -57,5 +57,5 @@ def test_a_damaged_old_shard_is_named(study: Study, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(StudyError, match=r"0001-000000.json is damaged .*: delete it, its runs will be trained again"):
+    with pytest.raises(StudyError, match=r"0001-000000.json is damaged .*: delete it, and its runs are trained again"):
         study.records()

@@ -103,7 +103,7 @@ def test_a_missing_line_is_damage(study: Study) -> None:
     path = study.folder / "plan.jsonl"
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join(lines[:1] + lines[2:]))
-    with pytest.raises(StudyError, match=r"plan\.jsonl, line 5 is damaged: expected the head of a block"):
+    with pytest.raises(StudyError, match=r"plan\.jsonl, line 5 is damaged: expected a block header"):
         study.blocks()
 
 
@@ -163,7 +163,7 @@ def test_a_half_written_shard_is_not_there(study: Study) -> None:
 def test_a_damaged_shard_is_named(study: Study, name: str, text: str) -> None:
     """The message says what happens when it is deleted."""
     (study.folder / "shards" / name).write_text(text)
-    with pytest.raises(StudyError, match=rf"{name} is damaged .*: delete it, its runs will be trained again"):
+    with pytest.raises(StudyError, match=rf"{name} is damaged .*: delete it, and its runs are trained again"):
         study.records()
 
 
@@ -172,7 +172,9 @@ def test_a_folder_that_the_system_refuses(tmp_path: Path, name: str) -> None:
     """It is an error of the study in one line, by whichever look it is found."""
     (tmp_path / "file").touch()
     study = Study(tmp_path / name)
-    with pytest.raises(StudyError, match=r"^cannot (read|make) [^\n]*: (File name too long|Not a directory)\."):
+    with pytest.raises(
+        StudyError, match=r"^cannot (read|create folder) [^\n]*: (File name too long|Not a directory)\."
+    ):
         study.state()
         study.create()
 

@@ -131,7 +131,7 @@ def test_what_was_edited_is_said_once(tmp_path: Path) -> None:
     """With when the other version was planned, and the column."""
     (note,) = notes(tmp_path, norm("1"), norm("2"))
     assert note == (
-        "norm=mine was edited since 2030-01-02 03:04:05 UTC: its runs are a cell of their own, column norm._content_."
+        "norm=mine was edited since 2030-01-02 03:04:05 UTC: its runs form a separate cell, column norm._content_."
     )
 
 

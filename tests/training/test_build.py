@@ -186,14 +186,18 @@ def test_norm_batch_size_is_dropped_where_it_does_nothing(norm: str) -> None:
     run = problem(f"mlp-{norm}")
     checked = dry_run(replace(run, norm_batch_size=5), DATA)
     assert checked.run == run
-    assert checked.notes == (f"norm_batch_size does nothing for norm={norm}, which has no batch statistics: left out.",)
+    assert checked.notes == (f"norm_batch_size has no effect for norm={norm}, which has no batch statistics: ignored.",)
 
 
 IMPOSSIBLE = {
-    "instance on features": (("resnet-instance", "mlp-batch"), {}, "nothing to average over on fully connected"),
+    "instance on features": (
+        ("resnet-instance", "mlp-batch"),
+        {},
+        "positions to average over, got fully connected",
+    ),
     "ghosts that do not fill": (("mlp-batch", "mlp-batch"), {"norm_batch_size": 5}, "5 does not divide batch_size=16"),
-    "a batch of one": (("mlp-batch", "mlp-batch"), {"batch_size": 1}, "one value a channel"),
-    "ghosts of one": (("mlp-batch", "mlp-batch"), {"norm_batch_size": 1}, "one value a channel"),
+    "a batch of one": (("mlp-batch", "mlp-batch"), {"batch_size": 1}, "only one value per channel"),
+    "ghosts of one": (("mlp-batch", "mlp-batch"), {"norm_batch_size": 1}, "only one value per channel"),
 }
 
 
@@ -322,8 +326,8 @@ def test_kept_norms_are_noted() -> None:
     checked = dry_run(run, MAPS)
     assert checked.run.norm_batch_size is None
     assert checked.notes == (
-        "norm_batch_size does nothing for norm=keep, which has no batch statistics: left out.",
-        "model=timm test_efficientnet: 13 BatchNormAct2d kept, so its three test accuracies are one.",
+        "norm_batch_size has no effect for norm=keep, which has no batch statistics: ignored.",
+        "model=timm test_efficientnet: 13 BatchNormAct2d kept, so its three test accuracies are the same.",
     )
 
 
@@ -361,7 +365,7 @@ def test_loaded_statistics_are_frozen_from_the_first_step(tmp_path: Path) -> Non
     args = {**run.model.args, "weights": str(tmp_path / "kept.pt")}
     checked = dry_run(replace(run, model=replace(run.model, args=args)), DATA)
     assert checked.run.norm.args["freeze_step"] == 0
-    assert checked.notes == ("model.weights brings the statistics that norm=batch_frozen freezes: norm.freeze_step=0.",)
+    assert checked.notes == ("model.weights has the statistics that norm=batch_frozen freezes: norm.freeze_step=0.",)
     assert dry_run(run, DATA).run == run
 
 

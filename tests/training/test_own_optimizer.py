@@ -174,10 +174,13 @@ REFUSED: Mapping[str, tuple[Component, str]] = {
     "no such class": (own("torch.optim.RMSprob"), r"optimizer\._target_=torch\.optim\.RMSprob: AttributeError: "),
     "no such argument": (own("torch.optim.RMSprop", alhpa=0.9), r"TypeError: RMSprop.*unexpected keyword .*'alhpa'$"),
     "a value that it refuses": (own("torch.optim.RMSprop", alpha=-1), "ValueError: Invalid alpha value: -1"),
-    "a rate": (own("torch.optim.RMSprop", lr=0.1), r"optimizer\.lr: the rate is lr, at the top of the config\."),
+    "a rate": (
+        own("torch.optim.RMSprop", lr=0.1),
+        r"optimizer\.lr: set the learning rate as lr, at the top level of the config\.",
+    ),
     "a closure": (own("torch.optim.LBFGS"), r"TypeError: LBFGS\.step\(\) missing 1 required positional argument"),
     "no optimizer": (own(here("nothing")), r"nothing: got int, expected a torch\.optim\.Optimizer\."),
-    "no rate": (own(here("SelfSure")), r"SelfSure: its param_groups have no 'lr', which the schedule sets\."),
+    "no rate": (own(here("SelfSure")), r"SelfSure: its param_groups have no 'lr' for the schedule to set\."),
     "no decay": (
         own("torch.optim.Rprop", decay_norm=False),
         r"optimizer\.decay_norm=false: torch\.optim\.Rprop has no weight_decay\.",
@@ -197,6 +200,6 @@ def test_what_cannot_be_is_refused_before_anything_starts(spec: Component, messa
 def test_the_trial_says_why_runs_train_solo() -> None:
     """Of our own optimizers it says nothing."""
     run = problem_with(OPTIMIZERS["rmsprop"])
-    why = "optimizer=mine is torch's own object: its runs train solo"
+    why = "optimizer=mine is a torch.optim.Optimizer: its runs train solo"
     assert try_own_optimizer(run, dataset_of(run)) == why
     assert try_own_optimizer(problem("mlp-batch"), dataset_of(run)) == ""

@@ -74,7 +74,7 @@ def test_a_warm_up_may_leave_one_step() -> None:
 @pytest.mark.parametrize("warmup", [3, 4])
 def test_a_warm_up_as_long_as_the_run_is_refused(warmup: int) -> None:
     """The message gives both numbers."""
-    with pytest.raises(ConfigError, match=f"warmup_steps: got {warmup}, but the whole run has 3 steps"):
+    with pytest.raises(ConfigError, match=f"warmup_steps: got {warmup}, expected fewer than the run's 3 steps"):
         check_schedule(spec("constant", warmup_steps=warmup), 3)
 
 
