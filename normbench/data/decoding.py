@@ -69,7 +69,7 @@ class Loaded:
         images: (N, 3, H, W) uint8, mapped copy-on-write.
         content: SHA-256 in hex of the files' bytes and paths below the root.
         found: Number of images with each of `Decoded.marks`; under "copies" the images that are byte-identical to
-            others of their part; under keys such as "train test" the images of the second part that are also in the first.
+            others of their part; under keys such as "train test" the images of the second part also in the first.
     """
 
     images: Tensor

@@ -17,8 +17,8 @@ def image_folder(root: str | None, size: int | None) -> Dataset:
 
     The folder has one of two layouts. ``root/<class>/...`` has no parts of its own. ``root/train/<class>/...`` has
     ``root/test/<class>/...`` next to it, the set's own test part, and ``root/val/<class>/...``, its own validation
-    part; `layout` lists other names of the parts. Without a `test` folder, `val` is used as the test part, as in ImageNet.
-    Images may be in subfolders of a class folder.
+    part; `layout` lists other names of the parts. Without a `test` folder, `val` is used as the test part, as in
+    ImageNet. Images may be in subfolders of a class folder.
 
     Args:
         root: The folder; relative to the working directory.

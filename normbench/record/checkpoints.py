@@ -1,4 +1,4 @@
-"""States of unfinished runs on the disk, ``checkpoints/<run_id>.pt`` in the study's folder."""
+"""Checkpoints of unfinished runs: ``checkpoints/<run_id>.pt`` in the study's folder."""
 
 import zipfile
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from normbench.record.store import Study
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """The checkpoint of one run; it goes when the run's record is kept, see `Study.write_shard`.
+    """The checkpoint of one run; deleted once the run's record is written, see `Study.write_shard`.
 
     Attributes:
-        study: The study that holds the run.
+        study: The study of the run.
         run_id: Identity of the run.
-        every: Steps between checkpoints; None saves none, and still goes on from one that is there.
-        device: Where the run trains: on another one it would end in other bits.
-        note: Is told why a checkpoint was not gone on from.
+        every: Steps between checkpoints; None saves none, but still resumes from an existing one.
+        device: Where the run trains; a different device would change the run's bits.
+        note: Called with the reason if a checkpoint cannot be resumed.
     """
 
     study: Study
@@ -33,11 +33,11 @@ class CheckpointFile:
     note: Callable[[str], None]
 
     def due(self, step: int) -> bool:
-        """Return whether the state after step `step` is to be saved."""
+        """Return whether to save the state after step `step`."""
         return self.every is not None and step % self.every == 0
 
     def load(self) -> dict[str, Any] | None:
-        """Return the state that was saved last; one that is damaged, or of other versions, is deleted with a note."""
+        """Return the last saved state; one that is damaged or of other versions is deleted with a note."""
         path = self.study.checkpoint(self.run_id)
         if not path.exists():
             return None
@@ -53,14 +53,14 @@ class CheckpointFile:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a state over the one before, whole or not at all.
+        """Replace the saved state atomically.
 
         Raises:
             StudyError: If it cannot be written.
         """
         path = self.study.checkpoint(self.run_id)
         make_folder(path.parent)
-        # Straight to the file, torch would report a full disk as an error of its own.
+        # If torch wrote the file itself, it would report a full disk as a different error.
         buffer = BytesIO()
         torch.save({"origin": self._origin(), "state": state}, buffer)
         write_bytes_whole(path, buffer.getbuffer())
@@ -74,7 +74,7 @@ class CheckpointFile:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    # torch does not look at the checksums that it writes.
+    # torch does not verify the checksums that it writes.
     with zipfile.ZipFile(path) as archive:
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(damaged)

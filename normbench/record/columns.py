@@ -1,17 +1,17 @@
-"""The columns of the tables that a study is made of, and how one of their cells is written."""
+"""The columns of a study's tables, and how a cell is written."""
 
 import json
 import re
 from typing import Literal, NamedTuple
 
 PACKED = (".xz", ".gz")
-"""Endings of tables that are compressed, as they are where a study is kept small."""
+"""Suffixes of compressed tables, used to keep a study small."""
 
 Role = Literal["key", "config", "size", "metric", "outcome"]
 
 
 class Column(NamedTuple):
-    """One column of `runs.csv`: its pandas dtype once read, and what it is for."""
+    """One column of `runs.csv`: its pandas dtype after reading, and its role."""
 
     dtype: Literal["str", "int64", "Int64", "float64"]
     role: Role
@@ -46,7 +46,7 @@ FIXED: dict[str, Column] = {
 }
 """Every column that each `runs.csv` has, in order.
 
-Further metrics of a task follow (`is_metric`), then the config values that a study changes, under dotted names.
+Further metrics of a task follow (`is_metric`), then the config values that vary in the study, under dotted names.
 """
 
 _METRIC = re.compile(r"(train|val|test|chance)_\w+")
@@ -67,11 +67,11 @@ CURVES = {
 """Every column that each `curves.csv` has, in order, with its dtype; further metrics and scalars of probes follow."""
 
 PROBE = "probe."
-"""How the columns of probes begin."""
+"""Prefix of the columns of probes."""
 
 
 def is_metric(column: str) -> bool:
-    """Return whether a column of runs.csv or curves.csv is named as a metric, such as ``test_map_precise``."""
+    """Return whether a column of runs.csv or curves.csv has the name of a metric, such as ``test_map_precise``."""
     return _METRIC.fullmatch(column) is not None
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, written without torch and without a thread a file."""
+"""TensorBoard's event files, written without torch and without one thread per file."""
 
 import math
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ Value = bool | float | str
 
 
 class EventFile:
-    """The event file of a folder, which becomes one run of TensorBoard; a context manager.
+    """The event file of a folder, shown as one run in TensorBoard; a context manager.
 
-    What is passed on as one step shares an event: the checksum of each costs more than all else.
+    All values passed for one step share an event: an event's checksum costs more than everything else.
     """
 
     def __init__(self, folder: Path, wall_time: float) -> None:
-        """Make the folder and open the file, whose events all bear `wall_time`, in seconds since 1970."""
+        """Create the folder and open the file; all its events have the time `wall_time`, in seconds since 1970."""
         folder.mkdir(parents=True, exist_ok=True)
         self._wall_time = wall_time
         self._records = RecordWriter((folder / f"events.out.tfevents.{int(wall_time)}.normbench").open("wb"))
@@ -43,7 +43,7 @@ class EventFile:
         self._records.close()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Write a point of several curves; one that is not finite has no place in a chart."""
+        """Write one point of several curves; values that are not finite are left out."""
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if math.isfinite(value)]
         if points:
             self._summary(Summary(value=points), step)
@@ -74,7 +74,7 @@ class EventFile:
         self._strings(tag, [markdown.encode()], text_metadata.create_summary_metadata(tag, ""), shape=[])
 
     def layout(self, categories: list[layout_pb2.Category]) -> None:
-        """Write what the page Custom Scalars shows."""
+        """Write the layout of the page Custom Scalars."""
         content = layout_pb2.Layout(category=categories).SerializeToString()
         tag = layout_metadata.CONFIG_SUMMARY_TAG
         self._strings(tag, [content], layout_metadata.create_summary_metadata(), shape=[])

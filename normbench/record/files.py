@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,25 +10,25 @@ from normbench.errors import StudyError
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:
-    """Write lines to a file beside `path` and rename it over `path`, so that no reader ever sees half of it.
+    """Write lines to a temporary file next to `path` and rename it to `path`, so that no reader sees a partial file.
 
     Args:
-        path: The file to make or replace.
-        lines: Its lines, each with its own newline.
+        path: The file to create or replace.
+        lines: Its lines, each with its newline.
 
     Raises:
-        StudyError: If it cannot be written; what stood there before is unharmed.
+        StudyError: If it cannot be written; the previous file is unchanged.
     """
-    # An error message may hold what UTF-8 cannot; it must not keep the table from being written.
+    # An error message may contain characters that UTF-8 cannot encode; the table must still be written.
     with _replacing(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         file.writelines(lines)
 
 
 def write_bytes_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write bytes in the place of `path` as `write_whole` does lines.
+    """Replace the file `path` by bytes, atomically as `write_whole`.
 
     Raises:
-        StudyError: If they cannot be written; what stood there before is unharmed.
+        StudyError: If they cannot be written; the previous file is unchanged.
     """
     with _replacing(path, "wb") as file:
         file.write(content)
@@ -46,7 +46,7 @@ def _replacing(path: Path, mode: str, **how: str) -> Iterator[IO[Any]]:
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}. Finished runs are kept.") from error
     finally:
-        # What went wrong before is what the user must hear of; a read-only file system refuses even this.
+        # Report the original error; on a read-only file system this fails too.
         with suppress(OSError):
             draft.unlink()
 
@@ -55,11 +55,11 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
     """Append lines to a file in one write and wait until they are on the disk.
 
     Args:
-        path: The file, made where it is missing.
-        lines: Lines, each with its own newline.
+        path: The file, created if it is missing.
+        lines: Lines, each with its newline.
 
     Raises:
-        StudyError: If they cannot be written; the file is cut back to what it held before.
+        StudyError: If they cannot be written; the file is truncated to its previous length.
     """
     before = path.stat().st_size if path.exists() else 0
     try:
@@ -68,17 +68,17 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        # As above; a line or a block that is not whole is left out by those who read it.
+        # Report the original error, as above; readers ignore an incomplete line or block.
         with suppress(OSError):
             os.truncate(path, before)
         raise StudyError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what writers that were killed left half written; nobody else may be writing to the folder.
+    """Remove the temporary files of killed writers; no other process may be writing to the folder.
 
     Raises:
-        StudyError: If it cannot be removed.
+        StudyError: If one cannot be removed.
     """
     for draft in folder.glob(".*.tmp"):
         try:
@@ -88,7 +88,7 @@ def remove_drafts(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, and see that it can be written to.
+    """Create a folder and its parents, and check that it is writable.
 
     Raises:
         StudyError: If not.
@@ -107,7 +107,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what the system refuses while a file or folder of a study is read into an error that names it.
+    """Convert system errors while reading a file or folder of a study into an error that names it.
 
     Raises:
         StudyError: If it cannot be read.

@@ -1,4 +1,4 @@
-"""One command at a time works on a study: a lock that the kernel gives back when its owner dies."""
+"""A lock that lets one command at a time use a study; the kernel releases it when its owner dies."""
 
 import errno
 import fcntl
@@ -12,28 +12,28 @@ from typing import TextIO
 from normbench.errors import StudyError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
-"""What a file system without flock answers, such as Lustre mounted without it."""
+"""Error codes of a file system without flock, such as Lustre mounted without it."""
 
 Say = Callable[[str], None]
 
 
 class FolderLock:
-    """The lock of a folder; whoever holds it may take it again."""
+    """The lock of a folder; it is re-entrant."""
 
     def __init__(self, folder: Path) -> None:
-        """Point at the folder, which need not exist before the lock is taken."""
+        """Set the folder, which need not exist before the lock is taken."""
         self._folder = folder
         self._depth = 0
 
     @contextmanager
     def held(self, say: Say) -> Iterator[bool]:
-        """Wait for the lock and hold it; forked workers hold it too, until the last of them has gone.
+        """Wait for the lock and hold it; forked workers hold it too, until the last one has ended.
 
         Args:
-            say: Is told once who holds the lock, where it has to be waited for.
+            say: Called once with the owner of the lock if this has to wait.
 
         Yields:
-            Whether it has just been taken: not by an owner who takes it again, nor on a file system without locks.
+            Whether the lock was newly taken: False if this object already held it, or without locks in the file system.
 
         Raises:
             StudyError: If the lock file cannot be opened.
@@ -49,12 +49,12 @@ class FolderLock:
             finally:
                 self._depth -= 1
                 if taken:
-                    # Closing would not do: a worker that is about to end shares the lock.
+                    # Closing the file is not enough: a worker that is about to end shares the lock.
                     fcntl.flock(file, fcntl.LOCK_UN)
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody holds the lock at this moment."""
+        """Whether no process holds the lock now."""
         if self._depth:
             return False
         with self._open() as file:
@@ -86,7 +86,7 @@ class FolderLock:
                 raise StudyError(f"cannot lock {self._folder}: {error.strerror}.") from error
             say(f"{self._folder} is on a file system without locks: run only one command at a time on it.")
             return False
-        # Only a name for those who wait: on a full disk they do without.
+        # Only informs waiting processes: not needed if the disk is full.
         with suppress(OSError):
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())

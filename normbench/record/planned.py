@@ -1,4 +1,4 @@
-"""What the plan tells of a run: its cells of runs.csv that no training fills, and the columns that they need."""
+"""The cells of runs.csv that come from the plan and not from training, and the columns that they need."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from normbench.record.store import Block
 from normbench.record.versions import VERSION, settings, version
 
 _PLACE = {"data.download", "probes"}
-"""Keys that never get a column: a cell whose data were fetched, or that was looked into, is the same as any other."""
+"""Keys that never get a column: downloading data or inspecting a run does not make a different cell."""
 
 
 _WEIGHTS = "model.weights"
@@ -36,10 +36,10 @@ class Planned:
         self.columns = sorted(keys - FIXED.keys() - _PLACE)
 
     def cells(self, run_id: str, columns: Iterable[str]) -> list[object]:
-        """Return the values of a run in some columns, None where it has none.
+        """Return the values of a run in some columns, None if it has none.
 
-        `data.root` and `model.weights` are where its data and its initial weights lay when they were first planned:
-        another way to write the path, or another place of the same files, makes no other cell.
+        `data.root` and `model.weights` are the paths under which its data and initial weights were first planned:
+        another spelling of the path, or another location of the same files, does not make a different cell.
         """
         entry = self.entries[run_id]
         return [self._cell(entry, column) if "." in column else _top(entry["config"], column) for column in columns]
@@ -53,7 +53,7 @@ class Planned:
         return version(entry, group) if key == VERSION else _dotted(entry["config"], column)
 
     def _versioned(self, *, with_root: bool) -> Iterator[str]:
-        """Yield the columns that tell versions apart, for groups in which equal settings have several."""
+        """Yield the columns that distinguish versions, for groups in which equal settings have several versions."""
         seen: dict[tuple[str, str, object], set[str]] = {}
         looked_at: set[tuple[object, ...]] = set()
         groups = {
@@ -72,12 +72,12 @@ class Planned:
 
 
 def _data(entry: Mapping[str, Any]) -> tuple[str, object]:
-    """Return what identifies the data of a run, wherever they lie."""
+    """Return what identifies the data of a run, independent of their location."""
     return entry["config"]["data"]["name"], entry.get("content")
 
 
 def _roots(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, object], object]:
-    """Return where each data set lay when it was first planned."""
+    """Return the path of each data set when it was first planned."""
     roots: dict[tuple[str, object], object] = {}
     for entry in entries:
         roots.setdefault(_data(entry), entry["config"]["data"].get("root"))
@@ -85,7 +85,7 @@ def _roots(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, object], obj
 
 
 def _weights(entries: Iterable[Mapping[str, Any]]) -> dict[object, object]:
-    """Return where each file of initial weights lay when it was first planned, by its hash."""
+    """Return the path of each file of initial weights when it was first planned, by its hash."""
     found: dict[object, object] = {}
     for entry in entries:
         if _WEIGHTS in entry.get("sources", ()):
@@ -94,12 +94,12 @@ def _weights(entries: Iterable[Mapping[str, Any]]) -> dict[object, object]:
 
 
 def _edited(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the keys in which equal choices differ: nobody typed them, a YAML changed between two commands."""
+    """Yield the keys in which equal choices differ, because a YAML file changed between two commands."""
     seen: dict[tuple[str, str], set[str]] = {}
     looked_at: set[tuple[str, int]] = set()
     for entry in entries:
         for group, part in entry["config"].items():
-            # The study shares one object among equal parts, so that few of them are new.
+            # The study shares one object among equal parts, so few of them are new.
             if (group, id(part)) in looked_at or not isinstance(part, dict):
                 continue
             looked_at.add((group, id(part)))

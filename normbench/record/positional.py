@@ -1,4 +1,4 @@
-"""Shards whose cells were told by their place in a line of CSV, read as records of named cells."""
+"""Reader for old shards, whose cells were identified by their position in a CSV line."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ _PROVENANCE = {
     "platform": str,
     "compiler": str,
 }
-"""The columns as they were, in order: those of today may be more."""
+"""The columns at that time, in order; today there may be more."""
 
 
 def named(row: Mapping[str, str], *, texts: bool) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def named(row: Mapping[str, str], *, texts: bool) -> dict[str, Any]:
     Args:
         row: `run_id`, `status`, cells of runs.csv as a line (`result`), whole lines of curves.csv (`curves`), the line
             of provenance.csv (`provenance`), and the names of the probes' scalars with commas between (`probes`).
-        texts: Whether numbers stay texts.
+        texts: Whether to keep numbers as text.
 
     Raises:
-        ValueError: If a line has other cells than its columns, or one that is no number.
+        ValueError: If the cells of a line do not match its columns, or one is not a number.
         KeyError: If a field is missing.
     """
 

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: versions, commit, machine; asked for once a process."""
+"""The provenance of a run: versions, commit and machine, determined once per process."""
 
 import hashlib
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 _PACKAGES = ("normbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core")
 _CODE = ("*.py", "*.yaml", "*.yml")
 _NOT_RESULTS = ":(top,exclude)results"
-"""What training and measuring write; `results/reference` is tracked."""
+"""Output folders of training and measuring; `results/reference` is tracked."""
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the version of each package that decides a result, empty where it is not installed."""
+    """Return the version of each package that affects results, empty if it is not installed."""
     return {"python": platform.python_version(), **{name.replace("-", "_"): _version(name) for name in _PACKAGES}}
 
 
 @cache
 def commit() -> dict[str, str]:
-    """Return commit, dirty flag and hash of what is not committed, of the checkout that normbench runs from.
+    """Return commit, dirty flag and hash of uncommitted changes of the checkout that normbench runs from.
 
-    Where it runs from none, of the folder that the user stands in. Changed are tracked files, and Python and YAML files
-    that git neither tracks nor ignores; what lies in `results` decides no result.
+    If it does not run from a checkout, use the working directory. Changes count in tracked files, and in Python and
+    YAML files that git neither tracks nor ignores. Files in `results` affect no result and do not count.
     """
     for folder in (Path(__file__).resolve().parent, Path.cwd()):
         if head := _git(folder, "rev-parse", "HEAD").decode().strip():
@@ -41,7 +41,7 @@ def commit() -> dict[str, str]:
 
 @cache
 def machine() -> dict[str, str]:
-    """Return the operating system and the compiler that `torch.compile` takes on the CPU."""
+    """Return the operating system and the compiler that `torch.compile` uses on the CPU."""
     return {
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "compiler": _compiler(),
@@ -49,7 +49,7 @@ def machine() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the name of the CPU, as far as the system tells."""
+    """Return the name of the CPU, as far as the system provides it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for entry in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -66,8 +66,8 @@ def _version(package: str) -> str:
 
 
 def _uncommitted(root: Path) -> bytes:
-    """Return the text of `git diff HEAD`, then name and hash of each new Python or YAML file; empty where clean."""
-    # Not what the user's git config would make of it: the hash must be the same for everyone.
+    """Return the text of `git diff HEAD`, then name and hash of each new Python or YAML file; empty if clean."""
+    # Independent of the user's git config: the hash must be the same for everyone.
     form = (
         "--no-ext-diff --no-textconv --no-color --no-renames --full-index --src-prefix=a/ --dst-prefix=b/ --unified=3"
     )
@@ -91,7 +91,7 @@ def _git(folder: Path, *args: str) -> bytes:
 
 
 def _output(command: list[str], folder: Path) -> bytes:
-    """Return what a command prints, nothing where it fails or is not there."""
+    """Return the output of a command, empty if it fails or does not exist."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Records of runs, and the shards that hold those of one finished pack: cells by name, as JSON."""
+"""Records of runs, and shards: the records of one finished pack as JSON, cells by name."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ Cell = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is kept of one run, by the names of the columns.
+    """The record of one run, by column name.
 
     Attributes:
         run_id: Identity of the run.
         status: `finished`, `diverged` or `failed`.
-        result: Cells of runs.csv that the training fills; an empty one is left out.
-        curves: Columns of curves.csv after `run_id`, a cell an evaluation; None is an empty cell.
-        provenance: Cells of provenance.csv after `run_id`; an empty one is an empty text.
+        result: Cells of runs.csv that the training fills; empty ones are left out.
+        curves: Columns of curves.csv after `run_id`, one cell per evaluation; None is an empty cell.
+        provenance: Cells of provenance.csv after `run_id`; an empty cell is an empty string.
     """
 
     run_id: str
@@ -33,12 +33,12 @@ class Record:
 
     @property
     def error(self) -> str:
-        """Why the run failed; empty where it did not."""
+        """Why the run failed; empty if it did not."""
         return str(self.result.get("error", ""))
 
 
 def shard_text(records: Sequence[Record]) -> str:
-    """Return a shard: the runs, and apart from them the cells of provenance.csv that all have in common."""
+    """Return a shard: the runs, and separately the cells of provenance.csv that all share."""
     first, *others = (record.provenance.items() for record in records)
     common = dict(item for item in first if all(item in other for other in others))
     runs = [
@@ -55,12 +55,12 @@ def shard_text(records: Sequence[Record]) -> str:
 
 
 def read_shard(path: Path, *, texts: bool = False) -> tuple[int, list[Record]]:
-    """Return the number of a shard's block, and its records; also of a shard from before cells had names.
+    """Return the number of a shard's block, and its records; old shards without cell names are read too.
 
     Args:
         path: The shard.
-        texts: Whether numbers stay the texts that they are in the shard, as tables are made of them: writing millions
-            of floats anew takes longer than all else.
+        texts: Whether to keep numbers as the text in the shard, for writing tables: formatting millions of floats again
+            takes longer than everything else.
 
     Raises:
         StudyError: If it is damaged.
@@ -85,5 +85,5 @@ def _records(text: str, *, texts: bool) -> Iterator[Record]:
 
 
 def _infinity(name: str) -> str:
-    """Return JavaScript's name as Python writes it."""
+    """Return JavaScript's name of an infinity as Python writes it."""
     return repr(float(name))

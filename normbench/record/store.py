@@ -22,13 +22,13 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one command planned.
+    """The part of the plan that one command added.
 
     Attributes:
         number: From 1, in the order of the commands.
         header: When, how and by which version it was planned.
-        runs: By run_id the resolved `config`, the hash of the data (`content`), and of the user's own source files by
-            the key that names them (`sources`), where there are any.
+        runs: By run_id the resolved `config`, the hash of the data (`content`), and the hashes of the user's source
+            files, if any, by the key that names them (`sources`).
         packs: Packs in the order they start: `runs`, `mode`, `threads`, `reason`.
     """
 
@@ -39,7 +39,7 @@ class Block:
 
 
 class Ended(NamedTuple):
-    """How a run last ended: the block of its newest record, `finished`, `diverged` or `failed`, and why it failed."""
+    """How a run last ended: the block of its newest record, `finished`, `diverged` or `failed`, and the error."""
 
     block: int
     status: str
@@ -47,10 +47,10 @@ class Ended(NamedTuple):
 
 
 class Study:
-    """A study on disk; what it holds is read anew at each call, as other commands may add to it."""
+    """A study on disk; each call reads it again, as other commands may add to it."""
 
     def __init__(self, folder: Path) -> None:
-        """Point at a folder, which need not exist yet."""
+        """Set the folder, which need not exist yet."""
         self.folder = folder
         self._plan = folder / "plan.jsonl"
         self._shards = folder / "shards"
@@ -59,14 +59,14 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Name of the study: that of its folder."""
+        """Name of the study: the name of its folder."""
         return self.folder.name
 
     def create(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            StudyError: If it cannot be made or written to, or holds compressed tables, which new ones would hide.
+            StudyError: If it cannot be created or written to, or has compressed tables, which new tables would hide.
         """
         with reading(self.folder):
             packed = any((self.folder / f"runs.csv{ending}").is_file() for ending in PACKED)
@@ -78,10 +78,10 @@ class Study:
 
     @contextmanager
     def held(self, say: Say = lambda _: None) -> Iterator[None]:
-        """Keep every other command from writing to the study; this one may hold it more than once.
+        """Lock the study against writing by other commands; the lock is re-entrant.
 
         Args:
-            say: Is told once who holds it, where it has to be waited for.
+            say: Called once with the owner of the lock if this has to wait.
 
         Raises:
             StudyError: If the folder cannot be written to.
@@ -95,11 +95,11 @@ class Study:
 
     @property
     def is_free(self) -> bool:
-        """Whether no command works on the study at this moment."""
+        """Whether no command is using the study now."""
         return self._lock.is_free
 
     def state(self) -> str:
-        """Return a text that changes with whatever the study gains.
+        """Return a text that changes whenever something is added to the study.
 
         Raises:
             StudyError: If its folder cannot be read.
@@ -111,7 +111,7 @@ class Study:
             return f"{plan} {sum(1 for _ in self._shards.glob('*.json'))} {self._shards.stat().st_mtime_ns}"
 
     def blocks(self) -> list[Block]:
-        """Return the blocks of the plan in order; one that was cut off while it was written is not there.
+        """Return the blocks of the plan in order, without a block whose writing was interrupted.
 
         Raises:
             StudyError: If a line is damaged.
@@ -122,7 +122,7 @@ class Study:
     def append_block(
         self, header: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], packs: Sequence[Mapping[str, Any]]
     ) -> Block:
-        """Freeze runs and packs on disk before any of them starts.
+        """Write runs and packs to the plan before any of them starts.
 
         Args:
             header: When and how they were planned.
@@ -146,11 +146,11 @@ class Study:
         return block
 
     def write_shard(self, block: int, pack: int, records: Sequence[Record]) -> None:
-        """Keep the records of one finished pack; checkpoints of its runs have served their time.
+        """Write the records of one finished pack, and delete the checkpoints of its runs.
 
         Args:
             block: Number of its block.
-            pack: Its place in the block, from 0.
+            pack: Its index in the block, from 0.
             records: A record for each of its runs.
 
         Raises:
@@ -160,21 +160,21 @@ class Study:
         self.drop_checkpoints([record.run_id for record in records])
 
     def checkpoint(self, run_id: str) -> Path:
-        """Return where the state of a run is kept while it trains."""
+        """Return the path of a run's checkpoint."""
         return self._checkpoints / f"{run_id}.pt"
 
     def weights(self, run_id: str) -> Path:
-        """Return where the last weights of a run are kept, where that is asked for."""
+        """Return the path of a run's final weights, which are saved on request."""
         return self.folder / "weights" / f"{run_id}.pt"
 
     def drop_checkpoints(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints of runs, where there are any."""
+        """Delete the checkpoints of runs, if any."""
         if self._checkpoints.is_dir():
             for run_id in run_ids:
                 self.checkpoint(run_id).unlink(missing_ok=True)
 
     def records(self) -> dict[str, tuple[int, Record]]:
-        """Return the newest record of each run and the block that it belongs to.
+        """Return the newest record of each run and the number of its block.
 
         Raises:
             StudyError: If a shard is damaged.
@@ -182,7 +182,7 @@ class Study:
         return self._newest(lambda block, record: (block, record))
 
     def ended(self) -> dict[str, Ended]:
-        """Return how each run last ended: what the newest records say, without their cells.
+        """Return how each run last ended, from its newest record, without the cells.
 
         Raises:
             StudyError: If a shard is damaged.
@@ -190,10 +190,10 @@ class Study:
         return self._newest(lambda block, record: Ended(block, record.status, record.error))
 
     def results(self, of: Callable[[Record], Kept]) -> dict[str, Kept]:
-        """Return what stands of each run: its newest record, but no failure where it had ended well before.
+        """Return the valid result of each run: its newest record, but not a failure if an earlier record did not fail.
 
         Args:
-            of: Makes of a record, whose numbers are texts as tables have them, what is kept of it: the cells of 100,000
+            of: Reduces a record, whose numbers are text as in the tables, to what is returned: the cells of 100,000
                 runs would fill most of a gigabyte.
 
         Raises:
@@ -208,11 +208,11 @@ class Study:
         return found
 
     def shard(self, block: int, pack: int) -> list[Record]:
-        """Return the records of one finished pack, none where it has not ended.
+        """Return the records of one finished pack, none if it has not ended.
 
         Args:
             block: Number of its block.
-            pack: Its place in the block, from 0.
+            pack: Its index in the block, from 0.
 
         Raises:
             StudyError: If the shard is damaged.
@@ -238,7 +238,7 @@ class Study:
         return self._shards / f"{block:04d}-{pack:06d}.json"
 
     def _read_blocks(self) -> Iterator[tuple[Block, int]]:
-        """Yield each whole block and the byte at which it ends."""
+        """Yield each complete block and the byte offset of its end."""
         if not self._plan.exists():
             return
         parts: dict[str, Any] = {}
@@ -268,20 +268,20 @@ class Study:
             raise StudyError(f"{self._plan}, line {number} is damaged: {error}.") from error
 
     def _cut_off(self, end: int) -> None:
-        """Drop a last block that was never written whole: none of its runs has started."""
+        """Remove an incomplete last block: none of its runs has started."""
         if self._plan.stat().st_size > end:
             with self._plan.open("r+b") as file:
                 file.truncate(end)
 
 
 def block_lines(block: Block) -> Iterator[str]:
-    """Yield the lines of plan.jsonl that hold a block, each with its own newline."""
+    """Yield the lines of a block in plan.jsonl, each with its newline."""
     entries = (block.header, *({"run": run_id, **entry} for run_id, entry in block.runs.items()), *block.packs)
     yield from (json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
 
 
 def _sharing(entry: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry with one object for equal parts of configs: 100,000 copies of them fill half a gigabyte."""
+    """Return an entry that shares one object for equal parts of configs: 100,000 copies would fill half a gigabyte."""
     for name in ("content", "sources"):
         if name in entry:
             entry[name] = parts.setdefault(repr(entry[name]), entry[name])

@@ -34,9 +34,9 @@ PROVENANCE = (
 
 
 def line(values: Iterable[object]) -> str:
-    """Return one CSV line, without its newline: numbers in full, None empty."""
+    """Return one CSV line without its newline: numbers in full precision, None empty."""
     text = io.StringIO()
-    # The writer quotes a line break only where its own terminator has it.
+    # The writer quotes only the line breaks that are in its terminator.
     csv.writer(text, lineterminator="\r\n").writerow([cell_text(value) for value in values])
     return text.getvalue().removesuffix("\r\n")
 
@@ -70,7 +70,7 @@ def merge(study: Study) -> int:
 
 @contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Look for no cycles in millions of new objects, none of which is in any: a fifth of the time of a large merge."""
+    """Disable garbage collection: millions of new objects without cycles take a fifth of the time of a large merge."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -81,7 +81,7 @@ def _garbage_kept() -> Iterator[None]:
 
 
 def provenance_text(study: Study) -> str:
-    """Return provenance.csv as the shards have it.
+    """Return provenance.csv from the shards.
 
     Raises:
         StudyError: If a shard is damaged.
@@ -91,15 +91,15 @@ def provenance_text(study: Study) -> str:
 
 
 class _Row(NamedTuple):
-    """A record as text: 100,000 times, its cells as objects would not fit into memory.
+    """A record as text: the cells of 100,000 records as objects would not fit into memory.
 
     Attributes:
         status: As in the record.
         result: Its cells under `RESULT`.
         further: Its other metrics, by column.
-        columns: Columns of `curves` beyond the fixed ones.
-        curves: Its lines of curves.csv.
-        provenance: Its line of provenance.csv.
+        columns: Columns of `curves` in addition to the fixed ones.
+        curves: Its lines in curves.csv.
+        provenance: Its line in provenance.csv.
     """
 
     status: str
@@ -111,7 +111,7 @@ class _Row(NamedTuple):
 
 
 def _row(record: Record) -> _Row:
-    """Return a record whose numbers are texts; of its result only an error may need quotes."""
+    """Convert a record whose numbers are text; in its result only an error may need quotes."""
     result = {**record.result, "error": _cell(record.error)}
     columns = tuple(sorted(record.curves.keys() - CURVES.keys(), key=_metrics_first))
     count = max(map(len, record.curves.values()), default=0)
@@ -136,7 +136,7 @@ def _metrics_first(column: str) -> tuple[bool, str]:
 
 
 def _runs(study: str, ids: Sequence[str], rows: Sequence[_Row], planned: Planned) -> Iterator[str]:
-    # In the order of their tasks, whose first metric is the one that runs are chosen by; chance levels come last.
+    # In the order of the task's metrics: runs are selected by the first one. Chance levels come last.
     found = dict.fromkeys(name for row in rows for name in row.further)
     metrics = sorted(found, key=lambda name: name.startswith("chance_"))
     yield f"{line([*FIXED, *metrics, *planned.columns])}\n"
@@ -149,7 +149,7 @@ def _runs(study: str, ids: Sequence[str], rows: Sequence[_Row], planned: Planned
 
 
 def _curves(rows: Sequence[_Row]) -> Iterator[str]:
-    """Yield the lines of curves.csv, with empty cells for the columns that only other runs have."""
+    """Yield the lines of curves.csv, with empty cells for columns that a run does not have."""
     kinds = {row.columns for row in rows}
     columns = tuple(sorted({name for kind in kinds for name in kind}, key=_metrics_first))
     yield f"{line([*CURVES, *columns])}\n"
@@ -159,7 +159,7 @@ def _curves(rows: Sequence[_Row]) -> Iterator[str]:
             yield row.curves
             continue
         for text in row.curves.splitlines():
-            # Numbers alone, and a run_id: nothing is quoted.
+            # Only numbers and a run_id: nothing is quoted.
             cells = text.split(",")
             own = [*cells[len(CURVES) :], ""]
             yield ",".join((*cells[: len(CURVES)], *(own[place] for place in places[row.columns]))) + "\n"
@@ -176,11 +176,11 @@ def _provenance(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _cell(value: object) -> str:
-    """Return a value as one cell of a line: like `line`, but without a writer where nothing can need quotes."""
+    """Return a value as one cell of a line: like `line`, but without a csv writer if nothing needs quotes."""
     return _quoted(cell_text(value))
 
 
 @lru_cache(maxsize=2**16)
 def _quoted(text: str) -> str:
-    # Beside another cell, as a line of one empty cell would be quoted.
+    # With a second cell, because a line of one empty cell would be quoted.
     return text if _PLAIN.fullmatch(text) else line([text, ""])[:-1]

@@ -9,10 +9,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
-    """Event files of one run, in a folder of its own; an earlier log of the same run is replaced."""
+    """Event files of one run in a separate folder; an earlier log of the same run is replaced."""
 
     def __init__(self, folder: Path, *, go_on_at: int | None = None) -> None:
-        """Open the log in `folder`; with `go_on_at`, keep of an earlier log what lies before that step."""
+        """Open the log in `folder`; with `go_on_at`, keep the steps of an earlier log before that step."""
         if go_on_at is None:
             shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder), purge_step=go_on_at)
@@ -22,16 +22,16 @@ class RunLog:
         self._writer.add_scalar(tag, value, step)
 
     def histogram(self, tag: str, values: Tensor, step: int) -> None:
-        """Write the distribution of some values; those that are not finite have no place in it."""
-        # NumPy knows no bfloat16.
+        """Write the distribution of some values; those that are not finite are left out."""
+        # NumPy has no bfloat16.
         finite = values[values.isfinite()].float()
         if len(finite):
             self._writer.add_histogram(tag, finite, step)
 
     def hparams(self, values: Mapping[str, bool | str | float | int], metrics: Mapping[str, float]) -> None:
-        """Write the config of the run and the metrics it ended with."""
+        """Write the config of the run and its final metrics."""
         self._writer.add_hparams(dict(values), dict(metrics), run_name=".")
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close the log."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""Versions of a part: its data, or the user's source file, may change while name and settings stay."""
+"""Versions of a part: its data or the user's source file may change while name and settings stay the same."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from normbench.plan import part_science
 from normbench.record.store import Block
 
 VERSION = "_content_"
-"""Key of the column that tells versions of a part apart; named like `_target_`, so that no argument is called so."""
+"""Key of the column that distinguishes versions of a part; named like `_target_`, so no argument has this name."""
 
 
 def version(entry: Mapping[str, Any], group: str) -> str:
     """Return a text that differs between versions of a part, and is never a number.
 
-    It is a hash of the data and of the user's source files. It is empty for what normbench ships, and where the plan of
-    an earlier version of normbench does not tell the source.
+    It is a hash of the data and of the user's source files. It is empty for parts that normbench ships, and if the plan
+    is of an earlier version of normbench without the source.
 
     Args:
         entry: A run in plan.jsonl.
@@ -36,18 +36,18 @@ def parts(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def settings(group: str, part: Mapping[str, Any]) -> str:
-    """Return a text that is equal for parts of equal settings, wherever data lie."""
+    """Return a text that is equal for parts of equal settings, independent of the location of data."""
     return json.dumps(part_science(group, part), sort_keys=True)
 
 
 def edited(blocks: Iterable[Block], entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return which parts have changed under their names and settings since they were last planned, a sentence each.
+    """Return one sentence per part that changed since it was last planned, under the same name and settings.
 
-    Data in another folder are other data, and not the same ones edited.
+    Data in another folder count as other data, not as an edit.
 
     Args:
         blocks: The plan so far.
-        entries: Runs that a command asks for, as they stand in plan.jsonl.
+        entries: Runs that a command requests, as in plan.jsonl.
     """
     latest: dict[tuple[str, str, object], tuple[str, str]] = {}
     known: dict[int, str] = {}
@@ -55,7 +55,7 @@ def edited(blocks: Iterable[Block], entries: Iterable[Mapping[str, Any]]) -> lis
         created = str(block.header.get("created", "")).replace("T", " ").replace("+00:00", " UTC")
         for entry in block.runs.values():
             for group, part in parts(entry):
-                # The study shares one object among equal parts, so that few of them are new.
+                # The study shares one object among equal parts, so few of them are new.
                 same = known.get(id(part)) or known.setdefault(id(part), settings(group, part))
                 latest[group, same, part.get("root")] = version(entry, group), created
     notes: dict[str, None] = {}

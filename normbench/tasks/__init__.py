@@ -1,4 +1,4 @@
-"""Tasks: what a net is asked. Everything else of a training learns of a task through `Task` alone."""
+"""Tasks: inputs, loss and metrics. The rest of the training uses a task only through `Task`."""
 
 from collections.abc import Callable
 

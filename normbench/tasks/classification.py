@@ -1,4 +1,4 @@
-"""To which of K classes does an image belong?"""
+"""Classification of images into K classes."""
 
 from collections.abc import Mapping
 from typing import ClassVar, final
@@ -12,15 +12,15 @@ from normbench.errors import ImpossibleRunError
 from normbench.tasks.task import Task
 
 UNEVEN = 1.5
-"""From this ratio of the largest to the smallest class on, accuracy alone misleads: balanced accuracy stands beside."""
+"""From this ratio of the largest to the smallest class, accuracy alone misleads; balanced accuracy is reported too."""
 
 
 @final
 class Classification(Task):
     """Images with one label each: cross-entropy in nats, and accuracy.
 
-    Where classes are uneven, balanced accuracy (the mean over classes of the share that is found) comes with it, and
-    what no skill gets is the share of the largest class.
+    If classes are uneven, balanced accuracy (the mean of the recall over classes) is added, and chance level is the
+    share of the largest class.
 
     Args:
         data: With `images` (B, C, H, W) and `labels` (B,).
@@ -55,7 +55,7 @@ class Classification(Task):
         return F.cross_entropy(outputs, batch["labels"], reduction="none")
 
     def measure(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return whether the largest of the logits (B, K) is right, and by class where classes are uneven."""
+        """Return whether the largest of the logits (B, K) is right, and also by class if classes are uneven."""
         labels = batch["labels"]
         right = outputs.argmax(dim=-1) == labels
         if not self.uneven:
@@ -64,7 +64,7 @@ class Classification(Task):
         return {"accuracy": right, "found": members & right.unsqueeze(-1), "members": members}
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return accuracy and, where classes are uneven, its mean over the classes that there are."""
+        """Return accuracy and, if classes are uneven, its mean over the classes that occur."""
         scores = {"accuracy": float(sums["accuracy"] / sums["count"])}
         if self.uneven:
             there = sums["members"] > 0
@@ -73,7 +73,7 @@ class Classification(Task):
 
     @property
     def chance(self) -> dict[str, float]:
-        """What the largest class alone gets; with even classes one over K, which the records show as `num_classes`."""
+        """Scores of always predicting the largest class; empty for even classes (1 / K, from `num_classes`)."""
         if not self.uneven:
             return {}
         data = self.data

@@ -1,4 +1,4 @@
-"""What a net is asked: what of a sample it is given, what its loss is, and how good its answers are."""
+"""The interface of a task: the fields that the model gets, its loss and its metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from normbench.errors import ImpossibleRunError
 
 
 class Task(ABC):
-    """A question that nets are asked about the samples of a data set.
+    """A task on the samples of a data set: inputs, targets, loss and metrics.
 
-    A subclass names the fields that it uses and its metrics, and has `num_outputs`, `loss`, `losses` and `measure`.
-    The last three are pure functions of tensors that branch on no value, so that they also run under
-    `torch.func.vmap` and `torch.compile`; a task holds no tensors of its own.
+    A subclass names its fields and metrics, and defines `num_outputs`, `loss`, `losses` and `measure`. The last three
+    are pure functions of tensors without branches on values, so that they also run under `torch.func.vmap` and
+    `torch.compile`. A task stores no tensors.
 
     Args:
-        data: The samples that are asked about.
+        data: The data set of the task.
 
     Attributes:
         inputs: Fields that the model is called with, in this order.
-        targets: Fields that `loss` and `measure` read beside the outputs.
-        metrics: Names in `normbench.metrics.METRICS` beside ``loss``. Each seed chooses its rate by the first.
-        alone: Why runs of this task are never trained together; empty where they may be.
+        targets: Fields that `loss` and `measure` read in addition to the outputs.
+        metrics: Names in `normbench.metrics.METRICS`, without ``loss``. Each seed selects its rate by the first.
+        alone: Why runs of this task are never trained together; empty if they may be.
 
     Raises:
         ImpossibleRunError: If the data set lacks a field.
@@ -48,31 +48,31 @@ class Task(ABC):
     @property
     @abstractmethod
     def num_outputs(self) -> int:
-        """Numbers that the model puts out for a sample (classes, say): its constructor gets this."""
+        """Outputs of the model per sample, such as the number of classes: passed to its constructor."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss () of a batch, which the training minimises."""
+        """Return the loss () of a batch, to be minimised by the training."""
 
     @abstractmethod
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, (B,), whose mean over a part of the data is reported."""
+        """Return the loss of each sample, (B,); its mean over a part of the data is reported."""
 
     @abstractmethod
     def measure(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return what `scores` needs of each sample beside its loss, (B, ...) each: it is summed over samples."""
+        """Return what `scores` needs per sample, without the loss, (B, ...) each; it is summed over samples."""
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the metrics from sums over samples; without another definition the mean of each metric.
+        """Return the metrics from sums over samples: by default the mean of each metric.
 
         Args:
-            sums: What `measure` gave, summed in float64, and ``count``, the number of samples.
+            sums: The results of `measure`, summed in float64, and ``count``, the number of samples.
         """
         return {metric: float(sums[metric] / sums["count"]) for metric in self.metrics}
 
     @property
     def chance(self) -> dict[str, float]:
-        """What no skill gets, by metric: a diverged run counts as that. Empty where the records show it otherwise."""
+        """Chance level by metric, the score of a diverged run. Empty if the records show it otherwise."""
         return {}
 
     def blank_outputs(self, count: int) -> Tensor:
@@ -81,13 +81,13 @@ class Task(ABC):
 
     @property
     def sums(self) -> dict[str, tuple[int, ...]]:
-        """Shape of what `measure` gives for a sample, by name."""
+        """Shapes of the results of `measure` for one sample, by name."""
         found = self.measure(self.blank_outputs(1), self.targets_of(self.data.blank(1)))
         return {name: tuple(rows.shape[1:]) for name, rows in found.items()}
 
     @property
     def key(self) -> str:
-        """What decides the operations of `loss` and `measure` beside their code."""
+        """Text of the settings that determine the operations of `loss` and `measure`, in addition to their code."""
         return repr([self.num_outputs, sorted((name, value) for name, value in vars(self).items() if name != "data")])
 
     def call(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""What goes into and comes out of each norm, for the histograms of a run's TensorBoard log; it changes nothing."""
+"""Inputs and outputs of each norm, for the histograms of a run's TensorBoard log; the run is not changed."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from normbench.norms.statistics import own_batch
 
 @torch.no_grad()
 def around_norms(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return what goes into and comes out of each norm layer, as training would see it (Ioffe & Szegedy 2015, fig. 1).
+    """Return input and output of each norm layer as in training (Ioffe & Szegedy 2015, fig. 1).
 
-    Batch statistics are those of `inputs`; no buffer is touched and nothing is drawn.
+    Batch statistics are those of `inputs`; no buffer is changed and no random number drawn.
 
     Args:
-        model: The model, left in the mode it was in.
-        inputs: What the model is called with, (B, ...) each: fixed examples.
+        model: The model; its mode is restored.
+        inputs: Inputs of the model, (B, ...) each: fixed examples.
 
     Returns:
         Input and output by the name of the layer, both on the CPU.
@@ -28,7 +28,7 @@ def around_norms(model: nn.Module, inputs: Sequence[Tensor]) -> dict[str, tuple[
             lambda _, args, output, name=name: seen.update(
                 {name: (args[0].detach().clone().cpu(), output.detach().clone().cpu())}
             ),
-            # Before the hooks of a norm in the place of another, which move its channels and activate its output.
+            # Before the hooks of a replacement norm, which move its channels and activate its output.
             prepend=True,
         )
         for name, layer in norm_layers(model).items()

@@ -1,4 +1,4 @@
-"""How many steps a run takes, when it is evaluated, and the order in which it sees its samples."""
+"""The number of steps of a run, its evaluation times, and its sample order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Budget:
 
     Attributes:
         total: Optimizer steps of the whole run.
-        per_epoch: Optimizer steps of an epoch; the ragged last batch is dropped.
+        per_epoch: Optimizer steps per epoch; an incomplete last batch is dropped.
         eval_every: Steps between evaluations; the last step is always evaluated.
     """
 
@@ -27,7 +27,7 @@ class Budget:
 
     @property
     def evaluations(self) -> int:
-        """How often the run is evaluated."""
+        """Number of evaluations of the run."""
         return -(-self.total // self.eval_every)
 
     def evaluates(self, step: int) -> bool:
@@ -51,13 +51,13 @@ def budget(run: Run, num_train: int) -> Budget:
 
 
 def batches(indices: Tensor, run: Run, plan: Budget, *, taken: int = 0) -> Iterator[Tensor]:
-    """Yield the sample indices of each step: every epoch in a new order, the same for every arm of a seed.
+    """Yield the sample indices of each step: a new order every epoch, the same for all arms of a seed.
 
     Args:
         indices: Indices of the training samples, (n,).
-        run: The run; its seed gives the order.
+        run: The run; its seed determines the order.
         plan: Its budget.
-        taken: Steps already taken, whose batches are left out.
+        taken: Steps already taken; their batches are skipped.
 
     Yields:
         Indices of one batch, (batch_size,).

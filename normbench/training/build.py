@@ -1,4 +1,4 @@
-"""From a run to its model: constructed, initialised from the seed's streams, and tried once before anything starts."""
+"""Builds the model of a run, initialises it from the seed's streams, and tries it once before anything starts."""
 
 import inspect
 import json
@@ -35,14 +35,14 @@ Shape = tuple[int, ...]
 
 
 class _Found(NamedTuple):
-    """What one try of a model told.
+    """The result of trying a model.
 
     Attributes:
-        multiply_adds: Of a sample.
-        num_params: Trainable numbers of the model.
-        outputs: Numbers that its layers put out for a sample.
-        notes: What the user should be told.
-        statistics: Whether its weights brought running statistics.
+        multiply_adds: Multiply-adds per sample.
+        num_params: Number of trainable parameters.
+        outputs: Number of output values of all layers per sample.
+        notes: Notes for the user.
+        statistics: Whether its weights file contained running statistics.
     """
 
     multiply_adds: float
@@ -56,15 +56,15 @@ def build(run: Run, input_shape: Shape, num_outputs: int) -> nn.Module:
     """Return the model of a run with the initial weights of its seed, on the CPU.
 
     Args:
-        run: What to build.
+        run: The run.
         input_shape: Shape of one sample: channels, height and width of an image.
-        num_outputs: Numbers that the model puts out for a sample, `Task.num_outputs`.
+        num_outputs: Outputs of the model per sample, `Task.num_outputs`.
 
     Returns:
         A module that maps the inputs of the task (B, ...) to its outputs.
 
     Raises:
-        ImpossibleRunError: If the parts cannot go together.
+        ImpossibleRunError: If the parts are incompatible.
         ConfigError: If a name is unknown, an argument wrong or a file of weights unreadable.
     """
     return _build(run, input_shape, num_outputs)[0]
@@ -72,7 +72,7 @@ def build(run: Run, input_shape: Shape, num_outputs: int) -> nn.Module:
 
 def _build(run: Run, input_shape: Shape, num_outputs: int) -> tuple[nn.Module, Loaded]:
     with torch.random.fork_rng(devices=[]):
-        # What shipped models draw here is overwritten below; a user's own model may keep it.
+        # Weights that shipped models draw here are overwritten below; a user's model may keep them.
         torch.manual_seed(stream_seed(run.seed, "model"))
         model = _construct(run.model, norm_factory(run), input_shape, num_outputs)
     initialize(model, lambda name: generator(run.seed, "init", name))
@@ -84,7 +84,7 @@ def norm_factory(run: Run) -> NormFactory:
     """Return the factory that builds the norm layers of a run.
 
     Raises:
-        ConfigError: If the norm's name is unknown, or a user's own does not take its arguments.
+        ConfigError: If the norm's name is unknown, or a user's norm does not accept its arguments.
     """
     norm = _find(run.norm, norms.CHOICES, "norm")
     args = dict(run.norm.args)
@@ -97,7 +97,7 @@ def norm_factory(run: Run) -> NormFactory:
 
 
 def _check_arguments(factory: NormFactory, component: Component) -> None:
-    """Bind the arguments of a user's own norm: what its constructor raises would be laid at the model's door."""
+    """Check the arguments of a user's norm: an error from its constructor would be attributed to the model."""
     own = {"activated": False} if factory.includes_activation else {}
     try:
         inspect.signature(factory.norm).bind(1, **factory.args, **own)
@@ -110,7 +110,7 @@ def task_of(run: Run, data: Examples) -> Task:
 
     Raises:
         ImpossibleRunError: If the data do not fit the task.
-        ConfigError: If its name is unknown, or a user's own is no task.
+        ConfigError: If its name is unknown, or a user's class is not a task.
     """
     make = _find(run.task, tasks.REGISTRY, "task")
     try:
@@ -128,17 +128,17 @@ def task_of(run: Run, data: Examples) -> Task:
 
 
 def dry_run(run: Run, data: Examples) -> Checked:
-    """Build a run's model and pass a few samples through, to see whether its parts go together.
+    """Build a run's model and pass a few samples through it, to check that its parts are compatible.
 
     Args:
         run: The run to try.
         data: Its data set.
 
     Returns:
-        The run without settings that do nothing for it, and what its forward pass costs.
+        The run without settings that have no effect, and the cost of its forward pass.
 
     Raises:
-        ImpossibleRunError: If the parts cannot go together.
+        ImpossibleRunError: If the parts are incompatible.
         ConfigError: If a name is unknown or an argument wrong.
     """
     notes: tuple[str, ...] = ()
@@ -157,7 +157,7 @@ def dry_run(run: Run, data: Examples) -> Checked:
     except Exception as error:
         if lacks_memory(error):
             raise ImpossibleRunError(f"model={run.model.name} does not fit into memory: {described(error)}.") from error
-        # What a user's own class raises is theirs to mend; what a shipped one raises is a bug, with its traceback.
+        # An error in a user's class is a config error; one in a shipped class is a bug and keeps its traceback.
         own = [name for group, part in _parts(run) if (name := _not_ours(group, part))]
         if not own:
             raise
@@ -182,14 +182,14 @@ def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
 
 
 def _not_ours(group: str, part: Component) -> str:
-    """Return what the config names code by that is not normbench's; empty where there is none."""
+    """Return how the config names code that is not normbench's; empty if there is none."""
     if part.source is not None:
         return f"{group}.source={part.source}" if part.source != part.target else f"{group}._target_={part.target}"
     return f"{group}={part.name} {part.args['architecture']}" if "architecture" in part.args else ""
 
 
 class _Trial:
-    """A run and a blank batch; equal where task, model, norm and the shapes are, so that each is tried once."""
+    """A run and a blank batch; equal if task, model, norm and shapes are equal, so that each is tried once."""
 
     def __init__(self, run: Run, task: Task, batch: Batch) -> None:
         self.run = run
@@ -229,7 +229,7 @@ def _try(trial: _Trial) -> _Found:
 
 @torch.no_grad()
 def _forward_cost(model: nn.Module, task: Task, batch: Batch) -> tuple[float, int]:
-    """Return multiply-adds of the linear and convolutional layers, and numbers put out by all layers, for a batch."""
+    """Return multiply-adds of the linear and convolutional layers, and output values of all layers, for a batch."""
     total, outputs = 0.0, 0
 
     def count(module: nn.Module, args: Any, output: Any) -> None:
@@ -265,7 +265,7 @@ def _construct(component: Component, norm: NormFactory, input_shape: Shape, num_
 
 
 def _find(component: Component, registry: dict[str, Any], group: str) -> Callable[..., Any]:
-    """Return what a component names: an entry of the registry, or a user's own by its dotted path."""
+    """Return what a component names: an entry of the registry, or the user's object at its dotted path."""
     if component.target is None:
         if component.name not in registry:
             raise ConfigError(f"unknown {group} {component.name!r}{nearest(component.name, registry)}")
@@ -275,14 +275,14 @@ def _find(component: Component, registry: dict[str, Any], group: str) -> Callabl
 
 
 def resolve_target(target: str, group: str) -> Callable[..., Any]:
-    """Return the user's own class or function at a dotted path.
+    """Return the user's class or function at a dotted path.
 
     Args:
         target: Such as ``my_package.layers.MyNorm``.
         group: The config group that names it, for the message.
 
     Raises:
-        ConfigError: If it cannot be imported or called, whatever its module raises.
+        ConfigError: If it is not callable, or its import raises any error.
     """
     try:
         own = pkgutil.resolve_name(target)

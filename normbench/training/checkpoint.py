@@ -1,4 +1,4 @@
-"""A run that was cut off goes on where it was: all that its steps change, as plain data and back."""
+"""Checkpointing: everything that the steps of a run change, as plain data, so that an interrupted run can resume."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -12,28 +12,28 @@ from normbench.training.setup import Setup
 from normbench.training.window import Window
 
 Saved = dict[str, Any]
-"""Dicts, lists, tensors, numbers and texts: what ``torch.load(..., weights_only=True)`` reads."""
+"""Dicts, lists, tensors, numbers and strings, as ``torch.load(..., weights_only=True)`` reads."""
 
 
 class Checkpoint(Protocol):
-    """Where the state of one run is kept until the run has ended."""
+    """Storage for the state of one run until it has ended."""
 
     def due(self, step: int) -> bool:
-        """Return whether the state after step `step` (from 1) is to be kept."""
+        """Return whether to save the state after step `step` (from 1)."""
 
     def load(self) -> Saved | None:
-        """Return the state that was kept last, its tensors on the CPU; None where there is none."""
+        """Return the last saved state, its tensors on the CPU; None if there is none."""
 
     def save(self, state: Saved) -> None:
-        """Keep a state in the place of the one before."""
+        """Replace the saved state."""
 
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        window: What was seen since the last evaluation.
+        window: Losses and outputs since the last evaluation.
         step: Optimizer steps taken.
         curve: The evaluations so far.
     """
@@ -44,19 +44,19 @@ class Progress:
 
 
 def resume(setup: Setup, checkpoint: Checkpoint | None, probes: Probes | None = None) -> Progress:
-    """Bring a run that is ready to train to where its checkpoint left it; to its start where there is none."""
+    """Restore a prepared run from its checkpoint; without one, it starts from the beginning."""
     state = None if checkpoint is None else checkpoint.load()
     return Progress(Window(setup.task)) if state is None else restore(setup, state, probes)
 
 
 def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> Saved:
-    """Return all that the steps of a run have changed.
+    """Return everything that the steps of a run have changed.
 
-    Attributes that a user's own layer keeps beside its parameters and buffers are not part of it.
+    Attributes of a user's layer other than parameters and buffers are not included.
 
     Args:
         setup: The run.
-        progress: How far it has come.
+        progress: Its progress.
         probes: Its probes, some of which compare with earlier weights.
 
     Returns:
@@ -79,7 +79,7 @@ def capture(setup: Setup, progress: Progress, probes: Probes | None = None) -> S
 
 
 def restore(setup: Setup, state: Saved, probes: Probes | None = None) -> Progress:
-    """Put a run that is ready to train into the state that `capture` returned, and the global generators too.
+    """Put a prepared run, and the global random generators, into the state that `capture` returned.
 
     Args:
         setup: The run at its start; changed in place.
@@ -87,11 +87,11 @@ def restore(setup: Setup, state: Saved, probes: Probes | None = None) -> Progres
         probes: Its probes, changed in place.
 
     Returns:
-        How far the run had come.
+        The progress of the run.
     """
     device, tensors = _device(setup), _tensors(setup)
     for name, value in state["model"].items():
-        # Masks of dropout are not there before the first step, and are drawn anew at each.
+        # Dropout masks do not exist before the first step, and are redrawn at each step.
         if name in tensors:
             tensors[name].copy_(value)
     setup.optimizer.restore(state["optimizer"])

@@ -1,4 +1,4 @@
-"""Steps through `torch.compile`, kept on disk and from pack to pack; eager where a compilation fails."""
+"""Steps through `torch.compile`, cached on disk and between packs; eager if compilation fails."""
 
 import atexit
 import hashlib
@@ -24,23 +24,23 @@ from normbench.cache import cache_folder
 from normbench.data import Batch
 
 Step = Callable[..., None]
-"""Takes a nest of tensors that it changes, then learning rates, a batch and the optimizer's scalars by name."""
+"""Takes nested tensors that it changes, then learning rates, a batch and the optimizer's scalars by name."""
 
 _PACKAGE = Path(__file__).parents[1]
 _TRACED = ("norms", "models", "tasks", "training")
-"""Folders of normbench whose code a compiled step was made from."""
+"""Folders of normbench with the code of a compiled step."""
 
 _OPTIONS = {"config_patches": {"size_asserts": False, "alignment_asserts": False}}
-"""The sizes of the tensors are part of the key that a step is found by."""
+"""No size checks needed: the sizes of the tensors are part of a step's cache key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What inductor made of a step.
+    """A step compiled by inductor.
 
     Attributes:
-        call: Takes the step; None where it could not be compiled.
-        order: Which leaf of the step's arguments each of its own arguments is.
+        call: Takes the step; None if it could not be compiled.
+        order: For each of its arguments, the index of the leaf of the step's arguments.
         failure: Why it could not be compiled.
     """
 
@@ -54,26 +54,26 @@ _MADE: dict[str, Artifact] = {}
 
 
 class _StrayTensorError(Exception):
-    """A module reads a tensor that is none of its parameters and buffers."""
+    """A module reads a tensor that is neither its parameter nor its buffer."""
 
     def __str__(self) -> str:
         return "a module reads a tensor that is neither its parameter nor its buffer"
 
 
 class CompiledStep:
-    """The step of a pack, compiled when it is first taken, or loaded where that was done before; eager where it fails.
+    """The step of a pack: compiled at its first call, or loaded if compiled before; eager if compilation fails.
 
-    What is kept is what inductor made of the whole step, without the tracing and the guards of `torch.compile`: these
-    took two seconds for each structure and worker even with a full cache.
+    The cache stores inductor's result for the whole step, without the tracing and the guards of `torch.compile`: these
+    took two seconds per structure and worker even with a full cache.
     """
 
     def __init__(self, eager: Step, graph: str, *, keep: bool) -> None:
         """Prepare to compile a step.
 
         Args:
-            eager: The step, in terms of the tensors it is given and nothing else.
-            graph: What decides the operations of the step, besides the shapes of its tensors.
-            keep: Whether `graph` tells all of it, so that it may be kept on disk: not with a user's own layer.
+            eager: The step, a function of its tensor arguments only.
+            graph: Text that determines the operations of the step, apart from the shapes of its tensors.
+            keep: Whether `graph` describes the step fully, so that it may be stored on disk: not with a user's layer.
         """
         load_compiler()
         self._eager = eager
@@ -85,12 +85,12 @@ class CompiledStep:
 
     @property
     def failure(self) -> str:
-        """Why the step is eager; empty where it is compiled."""
+        """Why the step is eager; empty if it is compiled."""
         return self._artifact.failure if self._artifact is not None else ""
 
     def __call__(self, state: Any, lr: Tensor, batch: Batch, scalars: Mapping[str, Tensor]) -> None:
-        """Take the step; `state` holds the same tensors every time."""
-        # The compiled code reads memory by the strides that it was made for.
+        """Take the step; `state` must have the same tensors at every call."""
+        # The compiled code assumes fixed strides.
         assert all(field.is_contiguous() for field in batch.values())
         moving = (lr, *batch.values(), *scalars.values())
         if self._artifact is None:
@@ -113,14 +113,14 @@ class CompiledStep:
         self._artifact.call(*args)
 
     def _use(self, artifact: Artifact, fixed: Sequence[Tensor]) -> None:
-        """Lay out its arguments, of which only the last few change from step to step."""
+        """Arrange its arguments; only the last few change from step to step."""
         self._artifact = artifact
         self._args = [fixed[leaf] if leaf < len(fixed) else None for leaf in artifact.order]
         self._moving = [(place, leaf - len(fixed)) for place, leaf in enumerate(artifact.order) if leaf >= len(fixed)]
 
     def _name(self, leaves: Sequence[Tensor]) -> str:
         shapes = [f"{tuple(leaf.shape)} {leaf.stride()} {leaf.dtype} {leaf.device}" for leaf in leaves]
-        # Inductor compiles for this very processor, and for so many threads.
+        # Inductor compiles for this processor and this number of threads.
         machine = [torch.__version__, _processor(), os.environ.get("CXX"), torch.get_num_threads()]
         if leaves[0].is_cuda:
             machine.append(torch.cuda.get_device_name(leaves[0].device))
@@ -129,7 +129,7 @@ class CompiledStep:
 
 
 def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
-    """Compile a step, taking it once, and keep what came out at `path`."""
+    """Compile a step by taking it once, and store the result at `path`."""
     from torch._inductor import standalone_compile
 
     leaves, nest = pytree.tree_flatten(args)
@@ -158,13 +158,13 @@ def _compile(eager: Step, args: tuple[Any, ...], path: Path | None) -> Artifact:
     try:
         torch.compile(flat, backend=backend, dynamic=False, fullgraph=True)(*leaves)
     except Exception as error:
-        # The step can do without, whatever is wrong with compiler, disk or graph, while the state is as it was.
+        # If the state is unchanged, any error of compiler, disk or graph can be ignored: the step runs eagerly.
         if began:
             raise
         eager(*args)
         return Artifact(None, failure=f"not compiled ({_reason(error)})")
     finally:
-        # What torch.compile keeps of its own is of no more use, and there is room for eight steps.
+        # torch.compile's own cache is no longer needed, and it has room for only eight steps.
         torch.compiler.reset()
     (artifact,) = made
     if path is not None:
@@ -195,7 +195,7 @@ def _warn(text: str) -> None:
 
 
 def _load(path: Path) -> Artifact | None:
-    """Return the step that an earlier process kept, if any."""
+    """Return the step that an earlier process stored, if any."""
     if not os.path.exists(path):
         return None
     from torch._inductor.standalone_compile import CompiledArtifact
@@ -204,17 +204,17 @@ def _load(path: Path) -> Artifact | None:
         order = json.loads(path.with_suffix(".order").read_text())
         artifact: Any = CompiledArtifact.load(path=str(path))
     except Exception as error:
-        # Whatever is wrong with the files, they can be made again.
+        # Whatever the error, the files can be created again.
         logging.getLogger("normbench").warning("%s is damaged (%s): compiled again", path, type(error).__name__)
         return None
     return Artifact(artifact.inner_fn.compiled_fn, tuple(order))
 
 
 def name_compilers_folder() -> None:
-    """Say where inductor keeps its files before `torch._dynamo` is imported, which makes the folder or fails.
+    """Set inductor's cache folder before `torch._dynamo` is imported, which creates the folder or fails.
 
     Raises:
-        DataError: If the cache of this user cannot be told.
+        DataError: If the cache folder of this user cannot be determined.
     """
     if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
         return
@@ -231,25 +231,25 @@ def name_compilers_folder() -> None:
 
 
 def load_compiler() -> None:
-    """Import what compiling needs, which takes seconds; workers forked afterwards have it. Starts no thread."""
+    """Import the modules for compiling, which takes seconds; workers forked later inherit them. Starts no thread."""
     name_compilers_folder()
-    # On a machine without CUDA it warns that it found none, from every worker.
+    # Without CUDA it would print a warning from every worker.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")
     import_module("torch._inductor.standalone_compile")
-    # A worker compiles by itself: more processes would fight for the cores that the other workers use.
+    # Each worker compiles in its own process: more would compete for the cores of the other workers.
     import_module("torch._inductor.config").compile_threads = 1  # type: ignore[attr-defined]
-    # Both are kept by the process: a quarter of a second, and as much.
+    # The process caches both results: a quarter of a second each.
     import_module("torch._inductor.codecache").torch_key()
     with suppress(Exception):
-        # It asks the compiler. What is wrong with that one is said when a step is compiled.
+        # It calls the compiler; an error of the compiler is reported when a step is compiled.
         import_module("torch._inductor.cpu_vec_isa").pick_vec_isa()
     _sources()
 
 
 @cache
 def _processor() -> str:
-    """Return what tells this processor's instructions from another's: a cache may lie on a disk that machines share."""
+    """Return what identifies this processor's instruction set: machines may share the disk of a cache."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     return (
@@ -260,7 +260,7 @@ def _processor() -> str:
 
 @cache
 def _sources() -> str:
-    """Return a hash of the code that steps are made from."""
+    """Return a hash of the source code of steps."""
     digest = hashlib.sha256()
     for folder in _TRACED:
         for path in sorted((_PACKAGE / folder).rglob("*.py")):

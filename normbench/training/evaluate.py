@@ -1,4 +1,4 @@
-"""The three evaluations: by running statistics, by precise (pooled) ones, and by each batch's own."""
+"""The three evaluations: with running, with precise (pooled) and with batch statistics."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,30 +15,30 @@ from normbench.training.outcome import Score
 from normbench.training.window import add_sums
 
 POOLING_CHUNK = 1024
-"""Samples of a chunk over which precise statistics are pooled."""
+"""Samples per chunk when pooling precise statistics."""
 
 Fetch = Callable[[Tensor], Batch]
-"""Returns samples of the data set: as they are, or as the test has them."""
+"""Returns samples of the data set: unchanged, or as for the test."""
 
 Sums = dict[str, Tensor]
-"""What the task measured, summed over samples: () and more, with a first dimension R where stacked."""
+"""The task's measures, summed over samples: (...), or (R, ...) if stacked."""
 
 _CHUNK_VALUES = 1024 * 3 * 64 * 64
-"""Input values evaluated at once: bounds memory, and is the same everywhere, as it enters the bits."""
+"""Input values evaluated at once: limits memory. It is the same everywhere, because it affects the bits."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores the model of one run on the parts of its data, or those of R runs stacked.
+    """Scores the model of one run on the parts of its data, or the models of R stacked runs.
 
-    Stacked, every index and the model's inputs and outputs have a first dimension R, and there are R scores.
+    If stacked, every index and the model's inputs and outputs have a first dimension R, and there are R scores.
 
     Attributes:
-        task: What the net is asked.
+        task: The task.
         dataset: The samples, on the device of the model.
-        parts: The split, on the same device; (R, n) each, its fields (R, N), where stacked.
-        seeds: Seed of each run: fixes which samples share a chunk.
-        norm_batch_size: Samples that the norms' statistics see in training.
+        parts: The split, on the same device; if stacked, (R, n) each and its fields (R, N).
+        seeds: Seed of each run: determines which samples share a chunk.
+        norm_batch_size: Samples per batch of norm statistics in training.
     """
 
     task: Task
@@ -48,13 +48,13 @@ class Evaluator:
     norm_batch_size: int
 
     def evaluate(self, model: nn.Module, index: Tensor) -> list[Score]:
-        """Return the scores on samples as they are, as one would deploy the model; it is in training mode afterwards.
+        """Return the scores of the model as deployed, on unchanged samples; it is in training mode afterwards.
 
-        Norms that keep no running statistics use those of chunks of the training norm batch.
+        Norms without running statistics use those of chunks of the training norm batch.
 
         Args:
             model: The model.
-            index: Which samples, (n,).
+            index: Sample indices, (n,).
 
         Returns:
             A score for each run.
@@ -62,13 +62,13 @@ class Evaluator:
         return self._scored(self._deployed(model, index, self._fetch))
 
     def test_scores(self, model: nn.Module) -> list[dict[str, Score]]:
-        """Return the scores on the test part by the statistics that the norms use; buffers stay unchanged.
+        """Return the scores on the test part for each kind of statistics of the norms; buffers stay unchanged.
 
-        The samples are those of `Examples.fetch_test`; running and precise statistics come from samples as they are.
+        The samples are those of `Examples.fetch_test`; running and precise statistics come from unshifted samples.
 
         Returns:
-            For each run scores by `running`, `precise` (Wu & Johnson 2021) and `batch`; all the same for norms without
-            statistics.
+            For each run the scores with `running`, `precise` (Wu & Johnson 2021) and `batch` statistics; all three are
+            the same for norms without statistics.
         """
         test, fetch = self.parts.test, self._fetch_test
         running = self._scored(self._deployed(model, test, fetch))
@@ -87,7 +87,7 @@ class Evaluator:
 
     @torch.no_grad()
     def pool_statistics(self, model: nn.Module) -> None:
-        """Put the statistics of the whole training part in place of the running ones of a model in evaluation mode."""
+        """Replace the running statistics by those of the whole training part, for a model in evaluation mode."""
         order = self._shuffled(self.parts.train, "pooling")
         with pooling(model):
             for chunk in chunks(order, POOLING_CHUNK):
@@ -103,7 +103,7 @@ class Evaluator:
         return result
 
     def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
-        """Score chunks of the norm batch by their own statistics, many chunks in one pass as ghost batches."""
+        """Score chunks of the norm batch with their own statistics, many chunks per pass as ghost batches."""
         size = self.norm_batch_size
         *whole, last = chunks(self._shuffled(index, "batch"), size)
         with own_batch(model, None):
@@ -154,7 +154,7 @@ class Evaluator:
 
 
 def chunks(index: Tensor, size: int) -> list[Tensor]:
-    """Split indices (..., n) into chunks of `size`, the remainder joined to the last."""
+    """Split indices (..., n) into chunks of `size`; the last one includes the remainder."""
     count = index.shape[-1]
     whole = max(count // size, 1)
     sizes = [size] * (whole - 1)

@@ -1,6 +1,6 @@
-"""Update rules as pure functions of one tensor, in place: `torch.optim` itself costs seconds to start.
+"""Update rules as in-place functions of one tensor: importing `torch.optim` takes seconds.
 
-The rate comes as a tensor, so that the same rule serves one run and many runs stacked.
+The learning rate is a tensor, so that the same rule works for one run and for stacked runs.
 """
 
 import math
@@ -34,12 +34,12 @@ def sgd(
 
     Args:
         param: Weights w, changed in place.
-        grad: Gradient g of the same shape; left as it is.
+        grad: Gradient g of the same shape; not changed.
         state: The velocity v, changed in place.
-        lr: Learning rate; this and what follows broadcasts against `param`.
+        lr: Learning rate; this and the following broadcast against `param`.
         decay: Weight decay, coupled: an L2 penalty; None for none.
-        momentum: Share of the velocity that is kept.
-        nesterov: Whether to look ahead (Sutskever et al. 2013).
+        momentum: Decay factor of the velocity.
+        nesterov: Whether to use Nesterov momentum (Sutskever et al. 2013).
     """
     (velocity,) = state
     if decay is not None:
@@ -68,12 +68,12 @@ def adamw(
 
     Args:
         param: Weights w, changed in place.
-        grad: Gradient of the same shape; left as it is.
+        grad: Gradient of the same shape; not changed.
         state: First and second moment m and v, changed in place.
         lr: Learning rate, broadcasts against `param`.
         decay: Weight decay, decoupled, likewise; None for none.
-        beta1: Share of m that is kept.
-        beta2: Share of v that is kept.
+        beta1: Decay factor of m.
+        beta2: Decay factor of v.
         eps: Added to the root of v_hat.
         bias1: 1 - beta1 ** t at step t, from 1: m_hat = m / bias1.
         bias2: The root of 1 - beta2 ** t: sqrt(v_hat) = sqrt(v) / bias2.
@@ -101,9 +101,9 @@ class UpdateRule:
 
     Attributes:
         update: Changes one parameter and its state in place.
-        states: Number of state tensors that it keeps for a parameter.
+        states: Number of state tensors per parameter.
         varying: Arguments that may differ between runs trained together.
-        scalars: Returns what changes from step to step, from the arguments and the number of the step.
+        scalars: Returns the scalars that change from step to step, from the arguments and the number of the step.
     """
 
     update: Update
@@ -121,7 +121,7 @@ VARYING = ("weight_decay", *dict.fromkeys(name for rule in REGISTRY.values() for
 
 
 def check_optimizer(spec: Component) -> None:
-    """See that the name and arguments of one of our optimizers make sense; a user's own is tried on the model.
+    """Check the name and arguments of a shipped optimizer; a user's optimizer is tried on the model instead.
 
     Raises:
         ConfigError: If not.
@@ -137,13 +137,13 @@ def check_optimizer(spec: Component) -> None:
 class Optimizer:
     """Applies one update rule to the parameters of one run, or of several runs stacked along a first dimension.
 
-    The gradients are clipped before, each run's by its own norm.
+    The gradients are clipped first, separately for each run.
 
     Attributes:
-        params: Parameters by name, changed in place; (R, ...) where stacked.
-        states: The tensors that the rule keeps for each.
-        varying: Numbers of the rule that may differ between runs: () each, or (R,) where stacked.
-        update: The step as a pure function of tensors (see `update_all`): the same for all runs of one structure.
+        params: Parameters by name, changed in place; (R, ...) if stacked.
+        states: State tensors of the rule for each parameter.
+        varying: Arguments of the rule that may differ between runs: () each, or (R,) if stacked.
+        update: The step as a function of tensors only (see `update_all`): the same for all runs of one structure.
     """
 
     def __init__(
@@ -158,9 +158,9 @@ class Optimizer:
 
         Args:
             specs: For each run the name in `REGISTRY` and the arguments; they differ at most in `VARYING`.
-            params: Parameters by name, changed in place by `step`; (R, ...) where stacked.
-            undecayed: Names of the parameters that weight decay leaves alone.
-            stacked: Whether the first dimension of every parameter runs over the runs.
+            params: Parameters by name, changed in place by `step`; (R, ...) if stacked.
+            undecayed: Names of the parameters without weight decay.
+            stacked: Whether the first dimension of every parameter indexes the runs.
 
         Raises:
             ConfigError: If the name is unknown or the arguments contradict each other.
@@ -192,22 +192,22 @@ class Optimizer:
         self._count = 0
 
     def rates(self, values: Sequence[float]) -> Tensor:
-        """Return learning rates as `step` takes them: like the parameters."""
+        """Return learning rates as `step` takes them: with dtype and device of the parameters."""
         return self._like.new_tensor(values)
 
     def state(self) -> dict[str, Any]:
-        """Return what the steps have changed beside the parameters: plain data, the tensors not copied."""
+        """Return what the steps have changed apart from the parameters: plain data, tensors not copied."""
         return {"count": self._count, "states": {name: list(own) for name, own in self.states.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         self._count = state["count"]
         for name, own in state["states"].items():
             for mine, kept in zip(self.states[name], own, strict=True):
                 mine.copy_(kept)
 
     def scalars(self) -> dict[str, Tensor]:
-        """Return what the coming step needs beside the rate, and count the step."""
+        """Return the scalars that the next step needs in addition to the rate, and count the step."""
         self._count += 1
         values = self._rule.scalars(self._args, self._count)
         return {name: self._like.new_tensor(value) for name, value in values.items()}
@@ -217,8 +217,8 @@ class Optimizer:
         """Change the parameters by one step.
 
         Args:
-            grads: A gradient for each parameter; left as they are.
-            lr: Learning rate of this step: () for one run, (R,) for runs stacked.
+            grads: A gradient for each parameter; not changed.
+            lr: Learning rate of this step: () for one run, (R,) for stacked runs.
         """
         self.update(self.params, self.states, grads, lr, self.varying, self.scalars())
 
@@ -237,7 +237,7 @@ def update_all(
     max_norm: float | None,
     stacked: bool,
 ) -> None:
-    """Apply an update rule to every parameter, in place; a function of tensors alone, so that it can be compiled."""
+    """Apply an update rule to every parameter, in place; a function of tensors only, so that it can be compiled."""
     if max_norm is not None:
         grads = dict(zip(grads, clip(list(grads.values()), max_norm, stacked=stacked), strict=True))
     for name, param in params.items():
@@ -256,19 +256,19 @@ def update_all(
 
 
 def beside(values: Tensor, param: Tensor) -> Tensor:
-    """Return one value a run, (R,), shaped to broadcast against (R, ...) of stacked runs; a single value as it is."""
+    """Return one value per run, (R,), shaped to broadcast against stacked (R, ...); a single value as it is."""
     return values.view(-1, *[1] * (param.dim() - 1)) if values.dim() else values
 
 
 def clip(grads: Sequence[Tensor], max_norm: float, *, stacked: bool = False) -> list[Tensor]:
     """Return gradients scaled so that their global norm is at most `max_norm` (Pascanu et al. 2013).
 
-    Not in place: the gradients that autograd hands out may share memory, and would then be scaled twice.
+    Not in place: gradients from autograd may share memory, and would then be scaled twice.
 
     Args:
-        grads: The gradients of a run, or (R, ...) of runs stacked.
+        grads: The gradients of a run, or (R, ...) of stacked runs.
         max_norm: Largest norm.
-        stacked: Whether each run is to be scaled by its own norm.
+        stacked: Whether to scale each run by its own norm.
     """
     squares = [(grad.reshape(len(grad), -1) if stacked else grad.reshape(-1)).square().sum(dim=-1) for grad in grads]
     # Added one by one: inductor of torch 2.15 fails on a stack of them (KeyError: 'buf54').

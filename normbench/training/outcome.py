@@ -1,4 +1,4 @@
-"""What a training yields: rows of numbers, no files."""
+"""The results of a training, in memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ Status = Literal["finished", "diverged", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good a net is on one part of the data.
+    """Loss and metrics on one part of the data.
 
     Attributes:
         loss: Mean loss over samples, in the unit of the task.
@@ -32,9 +32,9 @@ class Evaluation:
         step: Optimizer steps taken.
         epoch: The same in passes over the training set.
         lr: Learning rate of the last step.
-        train: Mean over the minibatches since the evaluation before, in training mode.
+        train: Mean over the minibatches since the previous evaluation, in training mode.
         val: Score on the validation part, in evaluation mode.
-        probes: What the probes found, by column.
+        probes: Results of the probes, by column.
     """
 
     step: int
@@ -51,16 +51,16 @@ class Outcome:
 
     Attributes:
         status: `finished`, `diverged` (a loss that is not finite) or `failed` (an exception).
-        num_params: Trainable numbers in the model; None where it could not be built.
-        num_classes: Classes of the data; None where there are none.
-        chance: What no skill gets, by metric; empty where `num_classes` says it.
+        num_params: Number of trainable parameters; None if the model could not be built.
+        num_classes: Classes of the data; None if there are none.
+        chance: Chance level by metric; empty if `num_classes` gives it.
         curve: The evaluations in order.
         test: Scores on the test part by the statistics used: `running`, `precise`, `batch`; empty unless finished.
         steps_to_target: First evaluated step at which the validation metric reached the target.
         diverged_at_step: Step whose loss was not finite.
-        error: One line, where the run failed.
-        norm_layers: What the norms of the model are, such as ``GroupNorm(num_groups=32) x3``.
-        remark: Where the training left what was planned, as when a compilation failed.
+        error: One line, if the run failed.
+        norm_layers: Norms of the model, such as ``GroupNorm(num_groups=32) x3``.
+        remark: How the training deviated from the plan, such as a failed compilation.
     """
 
     status: Status

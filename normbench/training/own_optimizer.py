@@ -1,4 +1,4 @@
-"""A user's own optimizer, any `torch.optim.Optimizer`, with the methods of ours: for runs that train alone."""
+"""Adapter for a user's `torch.optim.Optimizer`, with the interface of the shipped ones: for runs that train alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from normbench.training.build import resolve_target
 from normbench.training.optimizers import Optimizer, clip
 
 _OURS = ("decay_norm", "clip_norm")
-"""Keys that are no arguments of the user's own class or function."""
+"""Keys that are not arguments of the user's class or function."""
 
 
 class OwnOptimizer:
-    """Hands gradients and the schedule's rate to an optimizer of torch, clipped before where the run says so."""
+    """Passes gradients (clipped if the run asks for it) and the scheduled rate to an optimizer of torch."""
 
     def __init__(
         self, spec: Component, params: Mapping[str, Tensor], *, lr: float, undecayed: Collection[str] = ()
@@ -27,10 +27,10 @@ class OwnOptimizer:
             spec: Its dotted path and arguments.
             params: Parameters by name, changed in place by `step`.
             lr: Peak learning rate.
-            undecayed: Names of the parameters that weight decay leaves alone: a group of their own.
+            undecayed: Names of the parameters without weight decay: they form a separate group.
 
         Raises:
-            ConfigError: If it cannot be found, does not take its arguments or gives no optimizer.
+            ConfigError: If it cannot be found, rejects its arguments or does not return an optimizer.
         """
         self._params = dict(params)
         self._max_norm = None if spec.args.get("clip_norm") is None else spec.number("clip_norm")
@@ -38,27 +38,27 @@ class OwnOptimizer:
         others = [param for name, param in params.items() if name in undecayed]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
         self._optimizer = _made(spec, [group for group in groups if group["params"]], lr)
-        # A function of the user's may give a group a share of the rate.
+        # The user's function may give a group a fraction of the rate.
         self._shares = [group["lr"] / lr for group in self._optimizer.param_groups]
 
     def rates(self, values: Sequence[float]) -> Tensor:
-        """Return learning rates as `step` takes them: in float64, as torch's own schedules set them."""
+        """Return learning rates as `step` takes them: in float64, as torch's schedules do."""
         return torch.tensor(values, dtype=torch.float64)
 
     def state(self) -> dict[str, Any]:
-        """Return what the steps have changed beside the parameters, the tensors not copied."""
+        """Return what the steps have changed apart from the parameters, tensors not copied."""
         state: dict[str, Any] = self._optimizer.state_dict()
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         self._optimizer.load_state_dict(dict(state))
 
     def step(self, grads: Mapping[str, Tensor], lr: Tensor) -> None:
         """Change the parameters by one step.
 
         Args:
-            grads: A gradient for each parameter; left as they are.
+            grads: A gradient for each parameter; not changed.
             lr: Learning rate of this step, ().
         """
         own = list(grads.values())
@@ -72,12 +72,12 @@ class OwnOptimizer:
 
 
 def optimizer_of(run: Run, params: Mapping[str, Tensor], undecayed: Collection[str]) -> Optimizer | OwnOptimizer:
-    """Return the optimizer of a run: one of ours, or the user's own.
+    """Return the optimizer of a run: a shipped one or the user's.
 
     Args:
         run: The run.
         params: Its parameters by name, changed in place.
-        undecayed: Names of the parameters that weight decay leaves alone.
+        undecayed: Names of the parameters without weight decay.
 
     Raises:
         ConfigError: If the name is unknown or an argument wrong.

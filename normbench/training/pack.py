@@ -1,4 +1,4 @@
-"""Runs that are trained together, in the mode that the plan froze."""
+"""Trains the runs of a pack in the planned mode."""
 
 from collections.abc import Sequence
 
@@ -25,19 +25,19 @@ def train_pack(
     """Train the runs of a pack.
 
     Args:
-        runs: The runs; of one structure where the mode stacks them.
-        dataset: The data set that all of them name.
+        runs: The runs; of one structure if the mode stacks them.
+        dataset: The data set of all of them.
         mode: `solo`, one after another; `stacked` or `compiled`, together.
-        fill: Runs that a pack whose runs train together is filled up to with copies.
+        fill: Number of runs to which a pack whose runs train together is padded with copies.
         device: Where to train.
-        observers: Who looks on, for each run; only runs that train alone can be looked into.
-        checkpoints: Where the state of each run is kept; that of runs that train together is not.
+        observers: Observers of each run; only runs that train alone can be observed.
+        checkpoints: Storage for the state of each run; not used for runs that train together.
 
     Returns:
         The outcome of each run.
 
     Raises:
-        Exception: Whatever one of the runs raises.
+        Exception: Any error that one of the runs raises.
     """
     if mode in ("stacked", "compiled"):
         assert not any(observers), "the plan lets runs that are looked into train solo"

@@ -1,7 +1,7 @@
-"""Layers that compute in bfloat16 or float16: autocast, with norms in float32, and a loss scale where it takes one.
+"""Mixed precision in bfloat16 or float16: autocast, with norms in float32, and a loss scale for float16.
 
-Weights, their gradients, the optimizer and all that norms keep stay in float32, and so do logits and losses. A run in
-float32 enters no context at all.
+Weights, their gradients, the optimizer state, the norms' state, logits and losses stay in float32. A run in float32
+uses no autocast context.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,20 +19,21 @@ from normbench.training.optimizers import beside
 
 _FIRST_SCALE = 2.0**16
 _GROWTH_INTERVAL = 2000
-"""Steps in a row with finite gradients after which the scale doubles: both as in `torch.amp.GradScaler`."""
+"""Consecutive steps with finite gradients after which the scale doubles: both as in `torch.amp.GradScaler`."""
 
 _SMALLEST_SCALE = 2.0**-13
-"""Below it gradients are not finite because the run diverges: no scale makes up for it."""
+"""Below it, gradients are not finite because the run diverges: no scale helps."""
 
 
 def in_precision(model: nn.Module, precision: str) -> nn.Module:
-    """Let a model compute in a precision, and return it: its parameters and buffers are what they were.
+    """Let a model compute in a precision, and return it; its parameters and buffers are unchanged.
 
-    In a lower one linear and convolutional layers cast their inputs and weights. Each layer that a `NormFactory` made
-    computes in float32, statistics and all, and hands on the type that came in. The output is float32.
+    In a lower precision, linear and convolutional layers cast their inputs and weights. Each layer made by a
+    `NormFactory` computes in float32, including its statistics, and returns the dtype of its input. The model's output
+    is float32.
 
     Args:
-        model: The model; its methods are replaced, so that copies of it and stacked calls compute alike.
+        model: The model; its methods are replaced, so that copies of it and stacked calls compute the same.
         precision: `float32`, which changes nothing, `bfloat16` or `float16`.
     """
     if precision == "float32":
@@ -54,7 +55,7 @@ def in_float32(model: nn.Module) -> nn.Module:
 
 
 def _norm_in_float32(norm: nn.Module, x: Tensor) -> Tensor:
-    # Without the context even a product inside would be rounded: that of the running statistics.
+    # Without this context, the product with the running statistics would be rounded.
     with torch.autocast(x.device.type, enabled=False):
         output: Tensor = type(norm).forward(norm, x.float())
         return output.to(x.dtype)
@@ -63,7 +64,7 @@ def _norm_in_float32(norm: nn.Module, x: Tensor) -> Tensor:
 def _autocast(dtype: torch.dtype) -> Callable[..., Any]:
     def forward(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         device = next(leaf.device.type for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-        # A kept cast of a weight would outlive the step that changes the weight.
+        # A cached cast of a weight would become stale when the step changes the weight.
         with torch.autocast(device, dtype, cache_enabled=False):
             output = type(model).forward(model, *args, **kwargs)
         return pytree.tree_map_only(Tensor, lambda leaf: leaf.float() if leaf.is_floating_point() else leaf, output)
@@ -78,15 +79,15 @@ _MODELS: Mapping[str, Callable[..., Any]] = {
 
 
 class LossScale(NamedTuple):
-    """Factor that keeps the gradients of float16 layers from underflow, after `torch.amp.GradScaler`.
+    """Loss scale against underflow in the gradients of float16 layers, as `torch.amp.GradScaler`.
 
-    A step whose gradients are not finite is left out, and halves the scale; 2,000 steps without double it. Tensors
-    changed in place: () for one run, (R,) for runs stacked.
+    A step whose gradients are not finite is skipped, and halves the scale; 2,000 steps without one double it. Tensors
+    changed in place: () for one run, (R,) for stacked runs.
 
     Attributes:
-        factor: What the loss is multiplied by.
-        clean: Steps with finite gradients since it last changed.
-        skipped: Steps left out so far.
+        factor: Multiplies the loss.
+        clean: Steps with finite gradients since the factor last changed.
+        skipped: Steps skipped so far.
     """
 
     factor: Tensor
@@ -95,7 +96,7 @@ class LossScale(NamedTuple):
 
     @classmethod
     def of(cls, precision: str, *runs: int, device: torch.device) -> Self | tuple[()]:
-        """Return the scale of a run, or of so many stacked; an empty tuple for a precision that needs none."""
+        """Return the scale of one run or of stacked runs; an empty tuple for a precision that needs none."""
         if precision != "float16":
             return ()
         count = torch.zeros(runs, dtype=torch.int64, device=device)
@@ -109,7 +110,7 @@ class LossScale(NamedTuple):
         return {name: one * beside(1 / self.factor, one) for name, one in grads.items()}, finite
 
     def adapt(self, finite: Tensor) -> Tensor:
-        """Change the scale after a step; return for each run whether the loss may still count as finite."""
+        """Update the scale after a step; return for each run whether the loss still counts as finite."""
         self.clean.copy_(torch.where(finite, self.clean + 1, 0))
         grows = self.clean >= _GROWTH_INTERVAL
         self.factor.mul_(torch.where(finite, torch.where(grows, 2.0, 1.0), 0.5))
@@ -119,12 +120,12 @@ class LossScale(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """What the backward pass of a step found.
+    """The result of a step's backward pass.
 
     Attributes:
         loss: The loss; not finite where the run has diverged.
         grads: Its gradients by name.
-        counts: Whether the step is to be taken.
+        counts: Whether to take the step.
     """
 
     loss: Tensor
@@ -133,7 +134,7 @@ class Backward(NamedTuple):
 
 
 def backward(loss: Tensor, params: Mapping[str, Tensor], scale: LossScale | tuple[()]) -> Backward:
-    """Return the gradients of the loss of one run, and bring its scale forward."""
+    """Return the gradients of the loss of one run, and update its scale."""
     wanted = list(params.values())
     if not scale:
         found = torch.autograd.grad(loss, wanted, materialize_grads=True)
@@ -147,11 +148,11 @@ def backward(loss: Tensor, params: Mapping[str, Tensor], scale: LossScale | tupl
 def scaled_step(
     loss_of: Callable[..., tuple[Tensor, Tensor]], update: Callable[..., None]
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the step of R runs in float16, a function of tensors alone: losses (R,) and logits (R, B, K).
+    """Return the step of R runs in float16, a function of tensors only: losses (R,) and logits (R, B, K).
 
     Args:
-        loss_of: Maps the parameters of one run, and what else it takes, to its loss and logits.
-        update: Changes the parameters of all runs and what the optimizer keeps.
+        loss_of: Maps the parameters of one run, and its other arguments, to its loss and logits.
+        update: Changes the parameters and optimizer state of all runs.
     """
 
     def scaled(params: dict[str, Tensor], factor: Tensor, *rest: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -176,12 +177,12 @@ def scaled_step(
 
 
 class OwnCounts:
-    """Numbers of an optimizer that change from step to step, for runs that leave out steps of their own.
+    """Scalars of an optimizer that change from step to step, for runs that each skip different steps.
 
     Args:
-        scalars: Returns those of the coming step, were none left out.
-        skipped: Steps that each run has left out, (R,); changed by the steps.
-        steps: Most steps.
+        scalars: Returns those of the next step if no step was skipped.
+        skipped: Number of steps that each run has skipped, (R,); changed by the steps.
+        steps: Maximum number of steps.
     """
 
     def __init__(self, scalars: Callable[[], dict[str, Tensor]], skipped: Tensor, steps: int) -> None:
@@ -190,7 +191,7 @@ class OwnCounts:
         self._past: dict[str, Tensor] = {}
 
     def __call__(self) -> dict[str, Tensor]:
-        """Return those of the coming step, (R,)."""
+        """Return those of the next step, (R,)."""
         for name, value in self._scalars().items():
             self._past.setdefault(name, value.new_zeros(self._steps))[self._taken] = value
         place = self._taken - self._skipped

@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         r"0 \(Centring\)",
     ),
     "none at all": (lambda: nn.Sequential(nn.Linear(3, 3)), "batch", "no normalization layer"),
-    "activation beside": (timms("test_resnet"), "frn", r"activations beside conv1.1 \(BatchNorm2d\)"),
+    "activation beside": (timms("test_resnet"), "frn", r"separate activations for conv1.1 \(BatchNorm2d\)"),
     "weights": (timms("test_resnet"), "scaled_weight", "changes the weights of the layer before it"),
     "kept synchronized": (
         lambda: nn.Sequential(nn.SyncBatchNorm(3)),

@@ -111,7 +111,7 @@ def test_skipinit_draws_the_weights_of_he() -> None:
     [
         (NoNorm, {"zero_init_residual": True}, "NoNorm"),
         (NormFactory(LayerNorm, {"affine": False}), {"zero_init_residual": True}, "affine=False"),
-        (BatchNorm, {"zero_init_residual": True, "init": "skipinit"}, "never leave"),
+        (BatchNorm, {"zero_init_residual": True, "init": "skipinit"}, "would stay there"),
         (NoNorm, {"zero_init_residual": True, "init": "fixup"}, "zero_init_residual=true"),
         (BatchNorm, {"init": "fixup"}, "norm=none"),
         (NoNorm, {"init": "fixup", "norm_placement": "after"}, "norm_placement=before"),

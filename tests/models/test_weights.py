@@ -97,9 +97,12 @@ def test_a_head_for_other_classes_stays_fresh(tmp_path: Path) -> None:
 UNFIT = {
     "missing": ({"conv.bias": None}, "Missing: conv.bias."),
     "unknown": ({"fc.weight": torch.zeros(2)}, "Unknown: fc.weight."),
-    "shape": ({"conv.weight": torch.zeros(4, 3, 3, 3)}, "Of another shape: conv.weight (4, 3, 3, 3) for (4, 1, 3, 3)."),
-    "wider head": ({"head.weight": torch.zeros(3, 9)}, "Of another shape: head.weight (3, 9) for (3, 4)."),
-    "norm": ({"bn.weight": torch.zeros(9)}, "Of another shape: bn.weight (9,) for (4,)."),
+    "shape": (
+        {"conv.weight": torch.zeros(4, 3, 3, 3)},
+        "Of another shape: conv.weight (4, 3, 3, 3), expected (4, 1, 3, 3).",
+    ),
+    "wider head": ({"head.weight": torch.zeros(3, 9)}, "Of another shape: head.weight (3, 9), expected (3, 4)."),
+    "norm": ({"bn.weight": torch.zeros(9)}, "Of another shape: bn.weight (9,), expected (4,)."),
 }
 
 

@@ -172,9 +172,7 @@ def test_a_folder_that_the_system_refuses(tmp_path: Path, name: str) -> None:
     """It is an error of the study in one line, by whichever look it is found."""
     (tmp_path / "file").touch()
     study = Study(tmp_path / name)
-    with pytest.raises(
-        StudyError, match=r"^cannot (read|create folder) [^\n]*: (File name too long|Not a directory)\."
-    ):
+    with pytest.raises(StudyError, match=r"^cannot (read|create) [^\n]*: (File name too long|Not a directory)\."):
         study.state()
         study.create()
 

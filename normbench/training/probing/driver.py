@@ -114,7 +114,7 @@ class Probes:
         return self._earlier or {}
 
     def restore(self, state: Named) -> None:
-        """Go on from what `state` returned."""
+        """Restore what `state` returned."""
         if self._earlier is not None:
             self._earlier = _copied(state)
 
