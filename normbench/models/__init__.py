@@ -1,6 +1,6 @@
 """Models under one signature: ``model(input_shape, num_classes, norm, *, <keys of the YAML>)``.
 
-`REGISTRY` is loaded on first use: what a config check needs from here (`activations`, `dials`) imports no torch.
+`REGISTRY` is loaded on first use: a config check needs only `activations` and `dials`, which do not import torch.
 """
 
 from typing import TYPE_CHECKING, Any

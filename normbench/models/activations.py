@@ -13,8 +13,8 @@ class Activation:
 
     Attributes:
         module: Name of the class in `torch.nn`, used with its defaults.
-        gain: Name that `torch.nn.init.calculate_gain` knows it by. It knows none for elu, gelu and silu: they take
-            relu's, as their authors did.
+        gain: Name for `torch.nn.init.calculate_gain`. That function has none for elu, gelu and silu: they use relu's,
+            as their authors did.
     """
 
     module: str
@@ -46,12 +46,12 @@ def build_activation(name: str) -> "nn.Module":
 
 
 def activation_gain(name: str) -> float:
-    """Return the gain that keeps the size of a signal through the activation `name`.
+    """Return the gain that preserves the scale of a signal through the activation `name`.
 
     Args:
         name: A key of `ACTIVATIONS`.
     """
     from torch import nn
 
-    # leaky_relu's gain is for a slope of 0.01, the module's default too.
+    # leaky_relu's gain is for a slope of 0.01, also the module's default.
     return float(nn.init.calculate_gain(ACTIVATIONS[name].gain))

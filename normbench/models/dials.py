@@ -13,15 +13,15 @@ INITS = (*PLAIN_INITS, *RESIDUAL_INITS)
 
 @dataclass(frozen=True, slots=True)
 class Dials:
-    """Settings that an ablation turns on every model.
+    """Settings that ablations vary, shared by all models.
 
     Attributes:
         activation: A key of `ACTIVATIONS`.
-        norm_placement: The norm comes `before` the activation (Ioffe & Szegedy 2015) or `after` it.
+        norm_placement: The norm is `before` the activation (Ioffe & Szegedy 2015) or `after` it.
         init: `he` or `xavier`; for residual networks also `skipinit` or `fixup`.
         init_scale: Multiplies every weight that the initialisation draws.
-        bias_init: Initial bias of every hidden layer, see `NormedLayer`; 0 leaves a norm's beta as it is constructed.
-        dropout: Probability that a unit is zeroed; 0 builds no dropout at all.
+        bias_init: Initial bias of every hidden layer, see `NormedLayer`; 0 keeps a norm's beta as constructed.
+        dropout: Probability that a unit is zeroed; 0 builds no dropout layer.
 
     Raises:
         ConfigError: If a name is unknown or a number out of range.
@@ -54,7 +54,7 @@ class Dials:
         return self.norm_placement == "before"
 
     def refuse_residual_init(self, model: str) -> None:
-        """Raise if `init` works on residual branches, which `model` has not.
+        """Raise if `init` needs residual branches, which `model` does not have.
 
         Raises:
             ImpossibleRunError: If `init` is `skipinit` or `fixup`.

@@ -1,4 +1,4 @@
-"""Dropout whose masks are given, not drawn, in the forward pass: `torch.func.vmap` has no randomness of a run's own."""
+"""Dropout with masks drawn before the forward pass, as `torch.func.vmap` has no separate randomness per run."""
 
 from typing import final
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @final
 class Dropout(nn.Module):
-    """Zero units with probability p in training and divide the rest by 1 - p (Srivastava et al. 2014).
+    """In training, zero units with probability p and divide the rest by 1 - p (Srivastava et al. 2014).
 
     y = mask * x in training, with masks from `draw_masks`; y = x in evaluation.
 
@@ -17,8 +17,8 @@ class Dropout(nn.Module):
         features: Shape of one sample of the input.
 
     Attributes:
-        mask: Buffer, (B, *features), of 0 and 1/(1 - p); None until drawn. It is an input of the step, so it is no
-            part of the state dict.
+        mask: Buffer, (B, *features), of 0 and 1/(1 - p); None until drawn. It is an input of the step, so it is not
+            in the state dict.
 
     Shape:
         (B, *features) to the same.
@@ -38,7 +38,7 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         if self.mask is None:
-            # A dry run looks at shapes and takes no gradient; a training step without masks would be no dropout.
+            # A dry run only checks shapes, without gradients; a training step without masks would have no dropout.
             assert x.is_meta or not torch.is_grad_enabled(), "call draw_masks before a training step"
             return x
         return x * self.mask
@@ -56,13 +56,13 @@ class Dropout(nn.Module):
 def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator) -> None:
     """Draw new masks for every `Dropout` of a model, in the order of ``model.modules()``.
 
-    A mask of the right size is overwritten in place, so that whoever holds it (a stacked state, a compiled step) sees
-    the new one. Does nothing, and draws nothing, for a model without dropout.
+    A mask of the right size is overwritten in place, so that a stacked state or a compiled step that holds it sees the
+    new one. For a model without dropout it does and draws nothing.
 
     Args:
-        model: The model; masks take the dtype and device of its parameters.
-        batch_size: Samples B of the coming step.
-        generator: Where all of the run's masks come from.
+        model: The model; masks have the dtype and device of its parameters.
+        batch_size: Samples B of the next step.
+        generator: Generator of all the run's masks.
     """
     like = next(model.parameters())
     for module in model.modules():
@@ -76,5 +76,5 @@ def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator) ->
 
 
 def optional_dropout(p: float, features: tuple[int, ...]) -> nn.Module:
-    """Return a `Dropout`, or an identity where p is 0."""
+    """Return a `Dropout`, or an identity if p is 0."""
     return Dropout(p, features) if p else nn.Identity()

@@ -34,7 +34,7 @@ class ScalarBias(nn.Module):
 
 @final
 class BareConv(nn.Module):
-    """A 3x3 convolution without bias, its weight named as in `NormedLayer`."""
+    """A 3x3 convolution without bias; its weight has the same name as in `NormedLayer`."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class BareConv(nn.Module):
 
 @final
 class FixupBlock(nn.Module):
-    """A residual block with scalars in place of norms.
+    """A residual block with scalars instead of norms.
 
     y = act(shortcut(x) + scale * conv2(act(conv1(x + b1) + b2) + b3) + b4), scale 1 and every b 0 at first.
 
@@ -80,18 +80,18 @@ def fixup_resnet(
 ) -> StagedNet:
     """Return the residual network with the scalars and the initialisation of Fixup.
 
-    With L branches of m = 2 layers, the first convolution of a branch is drawn L^(-1/(2m-2)) times smaller, the last
-    one and the head are zero, and the rest is He's.
+    With L branches of m = 2 layers, the first convolution of a branch is scaled by L^(-1/(2m-2)), the last one and the
+    head are zero, and the rest uses He initialisation.
 
     Args:
         in_channels: Channels C of the images.
         num_classes: Classes K.
         norm: Must be the norm `none`.
-        shapes: Of the blocks.
+        shapes: Shapes of the blocks.
         dials: The shared settings.
 
     Raises:
-        ImpossibleRunError: If there is a norm, the norm's place is after the activation, or a bias is to be set.
+        ImpossibleRunError: If there is a norm, `norm_placement` is `after`, or `bias_init` is not 0.
     """
     if norm.norm is not NoNorm:
         raise ImpossibleRunError(

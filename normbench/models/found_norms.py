@@ -1,4 +1,4 @@
-"""The normalization layers of torch, torchvision and timm, as they are found in somebody else's model."""
+"""Detection of the normalization layers of torch, torchvision and timm in somebody else's model."""
 
 import re
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ _KNOWN: Mapping[Place, Mapping[str, str]] = {
         "SimpleNorm SimpleNormFp32",
     },
 }
-"""Classes by the place of the channels in their input: right after the samples, or at the end. Only these very ones:
-a subclass may have another forward pass."""
+"""Classes by the position of the channels in their input: right after the samples, or last. Subclasses are not
+included: they may have another forward pass."""
 
 _PLACES: Mapping[tuple[str, str], Place] = {
     (package, name): place
@@ -38,19 +38,19 @@ _PLACES: Mapping[tuple[str, str], Place] = {
 
 _BASES = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _CALLED_NORM = re.compile(r"norm(?!alize)", re.IGNORECASE)
-"""`Normalize` is what shifts and scales images by constants."""
+"""`Normalize` is excluded: it shifts and scales images by constants."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundNorm:
-    """A normalization layer, and what the layer in its place has to go by.
+    """A normalization layer, and what is needed to replace it.
 
     Attributes:
         layer: The layer.
         num_features: Channels C.
-        place: Where they are in the input: (N, C, ...) or (N, ..., C).
+        place: Position of the channels in the input: (N, C, ...) or (N, ..., C).
         args: Its arguments under the names of `normbench.norms`.
-        with_activation: Whether it drops units and activates too (timm's `drop` and `act`).
+        with_activation: Whether it includes dropout and activation (timm's `drop` and `act`).
     """
 
     layer: nn.Module
@@ -61,12 +61,12 @@ class FoundNorm:
 
     @property
     def activates(self) -> bool:
-        """Whether an activation is part of it."""
+        """Whether it includes an activation."""
         return self.with_activation and not isinstance(self.layer.act, nn.Identity)
 
 
 def find_norm(module: nn.Module) -> FoundNorm | None:
-    """Return what is known of a normalization layer; None for any other module, and for one that cannot be replaced."""
+    """Return the description of a normalization layer; None for other modules and for norms that cannot be replaced."""
     place = _PLACES.get((type(module).__module__.partition(".")[0], type(module).__name__))
     features = _num_features(module)
     if place is None or features is None:
@@ -75,7 +75,7 @@ def find_norm(module: nn.Module) -> FoundNorm | None:
 
 
 def why_irreplaceable(module: nn.Module) -> str:
-    """Return why a module that normalises cannot be replaced; empty for one that does not, or that can be."""
+    """Return why a norm cannot be replaced; empty if it can, or if the module is not a norm."""
     kind = type(module).__name__
     if isinstance(module, LazyModuleMixin):
         return f"{kind}, size not known yet"
@@ -89,7 +89,7 @@ def why_irreplaceable(module: nn.Module) -> str:
     if isinstance(module, _BASES):
         return kind
     state = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    # A block such as ConvNormAct is called by the norm inside, which is looked at by itself.
+    # A block such as ConvNormAct is named after the norm inside, which is checked separately.
     is_block = any(True for _ in module.children()) and not state
     return kind if _CALLED_NORM.search(kind) and not is_block else ""
 

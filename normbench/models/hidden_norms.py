@@ -1,4 +1,4 @@
-"""Normalization that no layer shows: functions that a model's forward pass calls by itself."""
+"""Normalization without a layer: functions that a model's forward pass calls directly."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ _FUNCTIONS = {getattr(package, name): name for package in (F, torch) for name in
 
 @contextmanager
 def refusing_hidden_norms(model: nn.Module) -> Iterator[None]:
-    """Refuse functional norms that a forward pass inside calls outside of the run's norm layers.
+    """Refuse functional norms that a forward pass inside the context calls outside the run's norm layers.
 
     Args:
-        model: What `replace_norms` returned; a model that is not from there is let pass, and one whose norms are kept.
+        model: The result of `replace_norms`; other models, and those with kept norms, are not checked.
 
     Raises:
-        ImpossibleRunError: At the end, if any was called.
+        ImpossibleRunError: When the context exits, if any was called.
     """
     norms = norm_layers(model)
     if not any(getattr(layer, "in_place_of", "") for layer in norms.values()):

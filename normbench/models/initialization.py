@@ -1,4 +1,4 @@
-"""Initial weights: each from the random stream of its own name, by the scheme that the model declares."""
+"""Initial weights: each from the random stream of its name, by the scheme that the model declares."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,24 +15,24 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True, slots=True)
 class Initialization:
-    """How a model wants its weights drawn; a model declares it as its attribute ``init``.
+    """The initialisation scheme of a model, declared as its attribute ``init``.
 
     With s = `scale`, f = the weight's factor and g the gain of the activation:
 
-    - `he`: normal, standard deviation s f g / sqrt(fan_in) (He et al. 2015). The gain is what the activation before
-      the layer takes away; the first layer, which has none before it, gets it too, as is customary.
+    - `he`: normal, standard deviation s f g / sqrt(fan_in) (He et al. 2015). The gain compensates for the activation
+      before the layer; the first layer, which has none before it, uses it too, as is common.
     - `xavier`: normal, standard deviation s f sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
 
-    Biases are zero, but for `bias`. Everything else (norms, scalars of residual branches) stays as constructed, but for
-    `constants`.
+    Biases are zero, except for `bias`. Everything else (norms, scalars of residual branches) stays as constructed,
+    except for `constants`.
 
     Attributes:
         distribution: `he` or `xavier`.
         activation: A key of `ACTIVATIONS`, for the gain.
-        scale: Multiplies every weight drawn.
-        factors: A factor for single weights, by parameter name; 0 draws nothing.
-        constants: A value for whole parameters, by name.
-        bias: A value for the `bias` of each `NormedLayer`; 0 leaves a norm's beta as constructed.
+        scale: Multiplies every drawn weight.
+        factors: Factors for single weights, by parameter name; 0 draws nothing.
+        constants: Values for whole parameters, by name.
+        bias: Value for the `bias` of each `NormedLayer`; 0 keeps a norm's beta as constructed.
     """
 
     distribution: str
@@ -43,7 +43,7 @@ class Initialization:
     bias: float = 0.0
 
     def deviation(self, weight: Tensor) -> float:
-        """Return the standard deviation of a weight, (out, in, ...), its factor left out."""
+        """Return the standard deviation of a weight, (out, in, ...), without its factor."""
         fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
         if self.distribution == "xavier":
             return self.scale * sqrt(2 / (fan_in + fan_out))
@@ -54,17 +54,17 @@ class Initialization:
 def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> None:
     """Draw the weights of a model's linear and convolutional layers, and set their biases.
 
-    Each weight comes from the stream of its own name: models with one seed share every weight whose name and shape
-    they share, whatever else they contain. The numbers are drawn in float32 on the generator's device, so neither the
-    model's dtype nor its device changes them. A model without an `Initialization` as its attribute ``init``, such as a
-    user's, is left as constructed.
+    Each weight comes from the stream of its name: models with one seed share every weight with the same name and shape,
+    whatever else they contain. The numbers are drawn in float32 on the generator's device, so they do not depend on the
+    model's dtype or device. A model without an `Initialization` as attribute ``init``, such as a user's, stays as
+    constructed.
 
     Args:
         model: The model, changed in place.
         stream: Maps a parameter's name, such as ``layers.0.layer.weight``, to its generator.
 
     Raises:
-        ImpossibleRunError: If a bias is to be set that a layer has not.
+        ImpossibleRunError: If `bias` is set and a layer has none.
     """
     init = getattr(model, "init", None)
     if not isinstance(init, Initialization):

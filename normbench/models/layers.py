@@ -17,26 +17,26 @@ class NormedLayer(nn.Module):
     """A linear or convolutional layer, a norm and an activation.
 
     With the norm before the activation y = act(norm(layer(x))), with the norm after it y = norm(act(layer(x))).
-    The layer has a bias unless a norm that removes each channel's mean comes directly after it. The submodules are
-    named alike whatever the norm, so that arms with one seed share their weights.
+    The layer has a bias unless a norm that removes each channel's mean follows directly. The submodules have the same
+    names for every norm, so that arms with one seed share their weights.
 
-    A norm that includes an activation gives y = norm(layer(x)), itself without it where `activated` is False. A norm
-    that works on weights gets the layer to change.
+    A norm that includes an activation gives y = norm(layer(x)), without its activation if `activated` is False. A norm
+    that changes weights gets the layer to change.
 
-    The initial bias that `dials` give (Lu et al. 2019 study what it does to ReLUs) goes to `bias`.
+    The initial bias in `dials` (Lu et al. 2019 study its effect on ReLUs) is set on `bias`.
 
     Args:
         layer: Called with ``bias=`` to make the layer.
-        num_features: Channels that come out.
+        num_features: Output channels.
         norm: Makes the norm.
-        dials: Gives the activation and the place of the norm.
+        dials: Determines the activation and the placement of the norm.
         activated: False leaves the activation out: y = norm(layer(x)).
 
     Raises:
-        ImpossibleRunError: If the norm includes an activation, and the dials want another or have the norm after it.
+        ImpossibleRunError: If the norm includes an activation, and the dials set another or place the norm after it.
 
     Shape:
-        As the layer's.
+        That of the layer.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class NormedLayer(nn.Module):
 
     @property
     def bias(self) -> nn.Parameter:
-        """What is added last before the activation: the beta of a norm that follows directly, else the layer's bias.
+        """The last bias before the activation: the beta of a norm that follows directly, otherwise the layer's bias.
 
-        The layer's bias is no substitute for a beta that is switched off: batch, instance, group and layer norm take
-        out what is alike in all channels. Of norms that know no beta it is the only shift, and few of them take it out.
+        The layer's bias cannot replace a beta that is switched off: batch, instance, group and layer norm remove what
+        all channels share. For norms without beta it is the only shift, and few of them remove it.
 
         Raises:
             ImpossibleRunError: If there is no such parameter.
@@ -86,7 +86,7 @@ class NormedLayer(nn.Module):
 
 
 def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> Callable[..., nn.Conv2d]:
-    """Return a maker of 3x3 convolutions, padded by 1, that waits for ``bias=``."""
+    """Return a function that makes a 3x3 convolution with padding 1, called with ``bias=``."""
     return partial(nn.Conv2d, in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
 
 

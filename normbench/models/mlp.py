@@ -18,14 +18,14 @@ Shape = tuple[int, int, int]
 
 @final
 class MLP(nn.Module):
-    """Hidden layers of one width, each linear, norm and activation (or activation and norm) and dropout; a head.
+    """Hidden layers of one width, each with linear layer, norm and activation in either order, and dropout; a head.
 
     Args:
         input_shape: (C, H, W), flattened.
         num_classes: Classes K.
         norm: Makes the norm of each hidden layer.
-        width: Units of a hidden layer.
-        depth: Hidden layers.
+        width: Units per hidden layer.
+        depth: Number of hidden layers.
         dials: The shared settings.
 
     Shape:
@@ -61,8 +61,8 @@ def mlp(
         input_shape: (C, H, W).
         num_classes: Classes K.
         norm: Makes the norm of each hidden layer.
-        width: Units of a hidden layer.
-        depth: Hidden layers.
+        width: Units per hidden layer.
+        depth: Number of hidden layers.
         **dials: The fields of `Dials`.
 
     Raises:

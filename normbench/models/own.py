@@ -1,4 +1,4 @@
-"""A model of the user's own, its norms replaced by the run's."""
+"""A user's model with its norms replaced by the run's norm."""
 
 import inspect
 import pkgutil
@@ -16,17 +16,17 @@ _OUTPUTS = ("num_classes", "num_labels")
 def own(
     input_shape: tuple[int, int, int], num_classes: int, norm: NormFactory, *, source: str | None = None, **args: Any
 ) -> nn.Module:
-    """Return the model that a user's function or class makes, with the norms of the run; see `replace_norms`.
+    """Return the model that a user's function or class makes, with the norm of the run; see `replace_norms`.
 
     Args:
-        input_shape: (C, H, W), which is not told to the maker.
-        num_classes: Classes K, told as ``num_classes`` or ``num_labels`` where the maker takes one of them.
+        input_shape: (C, H, W), not passed on.
+        num_classes: Classes K, passed on as ``num_classes`` or ``num_labels`` if the source takes one of them.
         norm: Makes the layers.
-        source: Dotted path of the maker, such as ``my_package.make_net``.
-        **args: Keyword arguments of the maker.
+        source: Dotted path of the function or class, such as ``my_package.make_net``.
+        **args: Keyword arguments of the source.
 
     Raises:
-        ConfigError: If there is no source, it cannot be imported, or what it makes is no module.
+        ConfigError: If there is no source, it cannot be imported, or its result is not a module.
         ImpossibleRunError: If the norms cannot be replaced.
     """
     if source is None:

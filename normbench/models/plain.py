@@ -43,8 +43,8 @@ def plain(
 ) -> StagedNet:
     """Return the plain network that He et al. (2016, section 4.2) compare the residual one with.
 
-    It equals `resnet` but for the shortcuts: the same convolutions under the same names, so one seed gives both the
-    same weights.
+    It is `resnet` without the shortcuts: the convolutions have the same names, so one seed gives both the same
+    weights.
 
     Args:
         input_shape: (C, H, W), at least 4x4 pixels.

@@ -1,4 +1,4 @@
-"""Somebody else's model with the run's norm in the place of its own normalization layers."""
+"""Replacement of the normalization layers of somebody else's model by the run's norm."""
 
 import inspect
 from collections import Counter
@@ -15,30 +15,30 @@ from normbench.norms.factory import NormFactory, mark_norm_layer
 from normbench.norms.keep import Keep
 
 _NAMED = 3
-"""Layers that a message names before it counts the rest."""
+"""Number of layers that a message names before it counts the rest."""
 
 
 def replace_norms(model: nn.Module, norm: NormFactory, *, name: str) -> nn.Module:
-    """Put the run's norm in the place of each normalization layer of a model.
+    """Replace each normalization layer of a model by the run's norm.
 
-    Every layer keeps its name, its number of channels and the entries of its state dict that the norm has too, so that
-    a checkpoint of the untouched model fits. Channels at the end, (N, ..., C), are moved behind the samples for the
-    norm and back. An argument that the run leaves at the norm's default (eps, momentum, track_running_stats,
-    num_groups, affine) is the layer's own: arms differ in the norm alone, and a norm of the layer's own kind changes
-    nothing. Dropout and activation of timm's combined layers stay, but for the activation where the norm brings one. A
-    layer that stands in two places is shared as before. With the norm `keep` all is left as it is.
+    Every layer keeps its name, its number of channels and the entries of its state dict that the norm also has, so that
+    a checkpoint of the original model fits. Channels in the last dimension, (N, ..., C), are moved to dimension 1 for
+    the norm and back. Arguments that the run leaves at the norm's default (eps, momentum, track_running_stats,
+    num_groups, affine) are taken from the layer: arms differ only in the norm, and a norm of the layer's type changes
+    nothing. Dropout and activation of timm's combined layers stay, except the activation if the norm includes one. A
+    layer used in two places stays shared. With the norm `keep`, nothing is changed.
 
     Args:
         model: The model, changed in place.
         norm: Makes the layers.
-        name: What messages call the model.
+        name: Name of the model for messages.
 
     Returns:
-        The model, with the attribute ``norm_note``: what was done, for the user.
+        The model, with the attribute ``norm_note``: a note for the user on what was done.
 
     Raises:
-        ImpossibleRunError: If a layer that normalises cannot be replaced, there is none, or the norm cannot take the
-            place of these.
+        ImpossibleRunError: If a normalization layer cannot be replaced, there is none, or the norm cannot replace
+            these.
     """
     found = {path: known for path, module in model.named_modules() if (known := find_norm(module)) is not None}
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(_kind(known) for known in found.values()).items())
@@ -54,7 +54,7 @@ def replace_norms(model: nn.Module, norm: NormFactory, *, name: str) -> nn.Modul
         _refuse_unfit(norm, found, name)
         made = {id(known.layer): _made(known, norm) for known in found.values()}
         for parent in list(model.modules()):
-            # Not named_children(), which leaves out a layer's second name.
+            # Not named_children(), which skips the second name of a shared layer.
             for child, module in list(parent._modules.items()):
                 if id(module) in made:
                     parent._modules[child] = made[id(module)]
@@ -65,7 +65,7 @@ def replace_norms(model: nn.Module, norm: NormFactory, *, name: str) -> nn.Modul
 
 
 def _made(known: FoundNorm, norm: NormFactory) -> nn.Module:
-    """Return the run's norm for the place of a layer."""
+    """Return the run's norm that replaces a layer."""
     layer = replace(norm, args={**norm.args, **_kept_arguments(known, norm)})(
         known.num_features, activated=known.activates
     )
@@ -78,13 +78,13 @@ def _made(known: FoundNorm, norm: NormFactory) -> nn.Module:
         layer.drop = known.layer.drop
         layer.act = nn.Identity() if norm.includes_activation else known.layer.act
         layer.register_forward_hook(_drop_and_activate)
-    # An activation in place would else reach beyond a norm that returns its input.
+    # Otherwise an in-place activation would change the input of a norm that returns its input.
     layer.register_forward_hook(_not_the_input, prepend=True)
     return layer
 
 
 def _kept_arguments(known: FoundNorm, norm: NormFactory) -> dict[str, Any]:
-    """Return the arguments of the layer that the norm takes and the run leaves at the norm's default."""
+    """Return the layer's arguments that the norm accepts and the run leaves at the norm's default."""
     defaults = {key: parameter.default for key, parameter in inspect.signature(norm.norm).parameters.items()}
     return {
         key: value
@@ -95,7 +95,7 @@ def _kept_arguments(known: FoundNorm, norm: NormFactory) -> dict[str, Any]:
 
 @torch.no_grad()
 def _take_state(layer: nn.Module, old: nn.Module) -> None:
-    """Give a layer what an architecture starts its norm with, such as a scale of zero, and what it does not train."""
+    """Copy initial values that an architecture sets in its norm, such as a zero scale, and what it does not train."""
     state, theirs = layer.state_dict(), old.state_dict()
     fitting = {key: value for key, value in theirs.items() if key in state and state[key].shape == value.shape}
     layer.load_state_dict(fitting, strict=False)
@@ -121,7 +121,7 @@ def _not_the_input(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Te
 
 
 def _leave_fast_paths(model: nn.Module) -> None:
-    """Keep torch's transformer layers from reading weights of a layer norm off whatever stands there in evaluation."""
+    """Disable the evaluation fast path of torch's transformer layers, which expects the weights of a layer norm."""
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0
@@ -159,7 +159,7 @@ def _refuse_unfit(norm: NormFactory, found: dict[str, FoundNorm], name: str) -> 
 
 
 def shortened(reasons: dict[str, str]) -> str:
-    """Return names with what is said of each, such as ``bn1 (BatchNorm2d), bn2 (BatchNorm2d) and 7 more``."""
+    """Return names with their reasons, such as ``bn1 (BatchNorm2d), bn2 (BatchNorm2d) and 7 more``."""
     named = ", ".join(f"{path} ({reason})" for path, reason in list(reasons.items())[:_NAMED])
     return named + (f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else "")
 

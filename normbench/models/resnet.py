@@ -19,12 +19,12 @@ from normbench.norms.factory import NormFactory
 
 @final
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut without parameters.
+    """Two 3x3 convolutions with a shortcut without parameters.
 
     With the norm before the activation, He et al.'s block: y = act(shortcut(x) + norm(conv2(act(norm(conv1(x)))))).
     With the norm after it, y = shortcut(x) + norm(act(conv2(norm(act(conv1(x)))))): each norm stays in the branch and
-    follows its convolution's activation, and the sum goes on as it is. A norm on the sum instead would normalise the
-    shortcut as well and so compare two networks, not two placements.
+    follows its convolution's activation, and the sum is unchanged. A norm on the sum would also normalise the shortcut,
+    and so compare two networks, not two placements.
 
     With `skipinit` the branch is multiplied by a learnable number, 0 at first (De & Smith 2020).
 
@@ -72,7 +72,7 @@ def resnet(
 
     Raises:
         ConfigError: If `depth` or `width` is impossible, or a dial wrong.
-        ImpossibleRunError: If images are too small, or settings exclude each other: `fixup` wants no norm and no
+        ImpossibleRunError: If images are too small, or settings are incompatible: `fixup` needs no norm and no
             `bias_init`, `zero_init_residual` a norm with a gamma and no `skipinit`.
     """
     settings = Dials(**dials)

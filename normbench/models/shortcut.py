@@ -11,10 +11,10 @@ def shortcut(x: Tensor, shape: BlockShape) -> Tensor:
 
     Args:
         x: (N, C_in, H, W).
-        shape: That of the block passed by.
+        shape: Shape of the block that it bypasses.
 
     Returns:
-        (N, C_out, H / stride, W / stride), halves rounded up; x itself where the block keeps its shape.
+        (N, C_out, H / stride, W / stride), halves rounded up; x itself if the block keeps its shape.
     """
     if shape.stride > 1:
         x = x[:, :, :: shape.stride, :: shape.stride]

@@ -1,4 +1,4 @@
-"""The outline that `resnet` and `plain` share: He et al.'s three-stage network for small images (2016, section 4.2)."""
+"""Common structure of `resnet` and `plain`: He et al.'s three-stage network for small images (2016, section 4.2)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SMALLEST = 4
 
 @dataclass(frozen=True, slots=True)
 class BlockShape:
-    """What a block of two 3x3 convolutions maps to what: `stride` is that of the first."""
+    """Input and output channels of a block of two 3x3 convolutions; `stride` is that of the first."""
 
     in_channels: int
     out_channels: int
@@ -32,7 +32,7 @@ class StagedNet(nn.Module):
     Args:
         stem: Maps images (N, C, H, W) to (N, `width`, H, W).
         blocks: The blocks, in order.
-        pooled: What the pooled features go through before the head.
+        pooled: Applied to the pooled features before the head.
         head: Maps pooled features (N, 4 * `width`) to logits (N, K).
         init: How the weights are drawn.
 
@@ -66,7 +66,7 @@ def block_shapes(depth: int, width: int) -> list[BlockShape]:
         width: Channels of the first stage.
 
     Raises:
-        ConfigError: If `depth` is no such number or `width` below 1.
+        ConfigError: If `depth` is not 6n + 2 or `width` is below 1.
     """
     if depth < 8 or depth % 6 != 2:
         raise ConfigError(f"model.depth: got {depth}, expected 6n + 2 layers: 8, 14, 20, 32, 44, 56, 110, ...")
@@ -84,7 +84,7 @@ def block_shapes(depth: int, width: int) -> list[BlockShape]:
 
 
 def refuse_small_images(input_shape: tuple[int, int, int]) -> None:
-    """Raise if images are too small to be halved twice.
+    """Raise if images are too small to halve twice.
 
     Raises:
         ImpossibleRunError: If height or width is below 4.

@@ -1,4 +1,4 @@
-"""The models of timm by name, their norms replaced by the run's."""
+"""The models of timm by name, with their norms replaced by the run's."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from normbench.norms.factory import NormFactory
 def timm(
     input_shape: tuple[int, int, int], num_classes: int, norm: NormFactory, *, architecture: str = "resnet10t"
 ) -> nn.Module:
-    """Return a model of timm (Wightman 2019) with the norms of the run and timm's own initial weights.
+    """Return a model of timm (Wightman 2019) with the norm of the run and timm's initialisation.
 
-    Nothing is downloaded; `model.weights` loads a file. Models of a fixed size are built for the size of the images.
+    Nothing is downloaded; `model.weights` loads a file. Models of a fixed input size are built for the image size.
 
     Args:
         input_shape: (C, H, W).
@@ -30,7 +30,7 @@ def timm(
         import timm
     except ImportError as error:
         raise ConfigError("model=timm needs the package timm: pip install 'normbench[timm]'.") from error
-    # timm.create_model would fetch others from the network.
+    # For other names timm.create_model would access the network.
     name = architecture.partition(".")[0]
     if not timm.is_model(name):
         known = nearest(name, timm.list_models(), "python -c 'import timm; print(timm.list_models())'")

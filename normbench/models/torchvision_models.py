@@ -1,4 +1,4 @@
-"""Torchvision's classification models by name, their norms replaced by the run's."""
+"""Torchvision's classification models by name, with their norms replaced by the run's."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from normbench.models.replacement import replace_norms
 from normbench.norms.factory import NormFactory
 
 _OWN_ARGUMENTS: dict[str, dict[str, Any]] = {
-    # Their second classifier, for training alone, would change what a model returns.
+    # Their auxiliary classifier, used only in training, would change what the model returns.
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
@@ -18,10 +18,10 @@ _OWN_ARGUMENTS: dict[str, dict[str, Any]] = {
 def torchvision(
     input_shape: tuple[int, int, int], num_classes: int, norm: NormFactory, *, architecture: str = "mobilenet_v3_small"
 ) -> nn.Module:
-    """Return a classification model of torchvision with the norms of the run and torchvision's own initial weights.
+    """Return a classification model of torchvision with the norm of the run and torchvision's initialisation.
 
-    Nothing is downloaded; `model.weights` loads a file. Vision transformers are built for the size of the images.
-    Images with other than three channels get a first convolution of their own, drawn as torch draws one.
+    Nothing is downloaded; `model.weights` loads a file. Vision transformers are built for the image size. If images do
+    not have three channels, the first convolution is replaced, with torch's default initialisation.
 
     Args:
         input_shape: (C, H, W).
@@ -31,7 +31,7 @@ def torchvision(
 
     Raises:
         ConfigError: If torchvision knows no such name.
-        ImpossibleRunError: If the norms cannot be replaced, or a vision transformer gets images that are not square.
+        ImpossibleRunError: If the norms cannot be replaced, or images for a vision transformer are not square.
     """
     # Torchvision takes seconds to import; most runs do without.
     import torchvision
@@ -56,7 +56,7 @@ def torchvision(
 
 
 def _take_channels(model: nn.Module, channels: int) -> None:
-    """Give a model a first convolution for images of so many channels."""
+    """Replace the first convolution of a model by one for `channels` input channels."""
     name, old = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     new = nn.Conv2d(
         channels,

@@ -61,15 +61,15 @@ def build(
 ) -> nn.Module:
     """Return a residual network of He et al. (2016) as torchvision builds it, for ImageNet-like images.
 
-    Torchvision's convolutions have no bias whatever the norm: without norms the head's bias is the only one. Images
-    with other than three channels get a first convolution of their own.
+    Torchvision's convolutions have no bias for any norm: without norms, the head's bias is the only one. If images do
+    not have three channels, the first convolution is replaced.
 
     Args:
         name: Name in `torchvision.models`.
         input_shape: (C, H, W).
         num_classes: Classes K.
         norm: Makes the norm after each convolution.
-        dials: Of which `init` (he, xavier) and `init_scale` apply.
+        dials: Only `init` (he, xavier) and `init_scale` apply.
         zero_init_residual: Whether the gamma of each branch's last norm starts at 0 (Goyal et al. 2017).
 
     Returns:
@@ -77,8 +77,8 @@ def build(
 
     Raises:
         ConfigError: If a dial is wrong.
-        ImpossibleRunError: If `init` works on branches of `resnet` only, `zero_init_residual` finds no gamma, or the
-            norm is one that only normbench's own layers can take.
+        ImpossibleRunError: If `init` works only on branches of `resnet`, `zero_init_residual` finds no gamma, or the
+            norm works only in normbench's own layers.
     """
     dials.refuse_residual_init(name)
     if norm.includes_activation or norm.changes_weights:
@@ -100,7 +100,7 @@ def build(
 
 
 def _gamma_names(model: nn.Module) -> list[str]:
-    """Return the names of the scales of each branch's last norm: bn3 of a bottleneck, else bn2."""
+    """Return the names of the scales of each branch's last norm: bn3 of a bottleneck, otherwise bn2."""
     names = []
     for prefix, module in model.named_modules():
         last = "bn3" if hasattr(module, "bn3") else "bn2"

@@ -1,4 +1,4 @@
-"""Weights from a file, of this model or of one that differs in its norms or in the number of classes."""
+"""Loading of weights from a file, of the same model or one with other norms or another number of classes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,17 +12,17 @@ from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.norms.factory import norm_layers
 
 _NESTED = ("state_dict", "model")
-"""Where training scripts put the weights beside other things."""
+"""Keys under which training scripts store the weights next to other things."""
 
 _NAMED = 3
 
 
 class Loaded(NamedTuple):
-    """What became of a file of weights.
+    """The result of loading a file of weights.
 
     Attributes:
-        notes: What the user should be told.
-        statistics: Whether running statistics of norms came from it.
+        notes: Notes for the user.
+        statistics: Whether running statistics of norms were loaded from it.
     """
 
     notes: tuple[str, ...]
@@ -30,15 +30,15 @@ class Loaded(NamedTuple):
 
 
 def load_weights(model: nn.Module, file: str, num_classes: int) -> Loaded:
-    """Put the weights of a file into a model, the statistics of its norms with them.
+    """Load the weights of a file into a model, including the statistics of its norms.
 
-    What a norm of the model has and the file has not stays as it was constructed, and the other way round is left out;
-    so does a head for another number of classes. Everything else has to fit by name and shape.
+    Norm entries missing in the file stay as constructed; norm entries that the model does not have are left out. A head
+    for another number of classes stays newly initialised. Everything else must match by name and shape.
 
     Args:
         model: The model, changed in place.
-        file: A state dict, as safetensors or as `torch.save` writes it.
-        num_classes: Classes K, which tell a head.
+        file: A state dict, as safetensors or written by `torch.save`.
+        num_classes: Classes K, to identify a head.
 
     Returns:
         What was left out.
@@ -84,7 +84,7 @@ def load_weights(model: nn.Module, file: str, num_classes: int) -> Loaded:
 
 
 def _is_head(model: nn.Module, key: str, given: Tensor, num_classes: int) -> bool:
-    """Return whether an entry belongs to a layer that puts out a number a class, and differs in that number alone."""
+    """Return whether an entry belongs to a layer with one output per class, and differs only in that number."""
     module = model.get_submodule(key.rpartition(".")[0])
     own = model.state_dict()[key].shape
     return isinstance(module, nn.Linear | nn.Conv2d) and own[0] == num_classes and own[1:] == given.shape[1:]

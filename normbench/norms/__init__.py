@@ -47,7 +47,7 @@ REGISTRY: dict[str, type[nn.Module]] = {
 }
 
 CHOICES: dict[str, type[nn.Module]] = {**REGISTRY, "keep": Keep}
-"""What `norm=` may name: the layers, and the choice to have none put in."""
+"""Values of `norm=`: the layers, and `keep`, which inserts none."""
 
 __all__ = [
     "CHOICES",

@@ -17,16 +17,16 @@ class BatchNorm(BatchStatistics):
 
     $$y = \frac{x - E_{N,H,W}[x]}{\sqrt{Var_{N,H,W}[x] + \epsilon}} * \gamma + \beta$$
 
-    The variance that normalises is the biased one, the running one is unbiased, and `momentum` weighs the new value:
-    all as in torch. With `norm_batch_size` m, samples 0..m-1, m..2m-1, ... are normalised apart (ghost batches, Hoffer
-    et al. 2017), and the running statistics take one step a chunk, in order; m = N is bit for bit m = None.
+    As in torch, normalisation uses the biased variance, the running variance is unbiased, and `momentum` weights the
+    new value. With `norm_batch_size` m, samples 0..m-1, m..2m-1, ... are normalised separately (ghost batches, Hoffer
+    et al. 2017), and the running statistics take one step per chunk, in order. m = N is bit for bit m = None.
 
     Args:
         num_features: Channels C.
         eps: Added to the variance, above 0.
         momentum: Weight of the newest statistics in the running ones; None averages all of them equally.
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
-        track_running_stats: Whether evaluation uses running statistics; without, it uses those of its own whole batch.
+        track_running_stats: Whether evaluation uses running statistics; otherwise it uses those of its whole batch.
         norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
 
     Shape:
@@ -34,8 +34,8 @@ class BatchNorm(BatchStatistics):
 
     Raises:
         ConfigError: If `eps` is not above 0 or `norm_batch_size` below 1.
-        ImpossibleRunError: In a forward by batch statistics, if a channel has a single value or chunks of
-            `norm_batch_size` do not fill the batch.
+        ImpossibleRunError: In a forward with batch statistics, if a channel has a single value or `norm_batch_size`
+            does not divide the batch.
     """
 
     removes_channel_mean: ClassVar[bool] = True
@@ -60,7 +60,7 @@ class BatchNorm(BatchStatistics):
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 
     def by_training(self, x: Tensor) -> Tensor:
-        """Normalise as in training: one fused call where neither chunks nor a cumulative average ask for more."""
+        """Normalise as in training: one fused call unless there are chunks or a cumulative average."""
         cumulative = self.momentum is None and self.running_mean is not None
         if cumulative or checked_chunks(x, self.norm_batch_size) > 1:
             return super().by_training(x)
@@ -70,7 +70,7 @@ class BatchNorm(BatchStatistics):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
-        """Normalise each chunk by its own statistics; the chunks become channels, so one call serves all."""
+        """Normalise each chunk by its own statistics; chunks become channels, so one call handles all."""
         chunks = checked_chunks(x, norm_batch_size)
         channels = x.shape[1]
         # Momentum 1 makes the "running" statistics of the call the chunks' own.

@@ -12,12 +12,12 @@ from normbench.norms.statistics import BatchStatistics, Normalized
 
 @final
 class BatchMeanOnly(BatchStatistics):
-    r"""Centre each channel over samples and positions, and leave its spread (Salimans & Kingma 2016).
+    r"""Subtract each channel's mean over samples and positions, keep its variance (Salimans & Kingma 2016).
 
     $$y = (x - E_{N,H,W}[x]) * \gamma + \beta$$
 
-    Salimans & Kingma have it on top of weight normalization and without gamma; here it differs from `batch` by the
-    division alone. The running variance is kept, and read by probes only.
+    Salimans & Kingma use it with weight normalization and without gamma; here it differs from `batch` only by the
+    missing division. The running variance is stored, but only probes read it.
 
     Args:
         num_features: Channels C.
@@ -29,7 +29,7 @@ class BatchMeanOnly(BatchStatistics):
         (N, C) or (N, C, ...) to the same.
 
     Raises:
-        ImpossibleRunError: In a forward by batch statistics, if a channel has a single value.
+        ImpossibleRunError: In a forward with batch statistics, if a channel has a single value.
     """
 
     removes_channel_mean: ClassVar[bool] = True
@@ -67,11 +67,11 @@ class BatchMeanOnly(BatchStatistics):
 
 @final
 class BatchVarOnly(BatchStatistics):
-    r"""Divide each channel by its deviation over samples and positions, and leave its mean.
+    r"""Divide each channel by its standard deviation over samples and positions, keep its mean.
 
     $$y = \frac{x}{\sqrt{Var_{N,H,W}[x] + \epsilon}} * \gamma + \beta$$
 
-    The variance is about the mean, as in `batch`, from which it differs by the subtraction alone.
+    The variance is about the mean, as in `batch`; it differs from `batch` only by the missing subtraction.
 
     Args:
         num_features: Channels C.
@@ -84,7 +84,7 @@ class BatchVarOnly(BatchStatistics):
         (N, C) or (N, C, ...) to the same.
 
     Raises:
-        ImpossibleRunError: In a forward by batch statistics, if a channel has a single value.
+        ImpossibleRunError: In a forward with batch statistics, if a channel has a single value.
     """
 
     removes_channel_mean: ClassVar[bool] = False

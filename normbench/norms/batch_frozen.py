@@ -18,17 +18,16 @@ class BatchFrozen(BatchStatistics):
 
     $$y = \frac{x - \mu}{\sqrt{v + \epsilon}} * \gamma + \beta$$
 
-    In the first `freeze_step` steps mu and v are those of the batch, as in `batch`. From then on they are the running
-    statistics as they then stand: no gradient passes through them, nothing updates them, samples no longer see each
-    other, and training computes what evaluation does. With `freeze_step` 0 they are 0 and 1, and only gamma and beta
-    are left.
+    In the first `freeze_step` steps mu and v are those of the batch, as in `batch`. Afterwards they are the running
+    statistics at that step: no gradient passes through them, nothing updates them, samples no longer affect each other,
+    and training computes the same as evaluation. With `freeze_step` 0 they are 0 and 1, and only gamma and beta act.
 
     Args:
         num_features: Channels C.
         eps: Added to the variance, above 0.
         momentum: Weight of the newest statistics in the running ones; None averages all of them equally.
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
-        freeze_step: Steps by batch statistics.
+        freeze_step: Steps with batch statistics.
         norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
 
     Shape:
@@ -39,7 +38,7 @@ class BatchFrozen(BatchStatistics):
         ImpossibleRunError: In training, if a channel has a single value, frozen or not.
     """
 
-    # Before it freezes a bias has no gradient but rounding; afterwards beta does what such a bias would.
+    # Before freezing, a bias has no gradient except rounding; afterwards beta has the effect of such a bias.
     removes_channel_mean: ClassVar[bool] = True
 
     def __init__(
@@ -61,10 +60,10 @@ class BatchFrozen(BatchStatistics):
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 
     def by_training(self, x: Tensor) -> Tensor:
-        """Normalise by the batch and update the buffers, or, once frozen, by the buffers."""
+        """Normalise by the batch and update the buffers; once frozen, normalise by the buffers."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         chunks = Chunks.of(x, self.norm_batch_size)
-        # Chosen by a tensor: a stack of runs has no single step to branch on.
+        # Selected by a tensor: a stack of runs has no single step to branch on.
         frozen = self.num_batches_tracked >= self.freeze_step * chunks.mean.shape[0]
         mean = torch.where(frozen, over_positions(self.running_mean, x), chunks.mean)
         var = torch.where(frozen, over_positions(self.running_var, x), chunks.var)

@@ -1,4 +1,4 @@
-"""Batch normalization with its distributions disturbed again."""
+"""Batch normalization followed by noise that disturbs the distributions."""
 
 from typing import ClassVar, final
 
@@ -15,16 +15,16 @@ from normbench.norms.statistics import BatchStatistics, Normalized
 
 @final
 class BatchNoisy(BatchStatistics):
-    r"""Batch norm, then noise whose own mean and spread change with every step (Santurkar et al. 2018, appendix A).
+    r"""Batch norm, then noise whose mean and variance change at every step (Santurkar et al. 2018, appendix A).
 
     $$y_{ij} = s_{ij} * BN(x)_{ij} + m_{ij}, \quad m_{ij} \sim U(\mu_j - r_\mu, \mu_j + r_\mu), \quad
     s_{ij} \sim N(\sigma_j, r_\sigma^2), \quad \mu_j \sim U(-n_\mu, n_\mu), \quad \sigma_j \sim U(1, n_\sigma)$$
 
-    for sample i and channel j, all of it drawn anew each training step, gamma and beta inside BN. The positions of a
-    map share the noise of their channel: it shifts the distribution of the channel. Evaluation has no noise.
+    for sample i and channel j, all redrawn at each training step; gamma and beta are inside BN. The positions of a map
+    share the noise of their channel, which shifts the channel's distribution. Evaluation has no noise.
 
-    The numbers are a hash (`counted_noise`) of the buffer ``seed`` and of the steps counted. The seed is drawn as the
-    layer is made, from torch's global generator, which a run seeds with its own.
+    The noise is a hash (`counted_noise`) of the buffer ``seed`` and the step count. The seed is drawn when the layer is
+    constructed, from torch's global generator, which is seeded by the run.
 
     Args:
         num_features: Channels C.
@@ -33,8 +33,8 @@ class BatchNoisy(BatchStatistics):
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
         shift: n_mu, the largest mean of a channel's shifts.
         scale: n_sigma, the largest mean of a channel's factors, at least 1.
-        shift_spread: r_mu, how far the shifts of samples are from their mean at most.
-        scale_spread: r_sigma, the deviation of the samples' factors.
+        shift_spread: r_mu, the largest distance of a sample's shift from the mean.
+        scale_spread: r_sigma, the standard deviation of the samples' factors.
         norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
 
     Shape:
@@ -42,10 +42,10 @@ class BatchNoisy(BatchStatistics):
 
     Raises:
         ConfigError: If `eps` is not above 0.
-        ImpossibleRunError: In a forward by batch statistics, if a channel has a single value.
+        ImpossibleRunError: In a forward with batch statistics, if a channel has a single value.
     """
 
-    # The noise comes after the mean is gone.
+    # The noise is added after the mean is removed.
     removes_channel_mean: ClassVar[bool] = True
 
     seed: Tensor
@@ -81,10 +81,10 @@ class BatchNoisy(BatchStatistics):
 
     @torch.no_grad()
     def noise(self, samples: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the factors and shifts of the coming step, (N, C) each."""
+        """Return the factors and shifts of the next step, (N, C) each."""
         assert self.num_batches_tracked is not None
         channels, each = (self.num_features,), (samples, self.num_features)
-        # A copy: the count goes on before the noise is used.
+        # A copy: the count increases before the noise is used.
         key = self.seed, self.num_batches_tracked.clone()
         mean_shift = self.shift * (2 * uniform(*key, 0, channels, dtype) - 1)
         mean_factor = 1 + (self.scale - 1) * uniform(*key, 1, channels, dtype)

@@ -28,14 +28,14 @@ class BatchRenorm(BatchStatistics):
     d = clip_{[-dmax, dmax]}\left(\frac{\mu_B - \mu}{\sigma}\right)$$
 
     with deviations $\sigma_B = \sqrt{Var_B + \epsilon}$ of the biased variance. No gradient passes through r and d;
-    mu and sigma are the running ones from before the step, for all its chunks. As in the paper and in Keras sigma is
-    a running average of deviations: ``running_var`` holds sigma^2 - eps, so that evaluation divides by sigma.
+    mu and sigma are the running ones from before the step, for all its chunks. As in the paper and in Keras, sigma is
+    a running average of deviations: ``running_var`` stores sigma^2 - eps, so that evaluation divides by sigma.
 
     The bounds widen with the step t: d is 0 and r is 1 up to `plain_steps`, then the bounds grow linearly and
     reach `dmax` at `dmax_steps` and `rmax` at `rmax_steps`. The defaults are a hundredth of the paper's 5,000,
-    25,000 and 40,000 steps, as a study here has some thousand steps and not some hundred thousand.
+    25,000 and 40,000 steps, because a study here has some thousand steps and not some hundred thousand.
 
-    By each batch's own statistics it is batch norm: r = 1, d = 0.
+    With each batch's own statistics it is batch norm: r = 1, d = 0.
 
     Args:
         num_features: Channels C.
@@ -53,11 +53,11 @@ class BatchRenorm(BatchStatistics):
         (N, C) or (N, C, ...) to the same.
 
     Raises:
-        ConfigError: If `eps` is not above 0, or the bounds would be complete before `plain_steps`.
-        ImpossibleRunError: In a forward by batch statistics, if a channel has a single value.
+        ConfigError: If `eps` is not above 0, or a bound would be reached before `plain_steps`.
+        ImpossibleRunError: In a forward with batch statistics, if a channel has a single value.
     """
 
-    # No gradient passes through d, so a bias before it would stay at the zero where it starts.
+    # No gradient passes through d, so a bias before the norm would stay at its initial zero.
     removes_channel_mean: ClassVar[bool] = True
 
     def __init__(
@@ -101,13 +101,13 @@ class BatchRenorm(BatchStatistics):
             r = torch.clamp(deviation / sigma, 1 / bounds.rmax, bounds.rmax).view_as(chunks.mean)
             d = torch.clamp((mean - self.running_mean) / sigma, -bounds.dmax, bounds.dmax).view_as(chunks.mean)
             self.average((self.running_mean, mean), (sigma, deviation))
-            # Rounding would leave a channel that never varies with a variance just below 0.
+            # For a channel that never varies, rounding could give a variance just below 0.
             self.running_var.copy_(torch.clamp(sigma.square() - self.eps, min=0))
         output = self._standard(chunks) * r + d
         return scale_and_shift(output.flatten(0, 1), self.weight, self.bias)
 
     def bounds(self, chunks: int, *, like: Tensor) -> Bounds:
-        """Return the bounds of the coming step, which has so many chunks, as tensors () like `like`."""
+        """Return the bounds of the next step, with `chunks` chunks, as tensors () like `like`."""
         assert self.num_batches_tracked is not None
         step = (self.num_batches_tracked // chunks).to(like.dtype)
 

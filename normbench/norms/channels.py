@@ -1,4 +1,4 @@
-"""What belongs to channels, laid over the positions of a map; and the refusal of maps that have one position."""
+"""Broadcasting of channel values over the positions of a map, and the check for maps of one position."""
 
 import math
 
@@ -24,10 +24,10 @@ def refuse_single_positions(x: Tensor, norm: str) -> None:
 
     Args:
         x: Input of a norm that averages over positions.
-        norm: Its name, for the message.
+        norm: Name of the norm, for the message.
 
     Raises:
-        ImpossibleRunError: If they have.
+        ImpossibleRunError: If so.
     """
     if math.prod(x.shape[2:]) == 1:
         place = "fully connected features" if x.ndim == 2 else f"maps of {'x'.join(map(str, x.shape[2:]))}"

@@ -1,8 +1,7 @@
-"""Random numbers as a pure function of a seed, a step and a place, so that they can be drawn inside `torch.vmap`.
+"""Random numbers as a pure function of seed, step and position, so that they can be drawn inside `torch.vmap`.
 
-A generator would be shared by all runs of a stack. Here each run has its seed and its count of steps in buffers, and
-the numbers are a hash of them: the same alone and in a pack, eager and compiled, on every device, and after a
-checkpoint.
+All runs of a stack would share a generator. Here each run stores its seed and step count in buffers, and the numbers
+are a hash of them: the same alone and in a pack, eager and compiled, on every device, and after resuming.
 """
 
 import math
@@ -24,19 +23,19 @@ def hashed(words: Tensor) -> Tensor:
 
 
 def uniform(seed: Tensor, step: Tensor, stream: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return numbers spread evenly over (0, 1), 23 bits each.
+    """Return uniform numbers in (0, 1), 23 bits each.
 
     Args:
         seed: () int64 in [0, 2^32).
         step: () int64.
-        stream: Which of several numbers of a place.
-        shape: Of what is returned.
-        dtype: Of what is returned; the numbers are the same in all that have 24 bits.
+        stream: Index of the number, if a position needs several.
+        shape: Shape of the result.
+        dtype: Dtype of the result; the numbers are the same in all dtypes with at least 24 bits.
     """
     key = hashed(hashed(seed) ^ (step & _WORD))
     other = hashed(key ^ hashed(torch.full_like(key, stream + 1)))
     places = torch.arange(math.prod(shape), device=seed.device).view(shape)
-    # Two keys: with one, steps whose keys lie close would share most of their numbers.
+    # Two keys: with one, steps with close keys would share most of their numbers.
     words = hashed(hashed((places + key) & _WORD) ^ other)
     return ((words >> 9).to(dtype) + 0.5) * 2.0**-23
 

@@ -16,7 +16,7 @@ class DynamicTanh(nn.Module):
 
     Args:
         num_features: Channels C.
-        alpha: Where the learnt scalar alpha (``alpha``) starts.
+        alpha: Initial value of the learnt scalar alpha (``alpha``).
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
 
     Shape:

@@ -1,4 +1,4 @@
-"""EvoNorm-B0: a layer of normalization and activation in one, by batch and by instance."""
+"""EvoNorm-B0: normalization and activation in one layer, with batch and instance statistics."""
 
 from typing import ClassVar, final
 
@@ -17,18 +17,18 @@ class EvoNormB0(BatchStatistics):
     $$y = \frac{x}{\max\left(\sqrt{Var_{N,H,W}[x] + \epsilon},\; v x + \sqrt{Var_{H,W}[x] + \epsilon}\right)} * \gamma
     + \beta$$
 
-    Both variances are biased; the running one, which evaluation puts in place of the batch's, is unbiased. The
-    activation is included: a model puts none after it. The running mean serves pooling alone.
+    Both variances are biased; the running variance, which evaluation uses for the batch's, is unbiased. The activation
+    is included: a model adds none after it. The running mean is used only for pooling.
 
     Args:
         num_features: Channels C.
         eps: Added to the variances.
         momentum: Weight of the newest statistics in the running ones; None averages all of them equally.
         norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
-        activated: False leaves gamma x + beta alone, as the authors have it where there is no activation.
+        activated: False gives gamma x + beta, as the authors do without an activation.
 
     Attributes:
-        v: Learnt for each channel, (C,), 1 at first; None where not activated.
+        v: Learnt for each channel, (C,), 1 at first; None if not activated.
 
     Shape:
         (N, C, ...) to the same, with at least two positions.

@@ -1,4 +1,4 @@
-"""EvoNorm-S0: a layer of normalization and activation in one, by sample."""
+"""EvoNorm-S0: normalization and activation in one layer, with statistics per sample."""
 
 from typing import ClassVar, final
 
@@ -16,16 +16,16 @@ class EvoNormS0(nn.Module):
     $$y = \frac{x \, \sigma(v x)}{\sqrt{Var_g[x] + \epsilon}} * \gamma + \beta$$
 
     where sigma is the logistic function and g runs over the C / num_groups channels of a group and all positions. The
-    activation is included: a model puts none after it.
+    activation is included: a model adds none after it.
 
     Args:
         num_features: Channels C.
         num_groups: Groups; must divide C. None takes `default_groups` (the paper has 32).
         eps: Added to the variance.
-        activated: False leaves gamma x + beta alone, as the authors have it where there is no activation.
+        activated: False gives gamma x + beta, as the authors do without an activation.
 
     Attributes:
-        v: Learnt for each channel, (C,), 1 at first; None where not activated.
+        v: Learnt for each channel, (C,), 1 at first; None if not activated.
 
     Shape:
         (N, C) or (N, C, ...) to the same.

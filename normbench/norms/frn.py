@@ -14,14 +14,14 @@ class FilterResponseNorm(nn.Module):
 
     $$y = \max\left(\frac{x}{\sqrt{E_{H,W}[x^2] + \epsilon}} * \gamma + \beta, \tau\right)$$
 
-    The maximum is the activation: a model puts none after it. The authors' learnt epsilon, for maps of one position,
-    is not offered: such maps are refused.
+    The maximum is the activation: a model adds none after it. The authors' learnt epsilon, for maps of one position, is
+    not implemented: such maps are refused.
 
     Args:
         num_features: Channels C.
         eps: Added to the mean square.
-        activated: Whether to threshold, with a learnt tau (``tau``, 0 at first) for each channel; a model says no
-            where it has no activation, as before the sum of a residual block.
+        activated: Whether to threshold, with a learnt tau (``tau``, 0 at first) for each channel; a model sets False
+            where it has no activation, such as before the sum of a residual block.
 
     Shape:
         (N, C, ...) to the same, with at least two positions.

@@ -1,4 +1,4 @@
-"""Ghost batches: a batch cut into consecutive chunks that are normalised apart (Hoffer, Hubara & Soudry 2017)."""
+"""Ghost batches: consecutive chunks of a batch, normalised separately (Hoffer, Hubara & Soudry 2017)."""
 
 from torch import Tensor
 
@@ -10,10 +10,10 @@ def chunk_count(x: Tensor, norm_batch_size: int | None) -> int:
 
     Args:
         x: Input, (N, C, ...).
-        norm_batch_size: Samples a chunk; None takes the whole batch as one.
+        norm_batch_size: Samples per chunk; None takes the whole batch as one.
 
     Raises:
-        ImpossibleRunError: If the chunks do not fill the batch.
+        ImpossibleRunError: If `norm_batch_size` does not divide the batch.
     """
     batch = x.shape[0]
     if norm_batch_size is None or norm_batch_size == batch:
@@ -27,10 +27,10 @@ def chunk_count(x: Tensor, norm_batch_size: int | None) -> int:
 
 
 def checked_chunks(x: Tensor, norm_batch_size: int | None) -> int:
-    """Return `chunk_count`, and refuse chunks that have a single value a channel, whose variance is zero.
+    """Return `chunk_count`, and refuse chunks with a single value per channel: their variance is zero.
 
     Raises:
-        ImpossibleRunError: If they have, or if the chunks do not fill the batch.
+        ImpossibleRunError: If there are such chunks, or `norm_batch_size` does not divide the batch.
     """
     chunks = chunk_count(x, norm_batch_size)
     if x.numel() == chunks * x.shape[1]:
@@ -43,7 +43,7 @@ def checked_chunks(x: Tensor, norm_batch_size: int | None) -> int:
 
 
 def chunks_to_channels(x: Tensor, chunks: int) -> Tensor:
-    """Lay k consecutive chunks of m samples beside each other as channels, so that one call normalises each by itself.
+    """Arrange k consecutive chunks of m samples as channels, so that one call normalises each separately.
 
     Sample j of chunk i is ``x[i * m + j]``: a ``view(m, k, ...)`` would interleave the chunks instead.
 

@@ -60,7 +60,7 @@ class GroupNorm(nn.Module):
 
 
 def resolved_groups(num_features: int, num_groups: int | None) -> int:
-    """Return the groups of a norm, `default_groups` where `num_groups` is None.
+    """Return the groups of a norm, `default_groups` if `num_groups` is None.
 
     Raises:
         ImpossibleRunError: If they do not divide the channels.
@@ -93,17 +93,17 @@ def divisors(number: int) -> list[int]:
 
 
 def default_groups(num_features: int) -> int:
-    """Return the largest divisor of the channels up to 32, the paper's choice, that leaves four channels a group.
+    """Return the largest divisor of the channels up to 32, the paper's choice, with at least four channels per group.
 
-    With one channel a group an MLP's output would not depend on its input (each group is a single value), and on maps
-    the layer would be instance norm by another name. Two values normalised together are plus and minus one, a sign
-    function that passes hardly any gradient.
+    With one channel per group, an MLP's output would not depend on its input (each group is a single value), and on
+    maps the layer would be instance norm. Two values normalised together are plus and minus one, a sign function that
+    passes hardly any gradient.
 
     Args:
         num_features: Channels C.
 
     Returns:
-        The number of groups; 1 where no divisor leaves four.
+        The number of groups; 1 if no divisor gives four channels per group.
     """
     fitting = [groups for groups in divisors(num_features) if groups <= min(_PAPER_GROUPS, num_features // _FEWEST)]
     return fitting[-1] if fitting else 1

@@ -19,13 +19,13 @@ class InstanceNorm(nn.Module):
         num_features: Channels C.
         eps: Added to the variance.
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel; on,
-            as in the other norms, where torch has it off.
+            as in the other norms; torch's default is off.
 
     Shape:
         (N, C, ...) to the same, with at least two positions.
 
     Raises:
-        ImpossibleRunError: In forward on (N, C) or 1x1 maps, in training as in evaluation.
+        ImpossibleRunError: In forward on (N, C) or 1x1 maps, in training and evaluation.
     """
 
     removes_channel_mean: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The choice to leave the norms of somebody else's model as they are."""
+"""The choice to keep the norms of somebody else's model."""
 
 from typing import ClassVar, final
 
@@ -9,13 +9,13 @@ from normbench.errors import ImpossibleRunError
 
 @final
 class Keep(nn.Module):
-    """Stand for the norms that a model comes with; there is no layer of this kind.
+    """Placeholder for a model's own norms; it cannot be constructed.
 
     Args:
         num_features: Channels C, for the signature that all norms share.
 
     Raises:
-        ImpossibleRunError: Always: whoever asks for a layer has none of its own to keep.
+        ImpossibleRunError: Always: a model that requests a layer has no norms of its own to keep.
     """
 
     removes_channel_mean: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Mean and variance of each chunk of a batch, as tensors that gradients pass through."""
+"""Mean and variance of each chunk of a batch, differentiable."""
 
 from typing import NamedTuple, Self
 
@@ -27,14 +27,14 @@ class Chunks(NamedTuple):
         """Cut x, (N, C, ...), into chunks of `norm_batch_size` samples; None takes the whole batch as one.
 
         Raises:
-            ImpossibleRunError: If chunks do not fill the batch, or a channel has a single value.
+            ImpossibleRunError: If `norm_batch_size` does not divide the batch, or a channel has a single value.
         """
         values = x.reshape(checked_chunks(x, norm_batch_size), -1, *x.shape[1:])
         var, mean = torch.var_mean(values, [1, *range(3, values.ndim)], correction=0, keepdim=True)
         return cls(values, mean, var)
 
     def normalized(self, output: Tensor) -> Normalized:
-        """Return an output, (k, m, C, ...), as a batch, with the statistics that it was normalised by."""
+        """Return an output, (k, m, C, ...), as a batch, with the statistics used to normalise it."""
         rows = self.mean.shape[0], self.mean.shape[2]
         count = self.values.numel() // self.mean.numel()
         unbiased = self.var.detach().view(rows) * (count / (count - 1))

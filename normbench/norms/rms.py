@@ -15,7 +15,7 @@ class RMSNorm(nn.Module):
 
     $$y = \frac{x}{\sqrt{E_{C,H,W}[x^2] + \epsilon}} * \gamma$$
 
-    It is `layer` without the mean and without beta, and on maps, too, takes all positions together.
+    It is `layer` without the mean and without beta; on maps it also averages over all positions.
 
     Args:
         num_features: Channels C.

@@ -11,18 +11,18 @@ from normbench.norms.standardized_weights import with_standardized_weights
 
 @final
 class ScaledWeight(nn.Module):
-    r"""Keep the variance of the signal by the weights of the layer before (Brock, De & Smith 2021); no statistics.
+    r"""Preserve the signal's variance by standardising the previous layer's weights (Brock, De & Smith 2021).
 
     $$y = \gamma g * (\hat W x + b), \quad
     \hat W_{ij} = \frac{W_{ij} - E_j[W_i]}{\sqrt{n (Var_j[W_i] + 10^{-6})}}$$
 
-    with fan-in n and a learnt gain g for each channel. The model asks `weighted` to standardise the layer; this module
-    is the factor. The authors have the factor inside the convolution, which is the same but for the bias, and residual
-    branches that start at zero: ``model.init=skipinit``.
+    with fan-in n and a learnt gain g for each channel; it uses no activation statistics. The model calls `weighted` to
+    standardise the layer; this module is the factor. The authors put the factor inside the convolution, which differs
+    only for the bias, and use residual branches that start at zero: ``model.init=skipinit``.
 
     Args:
         num_features: Channels C.
-        activation_gain: gamma, what makes up for the activation: sqrt(2 / (1 - 1 / pi)) for ReLU.
+        activation_gain: gamma, which compensates for the activation: sqrt(2 / (1 - 1 / pi)) for ReLU.
         affine: Whether to learn g (``weight``, 1 at first).
 
     Shape:
@@ -40,7 +40,7 @@ class ScaledWeight(nn.Module):
 
     @staticmethod
     def weighted(layer: nn.Module) -> nn.Module:
-        """Return the layer before with its weights standardised to a variance of 1 / fan-in."""
+        """Return the previous layer with its weights standardised to a variance of 1 / fan-in."""
         return with_standardized_weights(layer, by_fan_in=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class StandardizedConv2d(nn.Conv2d):
 
 
 def with_standardized_weights(layer: nn.Module, *, by_fan_in: bool) -> nn.Module:
-    """Return a layer of the same shape, with the very parameters of `layer`, that applies its weight standardised.
+    """Return a layer of the same shape that shares the parameters of `layer` and applies its weight standardised.
 
     Args:
         layer: An `nn.Linear` or `nn.Conv2d`.

@@ -1,15 +1,15 @@
-"""Which statistics a norm with batch statistics reads: running ones, its own batch's, or ones it is pooling.
+"""The statistics that a norm with batch statistics uses: running, its own batch's, or pooled ones.
 
-A model under evaluation stays in ``eval()``, so that dropout is off, and a context manager says what its norms read:
+During evaluation a model stays in ``eval()``, so that dropout is off, and a context manager sets what its norms use:
 
     model.eval()
     model(x)                              # running statistics
-    with own_batch(model, 4): model(x)    # each 4 samples by their own; no buffer is touched
-    with pooling(model): ...              # each x by its own, pooled into the buffers over all x seen
+    with own_batch(model, 4): model(x)    # each 4 samples with their own statistics; no buffer is changed
+    with pooling(model): ...              # each x with its own statistics, pooled into the buffers over all x
     model(x)                              # the pooled statistics, until the caller restores the buffers
 
-The contexts set a plain attribute of each module, so they act through `torch.func.functional_call` and under
-`torch.func.vmap` too, given to the module that the call runs.
+The contexts set a plain attribute of each module. So they also work through `torch.func.functional_call` and under
+`torch.func.vmap`, if applied to the module that is called.
 """
 
 from abc import ABC, abstractmethod
@@ -26,23 +26,23 @@ from normbench.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class OwnBatch:
-    """Normalise by the statistics of each `norm_batch_size` samples (None: of the whole batch), touching no buffer."""
+    """Normalise by the statistics of each `norm_batch_size` samples (None: of the whole batch); change no buffer."""
 
     norm_batch_size: int | None
 
 
 @dataclass(slots=True)
 class Pooling:
-    """Normalise by the whole batch's own statistics and pool them; `count` values a channel are pooled so far."""
+    """Normalise by the whole batch's statistics and pool them; `count` values per channel are pooled so far."""
 
     count: int = 0
 
 
 class Normalized(NamedTuple):
-    """What normalising k chunks by their own statistics gives.
+    """The result of normalising k chunks by their own statistics.
 
     Attributes:
-        output: As the input, (N, C, ...).
+        output: Shape of the input, (N, C, ...).
         mean: Mean of each chunk and channel, (k, C).
         var: Unbiased variance of each chunk and channel, (k, C).
     """
@@ -53,10 +53,10 @@ class Normalized(NamedTuple):
 
 
 class BatchStatistics(nn.Module, ABC):
-    """A norm that normalises by statistics over samples; subclasses are final and say how, this class says by which.
+    """Base of norms with statistics over samples: it selects the statistics, final subclasses normalise by them.
 
-    A subclass implements `by_batch` and `by_running`, and overrides `by_training` where training is more than
-    `by_batch` and `update_running`. In exchange `own_batch`, `pooling`, ghost batches and running statistics work.
+    A subclass implements `by_batch` and `by_running`, and overrides `by_training` if training needs more than
+    `by_batch` and `update_running`. Then `own_batch`, `pooling`, ghost batches and running statistics work.
 
     Buffers, all absent (None) without `track_running_stats`: ``running_mean`` and ``running_var`` (C,), the variance
     unbiased as torch stores it, and ``num_batches_tracked``, a scalar that counts chunks.
@@ -64,11 +64,11 @@ class BatchStatistics(nn.Module, ABC):
     Args:
         num_features: Channels C.
         momentum: Weight a of the newest chunk, r <- (1 - a) r + a s; None averages all chunks equally.
-        track_running_stats: Whether there are running statistics; without, evaluation uses the batch's own.
+        track_running_stats: Whether there are running statistics; otherwise evaluation uses the batch's own.
         norm_batch_size: Samples that statistics are taken over in training; None takes the whole batch.
 
     Attributes:
-        statistics: What the contexts of this module set; None reads running statistics in ``eval()`` and trains in
+        statistics: Set by the contexts of this Python module; None uses running statistics in ``eval()`` and trains in
             ``train()``.
 
     Raises:
@@ -99,7 +99,7 @@ class BatchStatistics(nn.Module, ABC):
 
     @abstractmethod
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
-        """Normalise each `norm_batch_size` samples of x (N, C, ...) by their own statistics, touching no buffer."""
+        """Normalise each `norm_batch_size` samples of x (N, C, ...) by their own statistics; change no buffer."""
 
     @abstractmethod
     def by_running(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class BatchStatistics(nn.Module, ABC):
         return output
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (N, C, ...) by the statistics that `statistics` and the mode of the module call for."""
+        """Normalise x (N, C, ...) by the statistics that `statistics` and the mode of the module select."""
         if isinstance(self.statistics, OwnBatch):
             return self.by_batch(x, self.statistics.norm_batch_size).output
         if isinstance(self.statistics, Pooling):
@@ -139,7 +139,7 @@ class BatchStatistics(nn.Module, ABC):
 
     @torch.no_grad()
     def average(self, *pairs: tuple[Tensor, Tensor]) -> None:
-        """Count k chunks, and bring each pair's running values (C,) forward in place by its new ones (k, C)."""
+        """Count k chunks, and update each pair's running values (C,) in place with its new values (k, C)."""
         assert self.num_batches_tracked is not None
         like = pairs[0][1]
         chunks = like.shape[0]
@@ -166,19 +166,19 @@ class BatchStatistics(nn.Module, ABC):
 
 @torch.no_grad()
 def pool_moments(mean_a: Tensor, var_a: Tensor, count_a: int, mean_b: Tensor, var_b: Tensor, *, count: int) -> None:
-    """Join the moments of `count` more values into `mean_a` and `var_a` in place (Chan, Golub & LeVeque 1979).
+    """Merge the moments of `count` more values into `mean_a` and `var_a` in place (Chan, Golub & LeVeque 1979).
 
     With d = mean_b - mean_a and n = n_a + n_b: mean = mean_a + d n_b / n and
     (n - 1) var = (n_a - 1) var_a + (n_b - 1) var_b + d^2 n_a n_b / n. The last term is the variance between the
-    parts, which averaging variances forgets; E[x^2] - E[x]^2 would cancel.
+    parts, which an average of variances would lack; E[x^2] - E[x]^2 would suffer from cancellation.
 
     Args:
-        mean_a: Mean of the values so far, (C,); anything where `count_a` is 0.
-        var_a: Unbiased variance of the values so far, (C,); anything where `count_a` is 0.
-        count_a: n_a, values a channel so far.
+        mean_a: Mean of the values so far, (C,); arbitrary if `count_a` is 0.
+        var_a: Unbiased variance of the values so far, (C,); arbitrary if `count_a` is 0.
+        count_a: n_a, values per channel so far.
         mean_b: Mean of the new values, (C,).
         var_b: Unbiased variance of the new values, (C,).
-        count: n_b, new values a channel.
+        count: n_b, new values per channel.
     """
     if count_a == 0:
         mean_a.copy_(mean_b)
@@ -198,11 +198,11 @@ def has_batch_statistics(model: nn.Module) -> bool:
 
 @contextmanager
 def own_batch(model: nn.Module, norm_batch_size: int | None) -> Iterator[None]:
-    """Let every norm with batch statistics normalise by its own batch, as in training, but touch no buffer.
+    """Let every norm with batch statistics normalise by its own batch, as in training, but change no buffer.
 
     Args:
-        model: The model, or a norm; put it in ``eval()`` for dropout's sake.
-        norm_batch_size: Samples that share statistics, consecutive ones; None takes each whole batch. Every batch must
+        model: The model, or a norm; put it in ``eval()`` to turn dropout off.
+        norm_batch_size: Consecutive samples that share statistics; None takes each whole batch. Every batch size must
             be a multiple of it.
     """
     with _reading(model, lambda: OwnBatch(norm_batch_size)):
@@ -211,15 +211,15 @@ def own_batch(model: nn.Module, norm_batch_size: int | None) -> Iterator[None]:
 
 @contextmanager
 def pooling(model: nn.Module) -> Iterator[None]:
-    """Pool the statistics of every batch seen inside into the running ones, from nothing.
+    """Replace the running statistics by the pooled statistics of all batches inside the context.
 
     Each batch is normalised by its own whole-batch statistics. Afterwards ``running_mean`` is the mean and
     ``running_var`` the unbiased variance of all values seen, the variance between batches included;
-    ``num_batches_tracked`` is untouched. The caller saves and restores the buffers. Norms without running statistics
-    have nothing to pool into and are normalised by their own batch, as they always are.
+    ``num_batches_tracked`` is unchanged. The caller saves and restores the buffers. Norms without running statistics
+    pool nothing and normalise by their own batch, as always.
 
     Args:
-        model: The model, or a norm; put it in ``eval()`` for dropout's sake. Run it eagerly: the counts are Python
+        model: The model, or a norm; put it in ``eval()`` to turn dropout off. Run it eagerly: the counts are Python
             integers, and a compiled model would be compiled again for each batch.
     """
     with _reading(model, Pooling):

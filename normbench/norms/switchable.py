@@ -19,12 +19,12 @@ class SwitchableNorm(BatchStatistics):
     $$y = \frac{x - \sum_k w_k \mu_k}{\sqrt{\sum_k w'_k \sigma_k^2 + \epsilon}} * \gamma + \beta, \quad
     w = softmax(\lambda), \quad w' = softmax(\lambda')$$
 
-    with k over instance (H, W), layer (C, H, W) and batch (N, H, W), all variances biased. Evaluation takes running
-    statistics, their variance unbiased, for the batch's.
+    with k over instance (H, W), layer (C, H, W) and batch (N, H, W), all variances biased. Evaluation uses running
+    statistics, with unbiased variance, for the batch's.
 
     Args:
         num_features: Channels C.
-        eps: Added to the variance, above 0 or no gradient would pass where the maps are constant.
+        eps: Added to the variance; above 0, or no gradient would pass for constant maps.
         momentum: Weight of the newest statistics in the running ones; None averages all of them equally.
         affine: Whether to learn gamma (``weight``, 1 at first) and beta (``bias``, 0 at first) for each channel.
         norm_batch_size: Samples that batch statistics are taken over in training; None takes the whole batch.
@@ -77,7 +77,7 @@ class SwitchableNorm(BatchStatistics):
         """Normalise chunks (k, m, C, ...) with these batch statistics in the mix."""
         positions = list(range(3, x.ndim))
         instance_var, instance_mean = torch.var_mean(x, positions, correction=0, keepdim=True)
-        # Taken anew: from the instances' moments it would be a difference of large numbers.
+        # Computed from x: from the instances' moments it would be a difference of large numbers.
         layer_var, layer_mean = torch.var_mean(x, [2, *positions], correction=0, keepdim=True)
         a, b = self.mean_logits.softmax(0), self.var_logits.softmax(0)
         mean = a[0] * instance_mean + a[1] * layer_mean + a[2] * batch_mean

@@ -1,4 +1,4 @@
-"""Group normalization after a layer whose weights are standardised."""
+"""Group normalization after a layer with standardised weights."""
 
 from typing import ClassVar, final
 
@@ -12,11 +12,11 @@ from normbench.norms.standardized_weights import with_standardized_weights
 
 @final
 class WeightStandardizedGroupNorm(nn.Module):
-    r"""Normalise groups of channels, and standardise the weights of the layer before (Qiao et al. 2019).
+    r"""Normalise groups of channels, and standardise the weights of the previous layer (Qiao et al. 2019).
 
     $$y = GN(\hat W x + b), \quad \hat W_{ij} = \frac{W_{ij} - E_j[W_i]}{\sqrt{Var_j[W_i] + 10^{-6}}}$$
 
-    with GN as in `group`. The model asks `weighted` to standardise the layer; this module alone is the group norm.
+    with GN as in `group`. The model calls `weighted` to standardise the layer; this module is the group norm.
 
     Args:
         num_features: Channels C.
@@ -49,7 +49,7 @@ class WeightStandardizedGroupNorm(nn.Module):
 
     @staticmethod
     def weighted(layer: nn.Module) -> nn.Module:
-        """Return the layer before the norm with its weights standardised."""
+        """Return the previous layer with its weights standardised."""
         return with_standardized_weights(layer, by_fan_in=False)
 
     def forward(self, x: Tensor) -> Tensor:

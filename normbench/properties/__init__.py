@@ -1,6 +1,6 @@
-"""Claims that need no experiment: properties that are computed exactly, and facts.
+"""Claims that need no experiment: exactly computed properties, and facts.
 
-Each check takes what it is about (a norm, a model, a citation) as an argument, so that it can be shown to fail.
+Each check takes its subject (a norm, a model, a citation) as an argument, so that tests can show it to fail.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which norms published architectures have, read off the code that builds them."""
+"""The norms of published architectures, read off the code that builds them."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def resnet_uses_bn(build: Callable[[], nn.Module] | None = None) -> Finding:
         build: Makes the network, for images (3, 64, 64); None takes torchvision's own resnet18 (He et al. 2016).
 
     Returns:
-        `supported` where every convolution is followed directly by batch norm, else `refuted`.
+        `supported` if batch norm directly follows every convolution, otherwise `refuted`.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = (build or _resnet18)()
@@ -42,14 +42,14 @@ def resnet_uses_bn(build: Callable[[], nn.Module] | None = None) -> Finding:
 
 
 def bert_uses_bn(build: Callable[[], nn.Module] | None = None, *, source: Citation = BERT) -> Finding:
-    """Judge whether BERT uses batch norm: by its source, and by the layer that it is a stack of.
+    """Judge whether BERT uses batch norm: by its source, and by its encoder layer.
 
     Args:
-        build: Makes an encoder layer; None takes torch's, of Vaswani et al. 2017, which BERT's follow.
+        build: Makes an encoder layer; None uses torch's, of Vaswani et al. 2017, which BERT's layers follow.
         source: What BERT's authors wrote and released.
 
     Returns:
-        `refuted` where the layer has layer norm and no batch norm, as the source says; else `inconclusive`.
+        `refuted` if the layer has layer norm and no batch norm, as the source says; otherwise `inconclusive`.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         layer = (build or _encoder_layer)()

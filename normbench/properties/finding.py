@@ -1,4 +1,4 @@
-"""What a check returns, and the literature that a fact rests on."""
+"""The result of a check, and citations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ class Finding:
     """The result of one check: computed exactly or read off, never estimated.
 
     Attributes:
-        verdict: Of the claim as it is stated.
-        outcome: What kind of result it is, in a few words: `proved`, `disproved`, `read off`, `cited`, or the condition
-            that the claim holds under.
-        evidence: One or two sentences that a report prints.
-        numbers: What was computed, by name.
+        verdict: Verdict on the claim as stated.
+        outcome: Kind of result in a few words: `proved`, `disproved`, `read off`, `cited`, or the condition under which
+            the claim holds.
+        evidence: One or two sentences for the report.
+        numbers: Computed numbers, by name.
     """
 
     verdict: Verdict
@@ -27,14 +27,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A publication, and what it is cited for.
+    """A publication and what it is cited for.
 
     Attributes:
         authors: Family names, in order.
-        year: Of its first publication.
-        title: Its title.
-        where: Venue, and number on arXiv.
-        shows: What the claim needs of it, in one sentence.
+        year: Year of first publication.
+        title: Title.
+        where: Venue and arXiv number.
+        shows: What it shows for the claim, in one sentence.
     """
 
     authors: tuple[str, ...]

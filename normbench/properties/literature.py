@@ -1,4 +1,4 @@
-"""Facts of the literature: decided by a citation, and by the figures that are cited."""
+"""Facts of the literature: decided by citations and the cited figures."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class Published:
     """The best published accuracy of a kind of network.
 
     Attributes:
-        citation: Where.
-        network: Which.
+        citation: The publication.
+        network: Name of the network.
         top1: ImageNet top-1 accuracy in percent, trained on ImageNet alone.
         batch_norm: Whether the network has batch norm.
     """
@@ -63,11 +63,11 @@ def history_2015(
 
     Args:
         paper: The publication that introduced it.
-        authors: Whom the claim names.
-        year: Which year it names.
+        authors: Authors that the claim names.
+        year: Year that the claim names.
 
     Returns:
-        `supported` where the publication has these authors and this year, else `refuted`.
+        `supported` if the publication has these authors and this year, otherwise `refuted`.
     """
     agrees = paper.authors == authors and paper.year == year
     evidence = f"{paper} {paper.shows}."
@@ -75,15 +75,15 @@ def history_2015(
 
 
 def sota_required(best_without: Published = WITHOUT, best_with: Published = WITH) -> Finding:
-    """Judge whether the state of the art needs batch norm: one network without it that led refutes that.
+    """Judge whether the state of the art needs batch norm: a leading network without it refutes that.
 
     Args:
         best_without: The best network without batch norm.
-        best_with: The best with it at the time.
+        best_with: The best network with it at the time.
 
     Returns:
-        `refuted` where a network without batch norm was at least as accurate, `inconclusive` where none was: that the
-        best so far has it does not make it indispensable.
+        `refuted` if a network without batch norm was at least as accurate, otherwise `inconclusive`: batch norm in the
+        best network does not prove that it is necessary.
     """
     numbers = {"top1_without": best_without.top1, "top1_with": best_with.top1}
     evidence = (

@@ -18,9 +18,9 @@ def running_stats_fix_gradients(
     build: ModelMaker = small_mlp,
     momenta: tuple[float, ...] = (0.0, 0.1, 1.0),
 ) -> Finding:
-    """Judge whether running averages mitigate gradient problems: train with averages that differ, compare the weights.
+    """Judge whether running averages mitigate gradient problems: train with different averages, compare the weights.
 
-    Training normalises by the batch's statistics and only writes the running ones, so no gradient can depend on them.
+    Training normalises with batch statistics and only writes the running ones, so no gradient can depend on them.
 
     Args:
         norm: Called as ``norm(num_features, momentum=...)``.
@@ -28,8 +28,8 @@ def running_stats_fix_gradients(
         momenta: Weights of the newest statistics in the running ones.
 
     Returns:
-        `refuted` where all weights are bit for bit the same; `supported` where they differ; `inconclusive` where the
-        momenta leave the same running statistics, and so were no test.
+        `refuted` if all weights are bit for bit the same; `supported` if they differ; `inconclusive` if the momenta
+        give the same running statistics, so that nothing was tested.
     """
     models = [initial(build, NormFactory(norm, {"momentum": momentum})) for momentum in momenta]
     for model in models:
@@ -52,7 +52,7 @@ def running_stats_fix_gradients(
 
 
 def _largest_gap(states: list[dict[str, Tensor]]) -> float:
-    """Return the largest difference between entries of neighbours, 0 only if all are equal."""
+    """Return the largest difference between entries of consecutive states, 0 only if all are equal."""
     gaps = [
         float((one[name].detach().double() - other[name].detach().double()).abs().max())
         for one, other in pairwise(states)

@@ -1,4 +1,4 @@
-"""What the size of a weight in front of a norm does."""
+"""The effect of the scale of a weight in front of a norm."""
 
 import torch
 from torch import Tensor
@@ -13,20 +13,20 @@ _EPS = 1e-5
 
 
 def scale_invariance(norm: NormMaker = BatchNorm, *, factors: tuple[float, ...] = (0.01, 0.5, 3.0, 100.0)) -> Finding:
-    r"""Prove that the size of a weight before the norm does nothing but divide its gradient.
+    r"""Prove that the scale of a weight before the norm has no effect except to divide its gradient.
 
     $$BN_{a^2 \epsilon}(aWx) = BN_\epsilon(Wx), \quad
     \partial L / \partial (aW) = \tfrac{1}{a} \partial L / \partial W, \quad
     \langle W, \partial L / \partial W \rangle = O(\epsilon)$$
 
-    Eps is scaled along, which makes both identities exact; with an eps that stays they hold up to eps / var.
+    Eps is scaled too, which makes both identities exact; with a fixed eps they hold up to eps / var.
 
     Args:
         norm: Called as ``norm(num_features, eps=...)``.
-        factors: The a.
+        factors: Values of a.
 
     Returns:
-        `supported` where both identities hold to rounding for every factor, else `refuted`.
+        `supported` if both identities hold up to rounding for every factor, otherwise `refuted`.
     """
     draws = generator(0, "properties", "scale")
     x, weight, target = (
@@ -50,7 +50,7 @@ def scale_invariance(norm: NormMaker = BatchNorm, *, factors: tuple[float, ...] 
 
 
 def _apply(norm: NormMaker, eps: float, weight: Tensor, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return norm(Wx) and the gradient of a loss of it that is not linear, for W."""
+    """Return norm(Wx) and the gradient of a nonlinear loss of it with respect to W."""
     weight = weight.clone().requires_grad_()
     y: Tensor = norm(len(weight), eps=eps).double().train()(x @ weight.T)
     (grad,) = torch.autograd.grad((y - target).pow(2).sum() + (y * target).exp().mean(), weight)

@@ -1,4 +1,4 @@
-"""A problem that trains in milliseconds, in float64, and everything that a channel is computed over."""
+"""A small problem that trains in milliseconds, in float64, and helpers for norms."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from normbench.norms.factory import NormFactory
 from normbench.randomness import generator
 
 NormMaker = Callable[..., nn.Module]
-"""Makes a norm: called with the number of channels and, where a check needs them, keyword arguments."""
+"""Makes a norm: called with the number of channels and, if a check needs them, keyword arguments."""
 
 ModelMaker = Callable[[NormFactory], nn.Module]
 """Makes a model for images (1, 8, 8) of three classes, from the factory of its norms."""
@@ -27,7 +27,7 @@ def small_mlp(norm: NormFactory) -> nn.Module:
 
 
 def images_and_labels(count: int) -> tuple[Tensor, Tensor]:
-    """Return noise (count, 1, 8, 8) around a pattern a class, and the classes (count,)."""
+    """Return noise (count, 1, 8, 8) around one pattern per class, and the classes (count,)."""
     draws = generator(0, "properties", "images")
     patterns = torch.randn(CLASSES, 1, 8, 8, generator=draws, dtype=torch.float64)
     labels = torch.arange(count) % CLASSES
@@ -35,9 +35,9 @@ def images_and_labels(count: int) -> tuple[Tensor, Tensor]:
 
 
 def initial(build: ModelMaker, norm: NormFactory) -> nn.Module:
-    """Return a model in float64 and training mode, its weights drawn from streams of their names."""
+    """Return a model in float64 and training mode, with each weight drawn from the stream of its name."""
     with torch.random.fork_rng(devices=[]):
-        # What the layers draw as they are constructed is overwritten below.
+        # Weights drawn during construction are overwritten below.
         model = build(norm).double().train()
     initialize(model, lambda name: generator(0, "properties", "init", name))
     return model
@@ -56,7 +56,7 @@ def train(model: nn.Module, *, steps: int, lr: float = 0.1) -> None:
 
 
 def inputs() -> tuple[Tensor, Tensor]:
-    """Return features (32, 6) and maps (8, 6, 4, 4) whose channels have means and deviations of their own."""
+    """Return features (32, 6) and maps (8, 6, 4, 4) whose channels have different means and deviations."""
     draws = generator(0, "properties", "inputs")
     made = []
     for shape in ((32, 6), (8, 6, 4, 4)):
@@ -74,13 +74,13 @@ def over_channel(x: Tensor) -> tuple[int, ...]:
 
 
 def eps_of(layer: nn.Module) -> float:
-    """Return the eps of a norm, 0 for one that has none."""
+    """Return the eps of a norm, 0 if it has none."""
     return float(getattr(layer, "eps", 0.0))
 
 
 @torch.no_grad()
 def set_affine(layer: nn.Module, *, gamma: Tensor, beta: Tensor) -> None:
-    """Give a norm its gamma and beta (C,) each, where it has them."""
+    """Set gamma and beta of a norm, (C,) each, if it has them."""
     for name, value in (("weight", gamma), ("bias", beta)):
         if isinstance(param := getattr(layer, name, None), nn.Parameter):
             param.copy_(value)

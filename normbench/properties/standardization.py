@@ -1,4 +1,4 @@
-"""Mean, deviation and what gamma and beta make of them."""
+"""Mean and deviation of outputs, and the effect of gamma and beta."""
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ _STEPS = 30
 
 
 def standardized_outputs(norm: NormMaker = BatchNorm) -> Finding:
-    r"""Judge whether each channel comes out with mean 0 and deviation 1.
+    r"""Judge whether each output channel has mean 0 and deviation 1.
 
     $$\hat x = (x - E[x]) / \sqrt{Var[x] + \epsilon}$$
 
@@ -39,8 +39,8 @@ def standardized_outputs(norm: NormMaker = BatchNorm) -> Finding:
         norm: Called as ``norm(num_features)``; gamma must start at 1 and beta at 0.
 
     Returns:
-        `refuted` where it holds for x_hat but not for the outputs after training, or not even for x_hat; `supported`
-        where it holds for both.
+        `refuted` if it holds for x_hat but not for the outputs after training, or not even for x_hat; `supported` if it
+        holds for both.
     """
     fresh = [_gaps(norm(x.shape[1]).double().train()(x)) for x in inputs()]
     mean, deviation = (max(gaps) for gaps in zip(*fresh, strict=True))
@@ -68,13 +68,13 @@ def affine_restores_capacity(norm: NormMaker = BatchNorm) -> Finding:
 
     $$\gamma = \sqrt{Var[x] + \epsilon}, \beta = E[x] \implies y = x$$
 
-    on the batch that the moments are taken of.
+    on the batch whose moments are used.
 
     Args:
         norm: Called as ``norm(num_features)``.
 
     Returns:
-        `supported` where the layer becomes the identity, `refuted` where it does not.
+        `supported` if the layer becomes the identity, otherwise `refuted`.
     """
     gaps = [_identity_gap(norm(x.shape[1]).double().train(), x) for x in inputs()]
     gap = max(gaps)
@@ -89,7 +89,7 @@ def affine_restores_capacity(norm: NormMaker = BatchNorm) -> Finding:
 
 @torch.no_grad()
 def _identity_gap(layer: nn.Module, x: Tensor) -> float:
-    """Return how far the layer is from the identity with the gamma and beta that should make it that."""
+    """Return the distance of the layer from the identity, with the gamma and beta that should give the identity."""
     dims = over_channel(x)
     set_affine(layer, gamma=(x.var(dims, correction=0) + eps_of(layer)).sqrt(), beta=x.mean(dims))
     return float((layer(x) - x).abs().max())
@@ -102,7 +102,7 @@ def _gaps(y: Tensor) -> tuple[float, float]:
 
 
 def _trained_outputs(norm: NormMaker) -> Tensor:
-    """Return what the last norm of a trained perceptron puts out in training mode."""
+    """Return the output of the last norm of a trained perceptron in training mode."""
     model = initial(small_mlp, NormFactory(norm))
     train(model, steps=_STEPS)
     seen: list[Tensor] = []

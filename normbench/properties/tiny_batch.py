@@ -1,4 +1,4 @@
-"""What is left of the signal where one or two samples are normalised together."""
+"""The signal that remains when one or two samples are normalised together."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ _EXACT = 1e-12
 
 
 def tiny_norm_batch(norm: NormMaker = BatchNorm) -> Finding:
-    r"""Prove that two samples leave a sign of each unit, and one sample nothing.
+    r"""Prove that with two samples only a sign of each unit remains, and with one sample nothing.
 
     With h = (x_1 - x_2) / 2 the mean of two is x_1 - h and their biased variance h^2, so
 
@@ -23,11 +23,10 @@ def tiny_norm_batch(norm: NormMaker = BatchNorm) -> Finding:
     which is a sign up to eps. One sample is its own mean: the output is beta, and the gradient 0.
 
     Args:
-        norm: Called as ``norm(num_features)``. One that refuses a single sample is replaced there by the
-            formula.
+        norm: Called as ``norm(num_features)``. If it refuses a single sample, the formula is used there instead.
 
     Returns:
-        `supported` where both hold exactly, else `refuted`.
+        `supported` if both hold exactly, otherwise `refuted`.
     """
     pair_gap, signs = _pairs(norm)
     beta_gap, gradient, refused = _single(norm)
@@ -63,13 +62,13 @@ def _pairs(norm: NormMaker) -> tuple[float, float]:
     for layer in norm_layers(model).values():
         layer.register_forward_hook(compare)
     model(images_and_labels(2)[0])
-    # A unit that both samples give the same has no sign to keep.
+    # A unit with equal values for both samples has no sign.
     alive = torch.cat(outputs)[torch.cat(outputs) != 0]
     return float(torch.stack(gaps).max()), float(((alive.abs() - 1).abs() < 0.01).double().mean())
 
 
 def _single(norm: NormMaker) -> tuple[float, float, bool]:
-    """Return the gap to beta, the largest gradient, and whether the norm refused so that the formula stood in."""
+    """Return the gap to beta, the largest gradient, and whether the norm refused and the formula was used."""
     draws = generator(0, "properties", "single")
     x = torch.randn(1, 6, generator=draws, dtype=torch.float64).requires_grad_()
     gamma, beta, weights = (torch.randn(6, generator=draws, dtype=torch.float64) for _ in range(3))

@@ -43,7 +43,7 @@ def budget(run: Run, num_train: int) -> Budget:
     """
     if run.batch_size > num_train:
         raise ImpossibleRunError(
-            f"batch_size={run.batch_size} is larger than the training set of {run.data.name}, {num_train} samples."
+            f"batch_size={run.batch_size} is larger than the training set, {num_train} samples of {run.data.name}."
         )
     per_epoch = num_train // run.batch_size
     total = run.steps if run.steps is not None else per_epoch * (run.epochs or 0)

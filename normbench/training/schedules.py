@@ -1,4 +1,4 @@
-"""Learning rates over a run, as a factor on `lr` for each step."""
+"""Learning rate schedules: a factor on `lr` for each step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ def cosine(progress: float, *, final_fraction: float = 0.0) -> float:
 
 
 def multistep(progress: float, *, milestones: Sequence[float], gamma: float = 0.1) -> float:
-    """Return `gamma` to the number of `milestones` (fractions of the budget) already reached."""
+    """Return `gamma` to the power of the number of `milestones` (fractions of the budget) already reached."""
     return gamma ** sum(progress >= milestone for milestone in milestones)
 
 
@@ -28,7 +28,7 @@ REGISTRY: Mapping[str, Schedule] = {"constant": constant, "cosine": cosine, "mul
 
 
 def check_schedule(spec: Component, steps: int) -> None:
-    """See that a schedule exists and its warm-up ends before the run of `steps` steps does.
+    """Check that a schedule exists and that its warm-up is shorter than the run of `steps` steps.
 
     Raises:
         ConfigError: If not.
@@ -43,14 +43,14 @@ def check_schedule(spec: Component, steps: int) -> None:
 def factors(spec: Component, steps: int) -> list[float]:
     """Return the factor on the learning rate for each of `steps` steps.
 
-    The first `warmup_steps` rise linearly to 1; the schedule then runs over what is left of the budget.
+    The factor rises linearly to 1 over the first `warmup_steps`; the schedule then covers the remaining steps.
 
     Args:
         spec: Name in `REGISTRY` and arguments, with `warmup_steps`.
         steps: Steps of the whole run.
 
     Returns:
-        One factor a step.
+        One factor per step.
 
     Raises:
         ConfigError: If the name is unknown or the warm-up takes the whole budget.

@@ -1,4 +1,4 @@
-"""Everything that a training needs before its first step, all of it decided by the run and its seed."""
+"""Everything that a training needs before its first step, determined by the run and its seed."""
 
 import math
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ class Setup:
     """One run, ready to train.
 
     Attributes:
-        run: What is trained.
-        task: What the net is asked.
+        run: The run.
+        task: Its task.
         dataset: Its data set, on the device.
-        parts: The seed's split of it, on the device.
+        parts: The split of the data for the seed, on the device.
         budget: Steps and evaluations.
         model: The model with the seed's initial weights, in training mode, on the device.
         params: Trainable parameters by name.
@@ -41,7 +41,7 @@ class Setup:
         evaluator: Scores the model on the parts.
         masks: Generator of dropout masks.
         crops: Generator of augmentations.
-        scale: What keeps gradients from underflow, in float16; else empty.
+        scale: Loss scale in float16; else empty.
     """
 
     run: Run
@@ -83,15 +83,15 @@ def set_up(run: Run, dataset: Examples, device: torch.device) -> Setup:
     """Split the data, build the model and its optimizer.
 
     Args:
-        run: What to train.
-        dataset: The data set that the run names.
+        run: The run to train.
+        dataset: The data set of the run.
         device: Where to train.
 
     Returns:
         The run, ready to train.
 
     Raises:
-        ImpossibleRunError: If the parts of the run cannot go together.
+        ImpossibleRunError: If the parts of the run are incompatible.
         ConfigError: If a name is unknown or an argument wrong.
     """
     dataset = dataset.to(device)
@@ -119,7 +119,7 @@ def set_up(run: Run, dataset: Examples, device: torch.device) -> Setup:
 
 
 def split_of(run: Run, dataset: Examples) -> Split:
-    """Return the training, validation and test part that a run's seed draws, on the CPU.
+    """Return the training, validation and test part drawn from the run's seed, on the CPU.
 
     Raises:
         DataError: If a part would be empty.
@@ -135,14 +135,14 @@ def split_of(run: Run, dataset: Examples) -> Split:
 
 
 def undecayed(model: nn.Module, run: Run) -> set[str]:
-    """Return the names of the parameters without weight decay: the norms' own where `decay_norm` is off."""
+    """Return the names of the parameters without weight decay: those of the norms if `decay_norm` is off."""
     if run.optimizer.args.get("decay_norm", True):
         return set()
     return {f"{layer}.{name}" for layer, norm in norm_layers(model).items() for name, _ in norm.named_parameters()}
 
 
 def check_target(run: Run, task: Task) -> None:
-    """See that what `steps_to_target` waits for is a value of the task's first metric.
+    """Check that the target of `steps_to_target` is a possible value of the task's first metric.
 
     Raises:
         ConfigError: If not.

@@ -1,4 +1,4 @@
-"""One run, trained by one readable loop: the reference that every faster path is tested against."""
+"""The training loop of a single run: the readable reference that all faster paths are tested against."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ from normbench.training.setup import Setup, set_up
 
 
 class Observer(Protocol):
-    """Looks at a run as it trains; changes nothing of it."""
+    """Observes a run during training without changing it."""
 
     def started(self, setup: Setup) -> None:
-        """See the run before its first step, as its seed has it, also where a checkpoint is gone on from."""
+        """Observe the initial state of the run, also if it then resumes from a checkpoint."""
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
-        """See an evaluation and the gradients of its last step by parameter name."""
+        """Observe an evaluation and the gradients of its last step by parameter name."""
 
     def ended(self, outcome: Outcome) -> None:
-        """See the result; the model is as the last step left it."""
+        """Observe the result; the model is in its final state."""
 
 
 def train(
@@ -40,27 +40,27 @@ def train(
     observers: Sequence[Observer] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
-    """Train one run from its seed, or from where a checkpoint left it, to its test scores.
+    """Train one run from its start, or from a checkpoint, to its test scores.
 
     Args:
-        run: What to train.
-        dataset: The data set that the run names.
+        run: The run to train.
+        dataset: The data set of the run.
         device: Where to train.
-        observers: Who looks on.
-        checkpoint: Keeps the run's state as it trains; None keeps none.
+        observers: Observers of the run.
+        checkpoint: Saves the run's state during training; None saves nothing.
 
     Returns:
         The outcome: finished, or diverged as soon as a loss was not finite.
 
     Raises:
-        ImpossibleRunError: If the parts of the run cannot go together.
+        ImpossibleRunError: If the parts of the run are incompatible.
         ConfigError: If a name is unknown or an argument wrong.
     """
     setup = set_up(run, dataset, device)
     for observer in observers:
         observer.started(setup)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        # Nothing of normbench draws from the global state; a user's own layer may.
+        # normbench never draws from the global state, but a user's layer may.
         torch.manual_seed(stream_seed(run.seed, "global"))
         outcome = _train(setup, observers, checkpoint)
     for observer in observers:
@@ -114,7 +114,7 @@ def take_step(setup: Setup, batch: Batch, lr: Tensor) -> tuple[Tensor, Tensor, d
         lr: Learning rate, ().
 
     Returns:
-        Loss (), outputs (B, ...) and gradients by name, all from before the step.
+        Loss (), outputs (B, ...) and gradients by name, all before the update.
     """
     outputs = setup.task.call(setup.model, batch)
     loss = setup.task.loss(outputs, batch)

@@ -12,10 +12,10 @@ from normbench.norms.statistics import BatchStatistics
 
 
 class Stack(nn.Module):
-    """R models of one structure, looked at as a single model with a first dimension R.
+    """R models of one structure as a single model with a first dimension R.
 
-    Its modules are those of a skeleton, whose modes and statistics decide the forward pass; its parameters and buffers
-    are the stacked ones.
+    Its modules are those of a skeleton, whose modes and statistics settings control the forward pass. Its parameters
+    and buffers are the stacked ones.
 
     Args:
         models: The models; their parameters and buffers are copied.
@@ -27,11 +27,11 @@ class Stack(nn.Module):
 
     def __init__(self, models: Sequence[nn.Module], skeleton: nn.Module) -> None:
         super().__init__()
-        # Not registered: its own parameters are no part of the stack.
+        # Not registered: the skeleton's parameters are not part of the stack.
         object.__setattr__(self, "skeleton", skeleton)
         self.train(skeleton.training)
         self.stacked_params = _stacked([_named(model, trained=True) for model in models])
-        # Parameters that are not trained are constants of the step, as buffers are.
+        # Parameters that are not trained are constants of the step, like buffers.
         self.stacked_buffers = _stacked(
             [_named(model, trained=False) | dict(model.named_buffers()) for model in models]
         )
@@ -58,7 +58,7 @@ class Stack(nn.Module):
         return self
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[nn.Module]:
-        """Yield the modules of the skeleton: contexts that set what norms read act on them."""
+        """Yield the modules of the skeleton: contexts that set which statistics norms read act on them."""
         return self.skeleton.modules(remove_duplicate)
 
     def named_buffers(
@@ -81,7 +81,7 @@ def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def unknown_layers(model: nn.Module) -> list[str]:
-    """Return the kinds of layers with weights whose rounding in a stack nothing is known of; see `run_multiple`."""
+    """Return the types of layers with weights whose rounding in a stack is unknown; see `run_multiple`."""
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return []
     norms = set(norm_layers(model).values())
@@ -92,20 +92,20 @@ def unknown_layers(model: nn.Module) -> list[str]:
 
 
 _LANES = 32
-"""Channels that a vectorised reduction of batch norm takes at once: the rest of a row is summed in another order."""
+"""Channels per vectorised reduction of batch norm: the rest of a row is summed in another order."""
 
 
 def run_multiple(model: nn.Module) -> int:
-    """Return of which number a stack's size must be a multiple, for a run's bits not to depend on its neighbours.
+    """Return the number that a stack's size must be a multiple of, so that no run's bits depend on its neighbours.
 
-    Seen with torch 2.15 on x86: stacked batch norm over features sums R x C channels 32 at a time, and the rest in
-    another order; a matrix product takes another kernel where rows of an odd number of floats are not aligned.
+    Observed with torch 2.15 on x86: stacked batch norm over features sums R x C channels 32 at a time, and the rest in
+    another order; a matrix product uses another kernel if rows of an odd number of floats are not aligned.
 
     Args:
         model: One of the models to be stacked.
 
     Returns:
-        The number; 0 where no size will do.
+        The number; 0 if no size works.
     """
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return 1

@@ -1,4 +1,4 @@
-"""Runs of one structure trained together: the step of `solo` for R runs at once, compiled where that pays."""
+"""Runs of one structure trained together: the step of `solo` for R runs at once, optionally compiled."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from normbench.training.step import make_step
 from normbench.training.structure import graph_of, is_own_code, structure
 
 _LOOK_EVERY = 256
-"""Steps between looks at whether all runs have diverged."""
+"""Steps between checks whether all runs have diverged."""
 
 
 def why_alone(run: Run, dataset: Examples) -> str:
     """Try a step of two copies of a run; return why they cannot be trained together, empty if they can.
 
-    A user's own layer may decide by its data, or keep state that stacking cannot see.
+    A user's layer may branch on its data, or keep state that stacking cannot see.
     """
     cpu = torch.device("cpu")
     try:
-        # One step has no room for a warm-up, and no rate stands in the way of stacking.
+        # One step has no room for a warm-up, and the learning rate does not affect stacking.
         constant = Component("constant", {"warmup_steps": 0})
         setups = [set_up(replace(run, epochs=None, steps=1, schedule=constant), dataset, cpu) for _ in range(2)]
         if setups[0].task.alone:
@@ -46,21 +46,21 @@ def why_alone(run: Run, dataset: Examples) -> str:
 def train_stacked(
     runs: Sequence[Run], dataset: Examples, *, device: torch.device, compiled: bool, fill: int = 0
 ) -> list[Outcome]:
-    """Train runs of one structure together; each comes out as it would in any other pack of this mode.
+    """Train runs of one structure together; each has the same result as in any other pack of this mode.
 
     Args:
-        runs: The runs; they differ at most in what `structure` leaves out.
-        dataset: The data set that all of them name.
+        runs: The runs; they differ only in settings that `structure` leaves out.
+        dataset: The data set of all of them.
         device: Where to train.
-        compiled: Whether the step goes through `torch.compile`.
-        fill: Runs that the pack is filled up to with copies, whose outcomes are left out.
+        compiled: Whether to compile the step with `torch.compile`.
+        fill: Number of runs to which the pack is padded with copies; outcomes of copies are discarded.
 
     Returns:
-        The outcome of each run. A run that diverges leaves its neighbours as they are.
+        The outcome of each run. A run that diverges does not affect the others.
     """
     assert len({structure(run) for run in runs}) == 1, "runs of a pack share their structure"
     setups = [set_up(run, dataset, device) for run in runs]
-    # Copies of the last run fill the pack: a pack of one takes other kernels than a pack of two, and so other bits.
+    # Copies of the last run pad the pack: a pack of one uses other kernels than a pack of two, and gives other bits.
     multiple = max(run_multiple(setups[0].model), 1)
     size = -(-max(len(runs), fill, 2) // multiple) * multiple
     setups += [set_up(runs[-1], dataset, device) for _ in range(size - len(runs))]
@@ -113,5 +113,5 @@ def _train(pack: StackedRuns, *, compiled: bool) -> list[Outcome]:
 
 
 def own_scalars(run: Run, scalars: Mapping[str, Sequence[float]], place: int) -> dict[str, float]:
-    """Return what the probes that a run names found of it; its neighbours may have named others."""
+    """Return the results of the probes that a run names; other runs of the pack may name different ones."""
     return {name: values[place] for name, values in scalars.items() if name.split(".")[1] in run.probes}

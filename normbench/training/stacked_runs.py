@@ -20,7 +20,7 @@ from normbench.training.stack import Stack
 from normbench.training.step import StackState, Tally
 
 _FETCHED_VALUES = 2**20
-"""Input values looked up at once, for several steps: one look-up costs as much as the kernels of a small step."""
+"""Input values fetched at once, for several steps: one look-up costs as much as the kernels of a small step."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class StackedRuns:
     """R runs of one structure, ready to train together.
 
     Attributes:
-        setups: Each run by itself: its budget, its streams of randomness.
+        setups: The setup of each run, with its budget and random generators.
         stack: Their models.
         parts: Their splits, (R, n).
         evaluator: Scores the stack on the parts.
         optimizer: Changes the parameters of the stack in place.
         rates: Learning rates (R,) of each step.
-        tally: What the steps add up to.
-        state: The tensors that a step changes or reads, the same ones in every step.
-        scalars: Returns what the optimizer needs for the coming step beside the rate.
-        dropouts: Names of the dropout layers, whose masks in the setups' models are views of the stack's.
+        tally: Sums over the steps.
+        state: The tensors that a step changes or reads, the same objects in every step.
+        scalars: Returns the optimizer's scalars for the next step, in addition to the rate.
+        dropouts: Names of the dropout layers; their masks in the setups' models are views of the stack's masks.
     """
 
     setups: Sequence[Setup]
@@ -92,7 +92,7 @@ class StackedRuns:
 
 
 def probes_of_pack(pack: StackedRuns) -> Probes | None:
-    """Return all probes that runs of a pack name."""
+    """Return all probes that the runs of a pack name."""
     first = pack.setups[0]
     names = sorted({name for setup in pack.setups for name in setup.run.probes})
     if not names:
@@ -106,13 +106,13 @@ def probes_of_pack(pack: StackedRuns) -> Probes | None:
         batch=pack.parts.batch(first.dataset, held),
         norm_batch_size=pack.evaluator.norm_batch_size,
         stacked=True,
-        # Their samples are many times a small batch: maps of all runs at once would fill the memory.
+        # Probes use many more samples than a small batch: maps of all runs at once would fill the memory.
         together=1 if any(isinstance(module, nn.Conv2d) for module in pack.stack.modules()) else 8,
     )
 
 
 def stacked_batches(pack: StackedRuns) -> Iterator[Batch]:
-    """Yield the batch of each step, its fields (R, B, ...), in the order in which each run sees its own."""
+    """Yield the batch of each step, its fields (R, B, ...), each run in its own sample order."""
     first, runs = pack.setups[0], len(pack.setups)
     size, dataset = first.run.batch_size, first.dataset
     together = max(1, _FETCHED_VALUES // (runs * size * dataset.values))
@@ -130,7 +130,7 @@ def stacked_batches(pack: StackedRuns) -> Iterator[Batch]:
 
 
 def epochs_of_batches(pack: StackedRuns) -> Iterator[Tensor]:
-    """Yield the sample indices of each epoch, (steps, R, B): what one step needs lies together."""
+    """Yield the sample indices of each epoch, (steps, R, B), so that those of one step are contiguous."""
     budget, size = pack.setups[0].budget, pack.setups[0].run.batch_size
     left, epoch = budget.total, 0
     while left > 0:
@@ -158,7 +158,7 @@ def _stacked_parts(parts: Sequence[Split]) -> Split:
 
 
 def _give_masks(setups: Sequence[Setup]) -> list[str]:
-    """Give every dropout a mask to be stacked, drawn from no run's stream; return the names of the dropouts."""
+    """Give every dropout a mask to be stacked, not drawn from a run's stream; return the names of the dropouts."""
     names = [name for name, module in setups[0].model.named_modules() if isinstance(module, Dropout)]
     for setup in setups if names else ():
         draw_masks(setup.model, setup.run.batch_size, torch.Generator())
@@ -166,7 +166,7 @@ def _give_masks(setups: Sequence[Setup]) -> list[str]:
 
 
 def _share_masks(names: Sequence[str], setups: Sequence[Setup], stack: Stack) -> None:
-    """Make each run's masks views of the stacked ones, so that drawing them fills the stack."""
+    """Make each run's masks views of the stacked masks, so that drawing them fills the stack."""
     for name in names:
         stacked = stack.stacked_buffers[f"{name}.mask"]
         for run, setup in enumerate(setups):

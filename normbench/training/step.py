@@ -1,4 +1,4 @@
-"""The step of R runs as a function of tensors alone, and what it adds up to: run as it is, or compiled."""
+"""The step of R runs as a function of tensors only, and its sums; it runs eagerly or compiled."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from normbench.training.precision import LossScale, scaled_step
 
 
 class Tally(NamedTuple):
-    """What the steps added up to since the last evaluation, for each run; changed in place by the step.
+    """Sums over the steps since the last evaluation, for each run; changed in place by the step.
 
     Attributes:
         loss: Sum of the losses, (R,) float64.
-        sums: What the task measures, summed over samples, (R, ...) float64.
+        sums: The task's measures, summed over samples, (R, ...) float64.
         bad_step: First step whose loss was not finite, 0 for none, (R,) int64; never reset.
         step: Steps taken, () int64; never reset.
     """
@@ -37,7 +37,7 @@ class Tally(NamedTuple):
         return cls(loss, sums, counts, torch.zeros((), dtype=torch.int64, device=device))
 
     def take(self, task: Task, steps: int, samples: int) -> list[Score]:
-        """Return each run's mean loss over the steps and its metrics over their samples, and begin anew."""
+        """Return each run's mean loss over the steps and its metrics over their samples, and reset the sums."""
         sums = {name: values.cpu() for name, values in self.sums.items()}
         count = torch.tensor(samples, dtype=torch.float64)
         scores = [
@@ -50,15 +50,15 @@ class Tally(NamedTuple):
 
 
 class StackState(NamedTuple):
-    """Everything that a step of R runs changes in place, and the numbers that differ between them.
+    """All tensors that a step of R runs changes in place, and the numbers that differ between runs.
 
     Attributes:
         params: Stacked parameters, (R, ...).
         buffers: Stacked buffers and parameters that are not trained.
-        optimizer: What the optimizer keeps for each parameter.
-        varying: Its numbers that differ between runs, (R,).
-        tally: What the steps add up to.
-        scale: What keeps gradients from underflow, in float16; else empty.
+        optimizer: Optimizer state for each parameter.
+        varying: Optimizer arguments that differ between runs, (R,).
+        tally: Sums over the steps.
+        scale: Loss scale in float16; else empty.
     """
 
     params: dict[str, Tensor]
@@ -70,11 +70,11 @@ class StackState(NamedTuple):
 
 
 def make_step(task: Task, skeleton: nn.Module, update: Callable[..., None]) -> Step:
-    """Return the step of R runs as a function of tensors alone: it changes them in place and returns nothing.
+    """Return the step of R runs as a function of tensors only: it changes them in place and returns nothing.
 
     Args:
-        task: What the nets are asked.
-        skeleton: A model of the runs' structure.
+        task: The task.
+        skeleton: A model with the runs' structure.
         update: `Optimizer.update` of runs of that structure.
     """
 

@@ -1,4 +1,4 @@
-"""What runs must share to be trained together, and what a compiled step of theirs is found by."""
+"""What runs must share to be trained together, and the key of their compiled step."""
 
 import json
 from dataclasses import replace
@@ -11,9 +11,9 @@ from normbench.training.setup import Setup
 
 
 def structure(run: Run) -> str:
-    """Return what runs must share to be trained together: all but seed, rate and numbers that shape no graph."""
+    """Return what runs must share to train together: all but seed, rate and numbers that do not affect the graph."""
     model = dict(run.model.args)
-    # To a user's own model these may mean anything.
+    # In a user's model these may mean anything.
     for key in ("init_scale", "bias_init") if run.model.source is None else ():
         if key in model:
             model[key] = None
@@ -34,18 +34,18 @@ def structure(run: Run) -> str:
 
 
 def graph_of(run: Run, task: Task) -> str:
-    """Return what decides the operations of a step of like runs, besides the shapes of its tensors."""
+    """Return what determines the operations of a step of such runs, apart from the shapes of its tensors."""
     parts = json.loads(structure(run))
-    # In a notebook a user's own part is defined anew under the same name.
+    # In a notebook, a user may redefine a part under the same name.
     own = [source_hash(part.source) for part in (run.task, run.model, run.norm) if part.source is not None]
     names = ("task", "model", "norm", "optimizer", "norm_batch_size", "precision")
     return json.dumps([task.key, *(parts[name] for name in names), *own])
 
 
 def is_own_code(setup: Setup) -> bool:
-    """Return whether all code of a step is normbench's or torch's, so that versions and sources tell what it does.
+    """Return whether all code of a step is normbench's or torch's, so that versions and sources identify it.
 
-    Modules of torch alone may be put together by somebody else's function.
+    Even a model of torch modules only may be built by somebody else's function.
     """
     run = setup.run
     packages = {type(part).__module__.partition(".")[0] for part in (setup.task, *setup.model.modules())}

@@ -1,4 +1,4 @@
-"""A user's own optimizer takes a step before anything starts: what it raises is a config error, not a failed run."""
+"""Tries a user's optimizer for one step before anything starts: an error is a config error, not a failed run."""
 
 import torch
 
@@ -9,17 +9,17 @@ from normbench.training.setup import set_up
 
 
 def try_own_optimizer(run: Run, dataset: Examples) -> str:
-    """Take a step of a user's own optimizer on the run's model.
+    """Take a step of a user's optimizer on the run's model.
 
     Args:
         run: The run.
         dataset: Its data set.
 
     Returns:
-        Why the run cannot be trained together with others; empty where the optimizer is one of ours.
+        Why the run cannot be trained together with others; empty for a shipped optimizer.
 
     Raises:
-        ConfigError: If it cannot be found, does not take its arguments or cannot take the step.
+        ConfigError: If it cannot be found, rejects its arguments or cannot take the step.
     """
     if run.optimizer.target is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the optimizer saw since the last evaluation: losses and outputs are kept and looked at in bulk."""
+"""Losses and outputs since the last evaluation, collected and evaluated in bulk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,10 +12,10 @@ from normbench.tasks import Task
 from normbench.training.outcome import Score
 
 FLUSH_EVERY = 64
-"""Steps between looks at the losses: a look costs as much as the small kernels of a step, and a wait on a GPU."""
+"""Steps between checks of the losses: a check costs as much as the small kernels of a step, and a wait on a GPU."""
 
 _MOST_VALUES = 2**26
-"""Numbers of outputs that are kept at most."""
+"""Maximum number of output values kept."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Window:
     """Training-mode loss and metrics of the steps since the last `take`.
 
     Args:
-        task: What the net is asked.
+        task: The task.
     """
 
     task: Task
@@ -36,12 +36,12 @@ class Window:
     _first_step: int = 1
 
     def state(self) -> dict[str, Any]:
-        """Return all that is kept, not yet added up: sums are rounded by what is added up at once."""
+        """Return everything that is kept, not summed: rounding depends on what is summed at once."""
         return {own.name: getattr(self, own.name) for own in fields(self) if own.name != "task"}
 
     @classmethod
     def restored(cls, task: Task, state: dict[str, Any], device: torch.device) -> Self:
-        """Return a window with what `state` returned, its tensors on a device."""
+        """Return a window with the content that `state` returned, its tensors on a device."""
         window = cls(task, **state)
         for kept in (window._losses, window._outputs, *window._targets.values()):
             kept[:] = [one.to(device) for one in kept]
@@ -56,12 +56,12 @@ class Window:
 
     @property
     def full(self) -> bool:
-        """Whether it is time for `look`."""
+        """Whether `look` is due."""
         kept = len(self._losses)
         return kept >= FLUSH_EVERY or (kept > 0 and kept * self._outputs[-1].numel() > _MOST_VALUES)
 
     def look(self) -> int | None:
-        """Add up what was kept.
+        """Sum what was kept.
 
         Returns:
             The first step (from 1 over the whole run) whose loss is not finite, or None.
@@ -84,7 +84,7 @@ class Window:
         return None
 
     def take(self) -> Score:
-        """Return the mean loss over the steps looked at and the metrics over their samples, and begin anew."""
+        """Return the mean loss over the summed steps and the metrics over their samples, and reset the window."""
         score = Score(self._loss / self._steps, self.task.scores(self._sums))
         self._loss, self._steps = 0.0, 0
         self._sums.clear()

@@ -40,7 +40,7 @@ def test_budget(changes: dict[str, Any], expected: Budget) -> None:
 
 def test_a_batch_larger_than_the_training_set_is_impossible() -> None:
     """The message gives both sizes."""
-    with pytest.raises(ImpossibleRunError, match="batch_size=51 is larger than the training set of digits, 50 samples"):
+    with pytest.raises(ImpossibleRunError, match="batch_size=51 is larger than the training set, 50 samples of digits"):
         budget(a_run(batch_size=51), len(INDICES))
 
 

@@ -1,4 +1,4 @@
-"""Probes: scalars that tell what a norm does to a training, and change nothing of it.
+"""Probes: scalars that measure the effect of a norm on a training, without changing it.
 
 Each is a pure function of a `View` (the model's structure) and a `Moment` (tensors): `driver.Probes` calls it for one
 run, or under `torch.vmap` for runs that are trained together.
@@ -26,9 +26,9 @@ class Probe:
     """One entry of the registry.
 
     Attributes:
-        measure: Returns the scalars, () each, by names without the probe's own.
-        cost: What one look costs, in words, on the fixed samples.
-        reads: Which fields of `Moment` have to be prepared for it: `before`, `earlier`, `grads`.
+        measure: Returns the scalars, () each, by names without the probe's name.
+        cost: Cost of one measurement on the fixed samples, in words.
+        reads: Fields of `Moment` that it needs prepared: `before`, `earlier`, `grads`.
     """
 
     measure: Callable[[View, Moment], dict[str, Tensor]]
@@ -40,13 +40,13 @@ class Probe:
 
         Args:
             view: The model.
-            moment: Any moment of it, such as one with two samples.
+            moment: Any moment of the model, such as one with two samples.
         """
         return tuple(self.measure(view, moment))
 
 
 def check_probes(names: Collection[str]) -> None:
-    """See that every probe is known.
+    """Check that every probe is known.
 
     Raises:
         ConfigError: If one is not.

@@ -12,12 +12,12 @@ _STATISTICS = ("mean", "deviation", *(f"p{percentile}" for percentile in _PERCEN
 def activations(view: View, moment: Moment) -> dict[str, Tensor]:
     """Return moments and percentiles of a typical unit before and after each norm (Ioffe & Szegedy 2015, fig. 1).
 
-    Each statistic is taken of a unit over samples and positions, then averaged over the units of the layer. In a model
-    without any norm layer, before and after are input and output of a weight layer.
+    Each statistic is computed per unit over samples and positions, then averaged over the units of the layer. In a
+    model without norm layers, before and after are input and output of a weight layer.
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers` and `batch` are read.
+        moment: Uses `params`, `buffers` and `batch`.
 
     Returns:
         ``<before or after>.<mean, deviation, p15, p50, p85>.<layer>``, each ().

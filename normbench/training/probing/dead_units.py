@@ -1,4 +1,4 @@
-"""Which units are off for every sample."""
+"""Units that are zero for every sample."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ from normbench.training.probing.view import Moment, View, by_unit
 
 
 def dead_units(view: View, moment: Moment) -> dict[str, Tensor]:
-    """Return the share of units that are exactly zero for every sample, at every position: dead, if they are ReLUs.
+    """Return the share of units that are exactly zero for every sample at every position: dead units, for ReLU.
 
-    A unit is a channel of what an activation puts out. An activation that is called twice has twice the units. One
-    that is never exactly zero, such as a sigmoid, has no dead units by this measure.
+    A unit is an output channel of an activation. An activation that is called twice counts twice the units. One that is
+    never exactly zero, such as a sigmoid, has no dead units by this measure.
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers` and `batch` are read.
+        moment: Uses `params`, `buffers` and `batch`.
 
     Returns:
-        ``share.<activation>`` and, over the units of all of them, ``share``, each (); nothing for a model whose
+        ``share.<activation>`` and ``share``, over the units of all activations, each (); nothing for a model whose
         activations are not modules.
     """
     with view.watching(view.activations, lambda _, output: (by_unit(output) == 0).all(dim=1)) as seen:

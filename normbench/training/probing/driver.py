@@ -1,4 +1,4 @@
-"""Asks the probes at each evaluation, of one run or of several stacked, and keeps what they compare with."""
+"""Runs the probes at each evaluation, for one run or several stacked, and keeps what they compare with."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,18 +25,18 @@ class Probes:
         ...                                 # the step changes params and buffers
         rows = probes.look(params, buffers, lr)
 
-    Nothing that is handed over is changed and nothing is drawn, so a run with probes is bit for bit the run without.
+    Arguments are not changed and no random number is drawn, so a run with probes is bit for bit the run without.
 
     Args:
         names: Keys of `REGISTRY`.
-        model: The model, or for stacked runs any of their structure; copied.
-        params: Trainable parameters as the training begins, by name in the order of the model.
-        task: What the net is asked.
-        batch: The fixed samples, each field (B, ...), or (R, B, ...) where stacked.
-        norm_batch_size: Samples that statistics are taken over in training; samples that do not fill such a chunk are
-            left out, and where B is smaller, all B share statistics.
+        model: The model, or for stacked runs any model of their structure; copied.
+        params: Trainable parameters at the start of training, by name in the order of the model.
+        task: The task.
+        batch: The fixed samples, each field (B, ...), or (R, B, ...) if stacked.
+        norm_batch_size: Samples per chunk of norm statistics in training. An incomplete last chunk is left out; if B is
+            smaller, all B share statistics.
         stacked: Whether every tensor has the dimension R.
-        together: Runs that are looked at at once; None takes all. Bounds memory.
+        together: Runs to measure at once; None takes all. Limits memory.
 
     Raises:
         ConfigError: If a name is unknown.
@@ -67,21 +67,21 @@ class Probes:
         self._before: dict[str, Tensor] | None = None
 
     def before_step(self, params: Named) -> None:
-        """Keep the parameters as they are before a step that `look` will be called after."""
+        """Save the parameters before a step that `look` follows."""
         if self._reads & {"before", "grads"}:
             self._before = _copied(params)
 
     @torch.no_grad()
     def look(self, params: Named, buffers: Named, lr: Tensor | float) -> dict[str, list[float]]:
-        """Return the scalars after a step that `before_step` was called before.
+        """Return the scalars after a step that `before_step` preceded.
 
         Args:
             params: Trainable parameters after the step.
             buffers: Buffers, and the parameters that are not trained.
-            lr: Learning rate of the step: a number, or (R,) where stacked.
+            lr: Learning rate of the step: a number, or (R,) if stacked.
 
         Returns:
-            One number a run for each column, such as ``probe.gradients.slope``.
+            One number per run for each column, such as ``probe.gradients.slope``.
         """
         moment = self._moment(params, buffers, lr)
         columns = {
@@ -92,12 +92,12 @@ class Probes:
         if self._earlier is not None:
             self._earlier = _copied(params)
         self._before = None
-        # Fetched at once: on a GPU each number by itself would be a wait.
+        # Copied at once: on a GPU each single number would be a wait.
         rows: list[list[float]] = torch.stack(list(columns.values())).tolist() if columns else []
         return dict(zip(columns, rows, strict=True))
 
     def columns(self, params: Named, buffers: Named) -> dict[str, tuple[str, ...]]:
-        """Return the names of the columns by probe; empty for a probe that has nothing to look at in this model."""
+        """Return the names of the columns by probe; empty for a probe that measures nothing in this model."""
         state = {name: self._first(value.detach()) for name, value in params.items()}
         rest = {name: self._first(value) for name, value in buffers.items()}
         rate = next(iter(state.values())).new_zeros(())
@@ -110,7 +110,7 @@ class Probes:
             }
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a checkpoint must keep: the parameters at the last look; not copied, empty if not wanted."""
+        """Return the state for a checkpoint: the parameters at the last `look`; not copied, empty if not needed."""
         return self._earlier or {}
 
     def restore(self, state: Named) -> None:

@@ -8,16 +8,16 @@ from normbench.training.probing.view import Moment, View, cosine, hidden, mean_o
 def effective_lr(view: View, moment: Moment) -> dict[str, Tensor]:
     """Return each weight's effective learning rate and its product with its gradient (van Laarhoven 2017).
 
-    A norm after W makes the loss a function of W / |W|, which turns as fast as with rate lr / |W|^2 at |W| = 1. Then
-    <W, dL/dW> = 0, up to the norm's eps: a weight that this is far from 0 for is not scale-invariant.
+    A norm after W makes the loss a function of W / |W|, whose direction turns as fast as with rate lr / |W|^2 at
+    |W| = 1. Then <W, dL/dW> = 0, up to the norm's eps: if it is far from 0, the weight is not scale-invariant.
 
     Args:
         view: The model.
-        moment: Of which `before`, `grads` and `lr` are read: the product is of a weight and its gradient at one time.
+        moment: Uses `before`, `grads` and `lr`: weight and gradient of the product are of the same time.
 
     Returns:
-        ``rate.<layer>``, infinite for a weight of zero, and ``product.<layer>``; ``cosine``, the mean over the layers
-        but the head of the size of the cosine between weight and gradient, those left out where one is zero; each ().
+        ``rate.<layer>``, infinite for a weight of zero, and ``product.<layer>``; ``cosine``, the mean absolute cosine
+        between weight and gradient over the layers except the head, without layers where one is zero; each ().
     """
     pairs = {layer: (moment.before[f"{layer}.weight"], moment.grads[f"{layer}.weight"]) for layer in view.weights}
     scalars: dict[str, Tensor] = {}

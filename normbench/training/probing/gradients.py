@@ -10,14 +10,14 @@ def gradients(view: View, moment: Moment) -> dict[str, Tensor]:
     """Return the gradient norm of each weight and its slope over depth (Yang et al. 2019).
 
     With g_l the Frobenius norm of dL/dW_l, the slope is that of the least-squares line through (l, ln g_l) over the
-    layers but the head. Below 0, gradients grow on their way back to the input: -ln 2 doubles them with each layer.
+    layers except the head. Below 0, gradients grow towards the input: -ln 2 doubles them with each layer.
 
     Args:
         view: The model.
-        moment: Of which `grads` is read.
+        moment: Uses `grads`.
 
     Returns:
-        ``norm.<layer>`` and ``slope``, each (); the slope is NaN where a gradient is zero or there is a single layer.
+        ``norm.<layer>`` and ``slope``, each (); the slope is NaN if a gradient is zero or there is a single layer.
     """
     norms = {layer: length(moment.grads[f"{layer}.weight"]) for layer in view.weights}
     scalars = {f"norm.{layer}": norm for layer, norm in norms.items()}

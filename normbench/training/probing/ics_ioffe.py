@@ -1,4 +1,4 @@
-"""Internal covariate shift as Ioffe & Szegedy describe it: units whose distributions move."""
+"""Internal covariate shift as Ioffe & Szegedy describe it: changing distributions of units."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ _FLOOR = 1e-5
 
 
 def ics_ioffe(view: View, moment: Moment) -> dict[str, Tensor]:
-    """Return how far the distribution of each unit has moved since the probes last looked (Ioffe & Szegedy 2015).
+    """Return how far the distribution of each unit has moved since the last measurement (Ioffe & Szegedy 2015).
 
-    A unit's distribution over samples and positions is taken for Gaussian, and the distance between N(m, v) and
+    A unit's distribution over samples and positions is approximated as Gaussian, and the distance between N(m, v) and
     N(m', v') is the symmetric Kullback-Leibler divergence
 
         KL + KL' = ((v + d^2) / v' + (v' + d^2) / v) / 2 - 1,   d = m - m',
 
-    averaged over the units of a layer. Units are looked at where the norm puts them out.
+    averaged over the units of a layer. Units are measured at the output of the norm.
 
     Args:
         view: The model.
-        moment: Of which `earlier`, `params`, `buffers` and `batch` are read.
+        moment: Uses `earlier`, `params`, `buffers` and `batch`.
 
     Returns:
         ``drift.<layer>`` in nats and ``drift``, its mean over layers, each ().

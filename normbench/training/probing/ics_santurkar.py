@@ -1,4 +1,4 @@
-"""Internal covariate shift as Santurkar et al. measure it: gradients that the layers below have changed."""
+"""Internal covariate shift as Santurkar et al. measure it: changes of gradients by updates of the layers below."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,17 @@ from normbench.training.probing.view import Moment, Named, View, cosine, length,
 def ics_santurkar(view: View, moment: Moment) -> dict[str, Tensor]:
     """Return how the step of the layers below changes each layer's gradient (Santurkar et al. 2018, definition 2.1).
 
-    G is the gradient of a weight before the step, G' the same after the parameters in front of it alone have taken
-    theirs. Where layers did not shift each other's task, |G - G'| would be 0 and the cosine 1.
+    G is the gradient of a weight before the step, G' the same after only the parameters in front of it have been
+    updated. If layers did not shift each other's task, |G - G'| would be 0 and the cosine 1.
 
     Args:
         view: The model.
-        moment: Of which all but `earlier` and `lr` is read.
+        moment: Uses all fields except `earlier` and `lr`.
 
     Returns:
-        ``norm.<layer>`` |G - G'| and ``cosine.<layer>`` of G and G', for every weight layer but the first, which has
-        none below it; ``norm`` and ``cosine``, their means over these layers; each (). A cosine with a gradient of
-        zero is NaN and left out of the mean.
+        ``norm.<layer>`` |G - G'| and ``cosine.<layer>`` of G and G', for every weight layer except the first, which
+        has none below it; ``norm`` and ``cosine``, their means over these layers; each (). A cosine with a gradient of
+        zero is NaN and not included in the mean.
     """
     norms, cosines = {}, {}
     order = list(moment.before)

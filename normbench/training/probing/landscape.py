@@ -1,4 +1,4 @@
-"""What the loss looks like along a step."""
+"""The loss along an optimizer step."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from normbench.training.probing.view import Moment, View, length
 
 LENGTHS = tuple(2 ** (-1 + 3 * point / 7) for point in range(8))
-"""Places along the step, in lengths of it: eight from 1/2 to 4, at equal ratios."""
+"""Points along the step, in step lengths: eight from 1/2 to 4, at equal ratios."""
 
 
 def landscape(view: View, moment: Moment) -> dict[str, Tensor]:
-    """Return how loss and gradient vary along the step that was taken (Santurkar et al. 2018, fig. 4).
+    """Return how loss and gradient vary along the optimizer step (Santurkar et al. 2018, fig. 4).
 
     With W the parameters before the step, s the step and a in `LENGTHS`:
 
@@ -20,14 +20,14 @@ def landscape(view: View, moment: Moment) -> dict[str, Tensor]:
     - ``gradient_range``: largest minus smallest |dL/dW(W + a s) - dL/dW(W)|;
     - ``smoothness``, the effective beta: the largest |dL/dW(W + a s) - dL/dW(W)| / |a s|.
 
-    The step is what the optimizer took, momentum and weight decay included, on the samples of its minibatch.
+    The step is the optimizer's, with momentum and weight decay, on the samples of its minibatch.
 
     Args:
         view: The model.
-        moment: Of which all but `earlier` and `lr` is read.
+        moment: Uses all fields except `earlier` and `lr`.
 
     Returns:
-        The three, each (); the last is NaN where the step is zero.
+        All three, each (); the last is NaN if the step is zero.
     """
     step = {name: moment.params[name] - old for name, old in moment.before.items()}
     distance = joint_norm(step)

@@ -1,4 +1,4 @@
-"""How far running statistics are from those they stand for."""
+"""The difference between running and population statistics."""
 
 import torch
 from torch import Tensor
@@ -8,22 +8,22 @@ from normbench.tasks import Task
 from normbench.training.probing.view import Moment, View, by_unit
 
 _FLOOR = 1e-5
-"""Added to variances, as the norms do by default: a smaller difference would change no output."""
+"""Added to variances, as the norms do by default: a smaller difference would not change any output."""
 
 
 def statistics_gap(view: View, moment: Moment) -> dict[str, Tensor]:
-    """Return how far running mean and variance are from the population's, and what that costs (Wu & Johnson 2021).
+    """Return how far running mean and variance are from the population's, and its effect (Wu & Johnson 2021).
 
-    The population is the samples of the moment, all normalised together. With m, v its mean and unbiased variance and
+    The population is all samples of the moment, normalised together. With m, v its mean and unbiased variance and
     r, q the running ones, ``mean`` is |r - m| / sqrt(v) and ``var`` is |ln(q / v)|, averaged over the channels.
 
     Args:
         view: The model.
-        moment: Of which `params`, `buffers` and `batch` are read.
+        moment: Uses `params`, `buffers` and `batch`.
 
     Returns:
         ``mean.<layer>`` and ``var.<layer>``; ``mean`` and ``var``, their means over layers; the task's first metric
-        (``accuracy``) by running statistics minus that by the population's, or the loss where the metric is no mean
+        (``accuracy``) with running statistics minus that with the population's, or the loss if the metric is not a mean
         over samples; each (). Nothing for a model without running statistics.
     """
     layers = tuple(

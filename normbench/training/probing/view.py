@@ -1,4 +1,4 @@
-"""A model as a function of its parameters: what every probe looks through, for one run or under `torch.vmap` for R."""
+"""A model as a function of its parameters, used by every probe, for one run or under `torch.vmap` for R runs."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,15 +24,15 @@ _ACTIVATIONS = tuple(getattr(nn, activation.module) for activation in ACTIVATION
 
 
 class Moment(NamedTuple):
-    """One optimizer step of one run, and the fixed samples that it is looked at on; nothing in it is changed.
+    """One optimizer step of one run, and the fixed samples to measure on; read-only.
 
-    A tree of tensors: stacked along a first dimension R, it is mapped over by `torch.vmap`.
+    A tree of tensors: if stacked along a first dimension R, `torch.vmap` maps over it.
 
     Attributes:
         before: Trainable parameters before the step, by name in the order of the model.
-        params: The same after it.
-        earlier: The same when the probes last looked; at their first look, as the training began.
-        buffers: Everything else of the model's state after the step: buffers, and parameters that are not trained.
+        params: The same after the step.
+        earlier: The same at the previous measurement; at the first one, those at the start of training.
+        buffers: The rest of the model's state after the step: buffers, and parameters that are not trained.
         grads: Gradients of the loss on the samples at `before`, by name; empty for a probe that reads none.
         lr: Learning rate of the step, ().
         batch: The samples, each field (B, ...).
@@ -51,16 +51,16 @@ class Moment(NamedTuple):
 class View:
     """The structure of a model: a pure function of parameters, buffers and a batch, with names for its layers.
 
-    Dropout is off. Norms with statistics over samples take those of each `norm_batch_size` samples, as in training,
-    and no buffer is touched.
+    Dropout is off. Norms with statistics over samples use those of each `norm_batch_size` samples, as in training,
+    and no buffer is changed.
 
     Attributes:
-        skeleton: A copy of the model of this view's own, in evaluation mode; its state does not matter.
-        task: What the net is asked.
+        skeleton: A private copy of the model, in evaluation mode; its state does not matter.
+        task: The task.
         norm_batch_size: Samples that share statistics; None takes the whole batch.
-        weights: Names of the linear and convolutional layers, in the order in which they are called.
-        norms: The same of the layers that a `NormFactory` made.
-        activations: The same of the activations.
+        weights: Names of the linear and convolutional layers, in calling order.
+        norms: The same for the layers that a `NormFactory` made.
+        activations: The same for the activations.
     """
 
     skeleton: nn.Module
@@ -72,17 +72,17 @@ class View:
 
     @classmethod
     def of(cls, model: nn.Module, task: Task, batch: Batch, *, norm_batch_size: int | None) -> Self:
-        """Return the view of a model, which is copied: in float32 whatever the run trains in.
+        """Return the view of a model; it is copied, and in float32 whatever precision the run trains in.
 
         Args:
-            model: The model, or any of the same structure.
-            task: What the net is asked.
-            batch: A few samples to see the order of the layers by, each field (B, ...).
+            model: The model, or any model of the same structure.
+            task: The task.
+            batch: A few samples to determine the order of the layers, each field (B, ...).
             norm_batch_size: Samples that share statistics.
         """
         skeleton = in_float32(copy.deepcopy(model)).eval()
         for module in skeleton.modules():
-            # What goes into or comes out of a layer would be overwritten by the layer after it.
+            # Otherwise the next layer would overwrite the input or output of a layer.
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # nn.Module takes any attribute
         called = _called(skeleton, task, batch)
@@ -97,23 +97,23 @@ class View:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Where distributions are watched: the norms, or, in a model built without any, all weight layers but the last.
+        """Layers at which distributions are measured: the norms, or without any, all weight layers except the last.
 
-        The norm `none` is a layer too, so arms with and without a norm are watched at the same places.
+        The norm `none` is a layer too, so arms with and without a norm are measured at the same places.
         """
         return self.norms or self.weights[:-1]
 
     def outputs(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
-        """Return the outputs for a batch as training would see them, but for dropout."""
+        """Return the outputs for a batch as in training, but without dropout."""
         with own_batch(self.skeleton, self.norm_batch_size):
             return self._call(params, buffers, batch)
 
     def outputs_by_running(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
-        """Return the outputs for a batch by running statistics."""
+        """Return the outputs for a batch with running statistics."""
         return self._call(params, buffers, batch)
 
     def outputs_by_population(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
-        """Return the outputs for a batch by the statistics of all its samples."""
+        """Return the outputs for a batch with the statistics of all its samples."""
         with own_batch(self.skeleton, None):
             return self._call(params, buffers, batch)
 
@@ -130,23 +130,23 @@ class View:
     def watching(
         self, layers: tuple[str, ...], summary: Callable[[Tensor, Tensor], Tensor]
     ) -> Iterator[dict[str, list[Tensor]]]:
-        """Summarise what goes into and comes out of some layers in the forward passes inside.
+        """Summarise input and output of some layers during the forward passes inside the context.
 
-        Summaries are taken at once: with many runs stacked, the values of all layers need not fit in memory.
+        Summaries are computed immediately: with many stacked runs, the values of all layers may not fit in memory.
 
         Args:
-            layers: Names of layers, in the order in which they are called.
-            summary: Maps input and output of a layer to what is kept.
+            layers: Names of layers, in calling order.
+            summary: Maps input and output of a layer to its summary.
 
         Yields:
-            For each layer one summary a call, filled as the passes go.
+            For each layer one summary per call, filled during the passes.
         """
         seen: dict[str, list[Tensor]] = {name: [] for name in layers}
 
         def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
             return lambda _, args, output: seen[name].append(summary(args[0], output))
 
-        # Before the hooks of a norm in the place of another, which move its channels and activate its output.
+        # Before the hooks of a replacement norm, which move its channels and activate its output.
         hooks = [self.skeleton.get_submodule(name).register_forward_hook(keep(name), prepend=True) for name in layers]
         try:
             yield seen
@@ -182,22 +182,22 @@ def by_unit(x: Tensor) -> Tensor:
 
 
 def length(x: Tensor) -> Tensor:
-    """Return the Euclidean norm () of a tensor as a vector, also where its squares would underflow to zero."""
+    """Return the Euclidean norm () of a tensor as a vector, even if its squares would underflow to zero."""
     largest = x.abs().amax()
     norm: Tensor = torch.linalg.vector_norm(x / torch.where(largest == 0, 1, largest))
     return largest * norm
 
 
 def cosine(one: Tensor, other: Tensor) -> Tensor:
-    """Return the cosine () of the angle between two tensors as vectors, however small; NaN where one is zero."""
+    """Return the cosine () of the angle between two tensors as vectors, however small; NaN if one is zero."""
     return (one / length(one) * (other / length(other))).sum()
 
 
 def mean_of(scalars: Iterable[Tensor]) -> Tensor:
-    """Return the mean () of scalars, those left out that are NaN."""
+    """Return the mean () of scalars, ignoring NaN."""
     return torch.stack(list(scalars)).nanmean()
 
 
 def hidden(view: View) -> tuple[str, ...]:
-    """Return the weight layers but the last one, the head: its size is that of the classes, and no norm follows it."""
+    """Return the weight layers except the head: its size is the number of classes, and no norm follows it."""
     return view.weights[:-1]

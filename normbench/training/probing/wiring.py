@@ -1,4 +1,4 @@
-"""The probes of a run that trains alone, on the samples that all runs are looked at by."""
+"""The probes of a run that trains alone, on the samples that all runs use for probes."""
 
 from torch import Tensor, nn
 
@@ -6,11 +6,11 @@ from normbench.training.probing.driver import Probes
 from normbench.training.setup import Setup
 
 SAMPLES = 256
-"""Training samples that probes look at, the first of the split."""
+"""Training samples used by probes, the first of the split."""
 
 
 def probes_of(setup: Setup) -> Probes | None:
-    """Return the probes that a run names, None where it names none."""
+    """Return the probes that a run names, None if it names none."""
     run = setup.run
     if not run.probes:
         return None
