@@ -166,7 +166,7 @@ class Dataset(Examples):
         return {**batch, "images": augment(batch["images"], kind, *generators)}
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the data set with its tensors on `device`; itself where they are there already."""
+        """Return the data set with its tensors on `device`; itself if they already are."""
         images, labels = self.images.to(device), self.labels.to(device)
         if images is self.images and labels is self.labels:
             return self
@@ -174,7 +174,7 @@ class Dataset(Examples):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        # In float64 on the CPU, where sums over uint8 are exact: every machine and device standardises alike.
+        # Float64 on the CPU sums uint8 exactly: every machine and device standardises the same way.
         pool = self.images[: self.num_pool]
         total = torch.zeros(self.images.shape[1], dtype=torch.float64)
         squares = torch.zeros_like(total)

@@ -76,7 +76,7 @@ class Examples(ABC):
 
     @abstractmethod
     def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
-        """Return a set of some samples, with so many of them in its validation and its test part."""
+        """Return a set of the samples `rows`, the last of which are its validation and test part."""
 
     @abstractmethod
     def to(self, device: torch.device | str) -> Self:

@@ -28,7 +28,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float, features: tuple[int, ...]) -> None:
         super().__init__()
-        assert 0 < p < 1, "leave the module out where p is 0"
+        assert 0 < p < 1, "leave the module out if p is 0"
         self.p = p
         self.features = features
         self.register_buffer("mask", None, persistent=False)

@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     except ImportError as error:
         raise ConfigError(f"model.weights={path} needs the package safetensors: pip install safetensors.") from error
-    except Exception as error:  # torch, pickle, zipfile and safetensors each have errors of their own
+    except Exception as error:  # torch, pickle, zipfile and safetensors each raise different errors
         raise ConfigError(
             f"model.weights={path} cannot be read ({type(error).__name__}): expected a state dict, as .safetensors or "
             "from torch.save without objects of other types."

@@ -44,7 +44,7 @@ class CheckpointFile:
         try:
             kept = _read(path)
             state, origin = dict(kept["state"]), kept["origin"]
-        except Exception as error:  # torch, pickle and zipfile each have errors of their own for a damaged file
+        except Exception as error:  # torch, pickle and zipfile raise different errors for a damaged file
             self._ignore(path, f"is damaged ({type(error).__name__})")
             return None
         if others := [name for name, value in self._origin().items() if origin.get(name) != value]:

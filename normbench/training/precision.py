@@ -123,7 +123,7 @@ class Backward(NamedTuple):
     """The result of a step's backward pass.
 
     Attributes:
-        loss: The loss; not finite where the run has diverged.
+        loss: The loss; not finite if the run has diverged.
         grads: Its gradients by name.
         counts: Whether to take the step.
     """
