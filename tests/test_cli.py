@@ -34,7 +34,7 @@ BAD_INPUT = {
     "zero rate": (["lr=0"], "lr: got 0"),
     "infinite rate": (["lr=inf"], "lr: got inf"),
     "zero epochs": (["epochs=0"], "epochs: got 0"),
-    "two budgets": (["epochs=2", "steps=5"], "a run has one budget"),
+    "two budgets": (["epochs=2", "steps=5"], "a run takes only one of the two"),
     "no budget": (["epochs=null"], "a run needs one of the two"),
     "batch too large": (["batch_size=5000"], "larger than the training set, 1258 samples"),
     "norm batch does not divide": (["norm_batch_size=5"], "norm_batch_size=5 does not divide batch_size=32."),
@@ -50,7 +50,7 @@ BAD_INPUT = {
     "sweep of nothing possible": (["-m", "norm=instance", "seed=0,1"], "no run of this sweep is possible"),
     "grammar": (["model.depth=[1"], "cannot read the override 'model.depth=[1'"),
     "a list for a sweep": (["norm=[batch,none]"], "a list; for a sweep use norm=batch,none with -m."),
-    "a path with a quote": (["data.root=~/it's"], """a text is quoted: 'data.root="~/it'"'"'s"'"""),
+    "a path with a quote": (["data.root=~/it's"], """quote a string: 'data.root="~/it'"'"'s"'"""),
     "interpolation": (["lr=${nowhere}"], "cannot resolve lr: Interpolation key 'nowhere' not found"),
     "interpolation in a sweep": (["-m", "seed=0,1", "lr=${nowhere},1"], "cannot resolve lr: Interpolation key"),
     "axes of unequal length": (

@@ -120,7 +120,7 @@ def test_a_zipped_key_that_only_some_know_is_left_out_there() -> None:
 
 
 WRONG = {
-    "unequal": (["lr=0.1,0.2,0.3", "sweep.zip=[lr,seed]"], "need equally many values: lr has 3, seed has 2."),
+    "unequal": (["lr=0.1,0.2,0.3", "sweep.zip=[lr,seed]"], "need the same number of values: lr has 3, seed has 2."),
     "unequal group": (
         ["norm=glob(*)", "sweep.zip=[seed,norm]"],
         "need the same number of values: seed has 2, norm has ",
