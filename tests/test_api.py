@@ -120,7 +120,7 @@ def test_what_a_command_would_print_is_logged(caplog: pytest.LogCaptureFixture) 
     """A warning on the data is seen without any set-up of logging, other notes where a program asks for them."""
     with caplog.at_level(logging.INFO, logger="normbench"):
         normbench.train(["norm=layer", "norm_batch_size=16", "steps=1"])
-    assert "norm_batch_size does nothing for norm=layer" in caplog.text
+    assert "norm_batch_size has no effect for norm=layer" in caplog.text
 
 
 def test_a_study_without_a_name_is_not_the_default_one() -> None:

@@ -217,10 +217,10 @@ BAD_INPUT = {
     "none named": (["run"], "name the claims to run, or give --all."),
     "both": (["run", "higher_lr", "--all"], "give names or --all, not both."),
     "a design is fixed": (["run", "higher_lr", "lr=0.1"], "lr=0.1: a claim's design is fixed"),
-    "no study": (["verdict"], "`normbench claims run --all` makes it"),
+    "no study": (["verdict"], "create it with `normbench claims run --all`"),
     "no study of photographs": (
         ["verdict", "--catalogue", "cifar10"],
-        "`normbench claims run --all --catalogue cifar10` makes it",
+        "create it with `normbench claims run --all --catalogue cifar10`",
     ),
     "unknown catalogue": (["list", "--catalogue", "cifar"], "unknown catalogue 'cifar'; did you mean 'cifar10'?"),
     "no minutes": (["run", "--all", "--budget", "0"], "--budget"),

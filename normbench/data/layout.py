@@ -135,7 +135,10 @@ def _refuse_mixtures(root: Path, named: dict[str, list[str]], others: list[str])
 
 def _refuse_parts_in_classes(root: Path, class_names: list[str]) -> None:
     """Raise if each class folder holds parts: their images would be mixed, and drawn into parts anew."""
-    inside = [[name for name in _entries(root / own)[0] if _PART.fullmatch(name)] for own in class_names]
+    inside = [
+        sorted(entry.name for entry in os.scandir(root / own) if entry.is_dir() and _PART.fullmatch(entry.name))
+        for own in class_names
+    ]
     if all(len(parts) > 1 for parts in inside):
         first, second = inside[0][:2]
         raise DataError(
