@@ -1,7 +1,6 @@
 """A weight layer with its norm and activation, in either order."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import final
 
 from torch import Tensor, nn
@@ -83,11 +82,6 @@ class NormedLayer(nn.Module):
         out = self.activation(self.norm(y)) if self.norm_first else self.norm(self.activation(y))
         assert isinstance(out, Tensor)
         return out
-
-
-def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> Callable[..., nn.Conv2d]:
-    """Return a function that makes a 3x3 convolution with padding 1, called with ``bias=``."""
-    return partial(nn.Conv2d, in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
 
 
 def _refuse_other_activation(dials: Dials) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from torch import nn
 
-from normbench.models.mlp import mlp
+from normbench.models.images.mlp import mlp
+from normbench.models.images.plain import plain
+from normbench.models.images.resnet import resnet
+from normbench.models.images.timm_models import timm
+from normbench.models.images.torchvision_models import torchvision
+from normbench.models.images.torchvision_resnet import resnet18, resnet34, resnet50
 from normbench.models.own import own
-from normbench.models.plain import plain
-from normbench.models.resnet import resnet
-from normbench.models.timm_models import timm
-from normbench.models.torchvision_models import torchvision
-from normbench.models.torchvision_resnet import resnet18, resnet34, resnet50
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from normbench.models.images.mlp import mlp
 from normbench.models.initialization import initialize
-from normbench.models.mlp import mlp
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator
 

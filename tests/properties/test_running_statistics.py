@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from normbench.models.resnet import resnet
+from normbench.models.images.resnet import resnet
 from normbench.norms import BatchNorm, NoNorm
 from normbench.properties.running_statistics import running_stats_fix_gradients
 

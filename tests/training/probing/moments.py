@@ -12,10 +12,10 @@ from problems import CORE, NEEDS_MAPS
 from torch import Tensor, nn
 
 from normbench.data.synthetic import synthetic
+from normbench.models.images.mlp import mlp
+from normbench.models.images.plain import plain
+from normbench.models.images.resnet import resnet
 from normbench.models.initialization import initialize
-from normbench.models.mlp import mlp
-from normbench.models.plain import plain
-from normbench.models.resnet import resnet
 from normbench.norms import REGISTRY, NormFactory
 from normbench.randomness import generator
 from normbench.tasks import Classification

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from normbench.errors import ImpossibleRunError
+from normbench.models.images.plain import plain
+from normbench.models.images.resnet import resnet
 from normbench.models.initialization import initialize
-from normbench.models.plain import plain
-from normbench.models.resnet import resnet
 from normbench.norms import BatchNorm, NoNorm, NormFactory
 from normbench.randomness import generator
 

@@ -4,8 +4,8 @@ from torch import nn
 
 from normbench.errors import ImpossibleRunError
 from normbench.models.dials import Dials
+from normbench.models.images.resnet import refuse_missing_gamma
 from normbench.models.initialization import Initialization
-from normbench.models.resnet import refuse_missing_gamma
 from normbench.norms.factory import NormFactory
 
 Shape = tuple[int, int, int]

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from normbench.models.staged import BlockShape
+from normbench.models.images.staged import BlockShape
 
 
 def shortcut(x: Tensor, shape: BlockShape) -> Tensor:

@@ -9,11 +9,11 @@ from normbench.errors import ImpossibleRunError
 from normbench.models.activations import build_activation
 from normbench.models.dials import RESIDUAL_INITS, Dials
 from normbench.models.dropout import optional_dropout
-from normbench.models.fixup import fixup_resnet
+from normbench.models.images.fixup import fixup_resnet
+from normbench.models.images.shortcut import shortcut
+from normbench.models.images.staged import BlockShape, StagedNet, block_shapes, conv3x3, refuse_small_images
 from normbench.models.initialization import Initialization
-from normbench.models.layers import NormedLayer, conv3x3
-from normbench.models.shortcut import shortcut
-from normbench.models.staged import BlockShape, StagedNet, block_shapes, refuse_small_images
+from normbench.models.layers import NormedLayer
 from normbench.norms.factory import NormFactory
 
 

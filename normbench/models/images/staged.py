@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from torch import Tensor, nn
@@ -56,6 +57,11 @@ class StagedNet(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.pooled(x.mean((2, 3))))  # type: ignore[no-any-return]  # nn.Module calls are untyped
+
+
+def conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> Callable[..., nn.Conv2d]:
+    """Return a function that makes a 3x3 convolution with padding 1, called with ``bias=``."""
+    return partial(nn.Conv2d, in_channels, out_channels, kernel_size=3, stride=stride, padding=1)
 
 
 def block_shapes(depth: int, width: int) -> list[BlockShape]:

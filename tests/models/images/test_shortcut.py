@@ -2,8 +2,8 @@
 
 import torch
 
-from normbench.models.shortcut import shortcut
-from normbench.models.staged import BlockShape
+from normbench.models.images.shortcut import shortcut
+from normbench.models.images.staged import BlockShape
 
 
 def test_takes_every_second_pixel_and_pads_channels_with_zeros() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.models.torchvision_models import torchvision
+from normbench.models.images.torchvision_models import torchvision
 from normbench.norms import BatchNorm, ChannelLayerNorm, GroupNorm, NormFactory
 
 

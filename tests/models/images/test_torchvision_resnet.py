@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.models.images.torchvision_resnet import resnet18, resnet34, resnet50
 from normbench.models.initialization import initialize
-from normbench.models.torchvision_resnet import resnet18, resnet34, resnet50
 from normbench.norms import REGISTRY, BatchNorm, GroupNorm, InstanceNorm, NoNorm, NormFactory
 from normbench.randomness import generator
 

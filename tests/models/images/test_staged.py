@@ -3,7 +3,7 @@
 import pytest
 
 from normbench.errors import ConfigError, ImpossibleRunError
-from normbench.models.staged import BlockShape, block_shapes, refuse_small_images
+from normbench.models.images.staged import BlockShape, block_shapes, refuse_small_images
 
 
 def test_a_stage_doubles_channels_and_halves_the_map() -> None:

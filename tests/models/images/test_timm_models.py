@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from normbench.errors import ConfigError
-from normbench.models.timm_models import timm
+from normbench.models.images.timm_models import timm
 from normbench.norms import BatchNorm, ChannelLayerNorm, NormFactory
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from normbench.errors import ImpossibleRunError
-from normbench.models.fixup import FixupBlock
+from normbench.models.images.fixup import FixupBlock
+from normbench.models.images.resnet import resnet
+from normbench.models.images.shortcut import shortcut
+from normbench.models.images.staged import StagedNet
 from normbench.models.initialization import initialize
-from normbench.models.resnet import resnet
-from normbench.models.shortcut import shortcut
-from normbench.models.staged import StagedNet
 from normbench.norms import NoNorm, NormFactory
 from normbench.randomness import generator
 

@@ -9,10 +9,9 @@ from normbench.errors import ImpossibleRunError
 from normbench.models.activations import build_activation
 from normbench.models.dials import Dials
 from normbench.models.dropout import optional_dropout
+from normbench.models.images.shortcut import shortcut
+from normbench.models.images.staged import BlockShape, StagedNet, conv3x3
 from normbench.models.initialization import Initialization
-from normbench.models.layers import conv3x3
-from normbench.models.shortcut import shortcut
-from normbench.models.staged import BlockShape, StagedNet
 from normbench.norms.factory import NormFactory
 from normbench.norms.none import NoNorm
 

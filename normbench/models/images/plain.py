@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from normbench.models.dials import Dials
 from normbench.models.dropout import optional_dropout
+from normbench.models.images.staged import BlockShape, StagedNet, block_shapes, conv3x3, refuse_small_images
 from normbench.models.initialization import Initialization
-from normbench.models.layers import NormedLayer, conv3x3
-from normbench.models.staged import BlockShape, StagedNet, block_shapes, refuse_small_images
+from normbench.models.layers import NormedLayer
 from normbench.norms.factory import NormFactory
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.models.dropout import Dropout, draw_masks
-from normbench.models.mlp import mlp
+from normbench.models.images.mlp import mlp
 from normbench.norms import REGISTRY, BatchNorm, InstanceNorm, NoNorm, NormFactory
 
 DIGITS = (1, 8, 8)

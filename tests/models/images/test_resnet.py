@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.models.images.resnet import ResidualBlock, resnet
+from normbench.models.images.shortcut import shortcut
+from normbench.models.images.staged import StagedNet
 from normbench.models.initialization import initialize
-from normbench.models.resnet import ResidualBlock, resnet
-from normbench.models.shortcut import shortcut
-from normbench.models.staged import StagedNet
 from normbench.norms import BatchNorm, InstanceNorm, LayerNorm, NoNorm, NormFactory
 from normbench.randomness import generator
 
