@@ -20,14 +20,16 @@ from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
 from normbench.spec import Checked, Component, Log, Run, Settings
 from normbench.training.budget import budget
-from normbench.training.build import dry_run, resolve_target, task_of
 from normbench.training.compiled import name_compilers_folder
+from normbench.training.components import resolve_target
+from normbench.training.dry_run import dry_run
 from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import check_target, split_of
 from normbench.training.stacked import why_alone
 from normbench.training.structure import structure
+from normbench.training.task_of import task_of
 from normbench.training.trial import try_own_optimizer
 
 

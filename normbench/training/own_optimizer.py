@@ -8,7 +8,7 @@ from torch import Tensor
 
 from normbench.errors import ConfigError, described
 from normbench.spec import Component, Run
-from normbench.training.build import resolve_target
+from normbench.training.components import resolve_target
 from normbench.training.optimizers import Optimizer, clip
 
 _OURS = ("decay_norm", "clip_norm")

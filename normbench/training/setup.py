@@ -15,13 +15,14 @@ from normbench.randomness import generator
 from normbench.spec import Run
 from normbench.tasks import Task
 from normbench.training.budget import Budget, budget
-from normbench.training.build import build, task_of
+from normbench.training.build import build
 from normbench.training.evaluate import Evaluator
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.own_optimizer import OwnOptimizer, optimizer_of
 from normbench.training.precision import LossScale, in_precision
 from normbench.training.schedules import factors
+from normbench.training.task_of import task_of
 
 
 @dataclass(frozen=True)

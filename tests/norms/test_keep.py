@@ -8,7 +8,7 @@ from normbench.errors import ImpossibleRunError
 from normbench.models.registry import REGISTRY
 from normbench.norms import CHOICES, Keep, NormFactory
 from normbench.spec import Component
-from normbench.training.build import dry_run
+from normbench.training.dry_run import dry_run
 
 
 @pytest.mark.parametrize("model", ["mlp", "plain", "resnet", "resnet18"])

@@ -15,12 +15,13 @@ from normbench.norms.factory import norm_layers
 from normbench.spec import Run
 from normbench.training import precision
 from normbench.training.budget import batches, budget
-from normbench.training.build import build, task_of
+from normbench.training.build import build
 from normbench.training.precision import LossScale, OwnCounts, in_float32, in_precision
 from normbench.training.setup import set_up, split_of
 from normbench.training.solo import train
 from normbench.training.stacked import train_stacked
 from normbench.training.structure import graph_of, structure
+from normbench.training.task_of import task_of
 
 from .trained import trained
 

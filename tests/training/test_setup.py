@@ -3,7 +3,7 @@ import torch
 from problems import CPU, dataset_of, problem
 
 from normbench.spec import Run
-from normbench.training.build import Shape, build
+from normbench.training.build import build
 from normbench.training.setup import set_up, split_of
 
 
@@ -60,7 +60,7 @@ def test_frozen_parameters_are_not_trained(monkeypatch: pytest.MonkeyPatch) -> N
     """A parameter that wants no gradient is no part of what the optimizer changes."""
     run = problem("mlp-none")
 
-    def build_frozen(run: Run, input_shape: Shape, num_classes: int) -> torch.nn.Module:
+    def build_frozen(run: Run, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         model = build(run, input_shape, num_classes)
         model.get_parameter("head.weight").requires_grad_(False)
         return model
