@@ -10,39 +10,39 @@ PACKED = (".xz", ".gz")
 Role = Literal["key", "config", "size", "metric", "outcome"]
 
 
-class Column(NamedTuple):
+class FixedColumn(NamedTuple):
     """One column of `runs.csv`: its pandas dtype after reading, and its role."""
 
     dtype: Literal["str", "int64", "Int64", "float64"]
     role: Role
 
 
-FIXED: dict[str, Column] = {
-    "run_id": Column("str", "key"),
-    "study": Column("str", "key"),
-    "status": Column("str", "outcome"),
-    "model": Column("str", "config"),
-    "norm": Column("str", "config"),
-    "data": Column("str", "config"),
-    "batch_size": Column("int64", "config"),
-    "norm_batch_size": Column("Int64", "config"),
-    "lr": Column("float64", "config"),
-    "seed": Column("int64", "key"),
-    "epochs": Column("Int64", "config"),
-    "steps": Column("Int64", "config"),
-    "num_params": Column("Int64", "size"),
-    "num_classes": Column("Int64", "size"),
-    "train_loss": Column("float64", "metric"),
-    "train_accuracy": Column("float64", "metric"),
-    "val_loss": Column("float64", "metric"),
-    "val_accuracy": Column("float64", "metric"),
-    "test_loss": Column("float64", "metric"),
-    "test_accuracy": Column("float64", "metric"),
-    "test_accuracy_precise": Column("float64", "metric"),
-    "test_accuracy_batch": Column("float64", "metric"),
-    "steps_to_target": Column("Int64", "metric"),
-    "diverged_at_step": Column("Int64", "outcome"),
-    "error": Column("str", "outcome"),
+FIXED: dict[str, FixedColumn] = {
+    "run_id": FixedColumn("str", "key"),
+    "study": FixedColumn("str", "key"),
+    "status": FixedColumn("str", "outcome"),
+    "model": FixedColumn("str", "config"),
+    "norm": FixedColumn("str", "config"),
+    "data": FixedColumn("str", "config"),
+    "batch_size": FixedColumn("int64", "config"),
+    "norm_batch_size": FixedColumn("Int64", "config"),
+    "lr": FixedColumn("float64", "config"),
+    "seed": FixedColumn("int64", "key"),
+    "epochs": FixedColumn("Int64", "config"),
+    "steps": FixedColumn("Int64", "config"),
+    "num_params": FixedColumn("Int64", "size"),
+    "num_classes": FixedColumn("Int64", "size"),
+    "train_loss": FixedColumn("float64", "metric"),
+    "train_accuracy": FixedColumn("float64", "metric"),
+    "val_loss": FixedColumn("float64", "metric"),
+    "val_accuracy": FixedColumn("float64", "metric"),
+    "test_loss": FixedColumn("float64", "metric"),
+    "test_accuracy": FixedColumn("float64", "metric"),
+    "test_accuracy_precise": FixedColumn("float64", "metric"),
+    "test_accuracy_batch": FixedColumn("float64", "metric"),
+    "steps_to_target": FixedColumn("Int64", "metric"),
+    "diverged_at_step": FixedColumn("Int64", "outcome"),
+    "error": FixedColumn("str", "outcome"),
 }
 """Every column that each `runs.csv` has, in order.
 
