@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normbench import cli
-from normbench.commands.rerun import Comparison, describe, find_run, rerun
+from normbench.commands.rerun import RerunResult, describe, find_run, rerun
 from normbench.config.sweep import expand
 from normbench.engine.device import find_compiler
 from normbench.errors import ConfigError, StudyError
@@ -41,7 +41,7 @@ def edit_shards(old: str, new: str, count: int = -1) -> None:
         path.write_text(text.replace(old, new, count))
 
 
-def again(prefix: str) -> Comparison:
+def again(prefix: str) -> RerunResult:
     return rerun(find_run(prefix, None, RESULTS), trust=False)
 
 

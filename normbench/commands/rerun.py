@@ -70,7 +70,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RerunResult:
     """The result of a rerun.
 
     Attributes:
@@ -134,7 +134,7 @@ def _pack(block: Block, wanted: str) -> Mapping[str, Any]:
     return next(pack for pack in block.packs if wanted in pack["runs"])
 
 
-def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
+def rerun(recorded: Recorded, *, trust: bool) -> RerunResult:
     """Train a recorded run again, with all runs of its pack, and compare; nothing is written.
 
     Args:
@@ -166,7 +166,7 @@ def rerun(recorded: Recorded, *, trust: bool) -> Comparison:
     device = _device(str(recorded.origin["device"]))
     again = _train(recorded, device)
     cells = _cell_differences(recorded.record, again)
-    return Comparison(recorded, tuple(cells), tuple(_origins(recorded, again)))
+    return RerunResult(recorded, tuple(cells), tuple(_origins(recorded, again)))
 
 
 def _targets(runs: Iterable[Run]) -> list[str]:
@@ -229,7 +229,7 @@ def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
             return
 
 
-def describe(comparison: Comparison) -> Iterator[str]:
+def describe(comparison: RerunResult) -> Iterator[str]:
     """Yield the lines to print."""
     recorded = comparison.recorded
     origin = recorded.origin
