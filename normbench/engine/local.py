@@ -21,7 +21,7 @@ from normbench.engine.device import (
 from normbench.engine.interrupt import Interrupts, interrupts
 from normbench.engine.pool import Pool, Report, can_fork_with_threads
 from normbench.engine.prepare import Work, load_data
-from normbench.engine.schedule import Assignment, Schedule
+from normbench.engine.schedule import Assignment, WorkQueue
 from normbench.engine.worker import Duty
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack
@@ -167,7 +167,7 @@ def _train_here(
 
 
 def _train_in(pool: Pool, work: Sequence[Work], study: Study, watcher: Watcher, asked: Interrupts) -> None:
-    schedule = Schedule(work)
+    schedule = WorkQueue(work)
     telling = _Telling(watcher)
     while True:
         for worker in [worker for worker in pool.workers if worker.assignment is None]:
@@ -188,7 +188,7 @@ def _take_in(
     report: Report,
     assignment: Assignment,
     device: torch.device,
-    schedule: Schedule,
+    schedule: WorkQueue,
     item: Work,
     study: Study,
     telling: _Telling,

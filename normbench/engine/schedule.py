@@ -21,7 +21,7 @@ class Assignment:
     run_id: str | None = None
 
 
-class Schedule:
+class WorkQueue:
     """The work not yet given to workers."""
 
     def __init__(self, work: Sequence[Work]) -> None:

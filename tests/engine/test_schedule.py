@@ -2,7 +2,7 @@
 
 from normbench.engine.attempt import Trained
 from normbench.engine.prepare import Work
-from normbench.engine.schedule import Assignment, Schedule
+from normbench.engine.schedule import Assignment, WorkQueue
 from normbench.plan import Pack
 from normbench.record.store import Record
 from normbench.training.outcome import Outcome
@@ -25,13 +25,13 @@ def trained(run_id: str) -> Trained:
 
 def test_packs_without_structure_go_out_in_order() -> None:
     """Until none is left."""
-    schedule = Schedule(packs("", "", ""))
+    schedule = WorkQueue(packs("", "", ""))
     assert [schedule.take(None, (), new=True) for _ in range(4)] == [Assignment(0), Assignment(1), Assignment(2), None]
 
 
 def test_a_worker_keeps_to_its_structure() -> None:
     """Then takes one that no other worker is at, then any."""
-    schedule = Schedule(packs("a", "a", "b", "c"))
+    schedule = WorkQueue(packs("a", "a", "b", "c"))
     assert schedule.take("b", (), new=True) == Assignment(2)
     assert schedule.take("b", ("a",), new=True) == Assignment(3)
     assert schedule.take("c", ("a",), new=True) == Assignment(0)
@@ -39,7 +39,7 @@ def test_a_worker_keeps_to_its_structure() -> None:
 
 def test_runs_of_a_lost_pack_come_first_and_are_gathered() -> None:
     """Also where no pack may be begun; the pack is whole when its last run has ended, in the order of its runs."""
-    schedule = Schedule(packs("", "", size=2))
+    schedule = WorkQueue(packs("", "", size=2))
     schedule.take(None, (), new=True)
     schedule.split(0)
     assert [schedule.take(None, (), new=False) for _ in range(3)] == [Assignment(0, "00"), Assignment(0, "01"), None]
