@@ -13,8 +13,6 @@ from normbench.models.initialization import Initialization
 from normbench.models.layers import NormedLayer
 from normbench.norms.factory import NormFactory
 
-Shape = tuple[int, int, int]
-
 
 @final
 class MLP(nn.Module):
@@ -33,7 +31,14 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, input_shape: Shape, num_classes: int, norm: NormFactory, *, width: int, depth: int, dials: Dials
+        self,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        norm: NormFactory,
+        *,
+        width: int,
+        depth: int,
+        dials: Dials,
     ) -> None:
         super().__init__()
         widths = [prod(input_shape), *[width] * depth]
@@ -53,7 +58,13 @@ class MLP(nn.Module):
 
 
 def mlp(
-    input_shape: Shape, num_classes: int, norm: NormFactory, *, width: int = 128, depth: int = 3, **dials: Any
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    norm: NormFactory,
+    *,
+    width: int = 128,
+    depth: int = 3,
+    **dials: Any,
 ) -> MLP:
     """Return an `MLP`.
 

@@ -8,11 +8,9 @@ from normbench.models.images.resnet import refuse_missing_gamma
 from normbench.models.initialization import Initialization
 from normbench.norms.factory import NormFactory
 
-Shape = tuple[int, int, int]
-
 
 def resnet18(
-    input_shape: Shape,
+    input_shape: tuple[int, int, int],
     num_classes: int,
     norm: NormFactory,
     *,
@@ -27,7 +25,7 @@ def resnet18(
 
 
 def resnet34(
-    input_shape: Shape,
+    input_shape: tuple[int, int, int],
     num_classes: int,
     norm: NormFactory,
     *,
@@ -42,7 +40,7 @@ def resnet34(
 
 
 def resnet50(
-    input_shape: Shape,
+    input_shape: tuple[int, int, int],
     num_classes: int,
     norm: NormFactory,
     *,
@@ -57,7 +55,12 @@ def resnet50(
 
 
 def build(
-    name: str, input_shape: Shape, num_classes: int, norm: NormFactory, dials: Dials, zero_init_residual: bool
+    name: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    norm: NormFactory,
+    dials: Dials,
+    zero_init_residual: bool,
 ) -> nn.Module:
     """Return a residual network of He et al. (2016) as torchvision builds it, for ImageNet-like images.
 
