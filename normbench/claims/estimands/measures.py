@@ -14,7 +14,7 @@ from normbench.claims.estimands.records import Arm, Records, has_collapsed, is_t
 from normbench.errors import StudyError
 
 Columns = tuple[str, ...]
-Step = int | Literal["first", "last", "mean"]
+StepChoice = int | Literal["first", "last", "mean"]
 
 _DIGITS = 6
 """Decimals of an octave: rates half an octave apart differ by exactly that, so that equal differences tie."""
@@ -136,7 +136,7 @@ def probe(
     arm: Arm,
     *,
     column: str,
-    step: Step = "last",
+    step: StepChoice = "last",
     over: Columns = (),
     absolute: bool = False,
     log2: bool = False,
@@ -197,7 +197,7 @@ def _measured(
     )
 
 
-def _looks(curves: pd.DataFrame, run_ids: "pd.Series[str]", column: str, step: Step) -> pd.DataFrame:
+def _looks(curves: pd.DataFrame, run_ids: "pd.Series[str]", column: str, step: StepChoice) -> pd.DataFrame:
     """Return a column at the rows of that step at which its probe looked, that is, has some scalar."""
     if column not in curves.columns:
         return pd.DataFrame({"run_id": pd.Series(dtype="str"), column: pd.Series(dtype="float64")})
