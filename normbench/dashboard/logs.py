@@ -23,7 +23,7 @@ from normbench.dashboard.layout import categories, headings, norm_tag
 from normbench.dashboard.naming import NOTES, PINNED, names, shown
 from normbench.errors import StudyError
 from normbench.metrics import metric_column
-from normbench.record.events import EventFile, Value
+from normbench.record.events import EventFile, HparamValue
 from normbench.record.files import write_whole
 
 MOST_CELLS = 250
@@ -189,20 +189,20 @@ def _shown(runs: pd.DataFrame) -> list[str]:
     return [*_several(runs), *leading, *(name for name in _varying(runs) if name not in _LEADING)]
 
 
-def _columns(runs: pd.DataFrame) -> dict[str, list[Value]]:
+def _columns(runs: pd.DataFrame) -> dict[str, list[HparamValue]]:
     """Return the distinct values of each hyper-parameter."""
-    found: dict[str, set[Value]] = {}
+    found: dict[str, set[HparamValue]] = {}
     for row in runs[_shown(runs)].drop_duplicates().to_dict("records"):
         for name, value in _hparams(row).items():
             found.setdefault(name, set()).add(value)
     return {name: list(values) for name, values in found.items()}
 
 
-def _hparams(row: Mapping[Any, Any]) -> dict[str, Value]:
+def _hparams(row: Mapping[Any, Any]) -> dict[str, HparamValue]:
     return {shown(name): _value(value) for name, value in row.items() if not pd.isna(value)}
 
 
-def _value(value: Any) -> Value:
+def _value(value: Any) -> HparamValue:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     return float(value) if isinstance(value, Real) else shown(value)

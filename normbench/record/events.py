@@ -18,7 +18,7 @@ from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-Value = bool | float | str
+HparamValue = bool | float | str
 
 
 class EventFile:
@@ -48,11 +48,11 @@ class EventFile:
         if points:
             self._summary(Summary(value=points), step)
 
-    def hparams(self, values: Mapping[str, Value], name: str) -> None:
+    def hparams(self, values: Mapping[str, HparamValue], name: str) -> None:
         """Write the hyper-parameters of a session, the row `name` of the table."""
         self._summary(hparams_summary.hparams_pb(dict(values), trial_id=name, start_time_secs=self._wall_time))
 
-    def experiment(self, columns: Mapping[str, list[Value]], metrics: Mapping[str, str]) -> None:
+    def experiment(self, columns: Mapping[str, list[HparamValue]], metrics: Mapping[str, str]) -> None:
         """Write the columns of the table of hyper-parameters.
 
         Args:
