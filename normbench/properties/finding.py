@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["supported", "refuted", "inconclusive"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -19,7 +17,7 @@ class Finding:
         numbers: Computed numbers, by name.
     """
 
-    verdict: Verdict
+    verdict: Literal["supported", "refuted", "inconclusive"]
     outcome: str
     evidence: str
     numbers: Mapping[str, float]
