@@ -15,7 +15,7 @@ Zips = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Axes:
+class SweepAxes:
     """The `sweep` section of a config, with the changes of the command line.
 
     Attributes:
@@ -27,7 +27,7 @@ class Axes:
     zips: Zips
 
 
-def section_axes(section: object, typed: Sequence[Setting]) -> Axes:
+def section_axes(section: object, typed: Sequence[Setting]) -> SweepAxes:
     """Return the axes of a `sweep` section; ``sweep.key=values`` adds or replaces one, ``~sweep.key`` removes one.
 
     Args:
@@ -50,7 +50,7 @@ def section_axes(section: object, typed: Sequence[Setting]) -> Axes:
     zips = _zips(given.pop(ZIP, []))
     if "experiment" in given:
         raise ConfigError("sweep.experiment: an experiment cannot be an axis; +experiment=a,b with -m runs both.")
-    return Axes(
+    return SweepAxes(
         tuple(values if isinstance(values, Setting) else axis(key, values) for key, values in given.items()), zips
     )
 

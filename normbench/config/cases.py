@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from normbench.config.axes import Axes, Zips, bundled, checked_zips, section_axes, steps
+from normbench.config.axes import SweepAxes, Zips, bundled, checked_zips, section_axes, steps
 from normbench.config.build import COMPONENTS, SETTINGS, Built, build_run, build_settings
 from normbench.config.compose import Cells, Composer, Composition, interpolates
 from normbench.config.nested import deleted, flat, has, with_value
@@ -36,7 +36,7 @@ class Case:
     zips: Zips
     dropped: tuple[Setting, ...]
     own: frozenset[str]
-    section: Axes
+    section: SweepAxes
     sweep: tuple[Setting, ...]
 
     @property
@@ -153,7 +153,9 @@ def find_cases(composer: Composer, typed: Sequence[Setting]) -> Iterator[Case]:
         yield from _cases(composer, typed, choices, section)
 
 
-def _cases(composer: Composer, typed: Sequence[Setting], choices: Mapping[str, str], section: Axes) -> Iterator[Case]:
+def _cases(
+    composer: Composer, typed: Sequence[Setting], choices: Mapping[str, str], section: SweepAxes
+) -> Iterator[Case]:
     groups = composer.groups
     given = {setting.key for setting in typed}
     settings = [
@@ -181,7 +183,7 @@ def _cases(composer: Composer, typed: Sequence[Setting], choices: Mapping[str, s
 
 
 def _case(
-    composition: Composition, values: Sequence[Setting], zips: Zips, section: Axes, sweep: tuple[Setting, ...]
+    composition: Composition, values: Sequence[Setting], zips: Zips, section: SweepAxes, sweep: tuple[Setting, ...]
 ) -> Case:
     targets = {setting.key.partition(".")[0] for setting in values if setting.key.endswith("._target_")}
     targets |= {group for group in COMPONENTS if has(composition.values, [group, "_target_"])}
