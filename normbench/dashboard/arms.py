@@ -14,7 +14,7 @@ TUNED = "lr"
 
 
 @dataclass(frozen=True, slots=True)
-class Arms:
+class ComparedArms:
     """Which runs are compared.
 
     Attributes:
@@ -30,7 +30,7 @@ class Arms:
     tuned: bool
 
 
-def arms(runs: pd.DataFrame) -> Arms:
+def arms(runs: pd.DataFrame) -> ComparedArms:
     """Return norms and settings, and the runs that each seed of each has chosen.
 
     Args:
@@ -47,7 +47,7 @@ def arms(runs: pd.DataFrame) -> Arms:
     setting, setting_rows = cells(chosen, others)
     groups = np.full(len(runs), -1, dtype=np.int64)
     groups[chosen.index.to_numpy()] = norm * max(len(setting_rows), 1) + setting
-    return Arms(names(norm_rows, "norm"), names(setting_rows, "rest") if others else [""], groups, tuned)
+    return ComparedArms(names(norm_rows, "norm"), names(setting_rows, "rest") if others else [""], groups, tuned)
 
 
 def norm_columns(runs: pd.DataFrame) -> list[str]:

@@ -16,7 +16,7 @@ from normbench.analysis.metric_columns import in_words, metric_columns, metric_o
 from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import count_status, metric_statistics
 from normbench.analysis.tasks import first_metric
-from normbench.dashboard.arms import Arms, arms
+from normbench.dashboard.arms import ComparedArms, arms
 from normbench.dashboard.curves import COUNT, Points, averages, by_group, tag, with_interval
 from normbench.dashboard.figures import pictures
 from normbench.dashboard.layout import categories, headings, norm_tag
@@ -122,7 +122,7 @@ def _kept(runs: pd.DataFrame, numbers: Ints, keys: pd.DataFrame) -> list[int]:
 
 
 def _write_norms(
-    compared: Arms, curves: pd.DataFrame, charted: Iterable[str], folder: Path, wall_time: float
+    compared: ComparedArms, curves: pd.DataFrame, charted: Iterable[str], folder: Path, wall_time: float
 ) -> set[str]:
     """Write the curves of each norm in each setting, and return their tags."""
     known = [name for name in charted if name in curves.columns]
@@ -208,7 +208,7 @@ def _value(value: Any) -> HparamValue:
     return float(value) if isinstance(value, Real) else shown(value)
 
 
-def _notes(count: int, compared: Arms, criterion: str) -> list[str]:
+def _notes(count: int, compared: ComparedArms, criterion: str) -> list[str]:
     """Return what is left out."""
     left = len(compared.settings) - MOST_SETTINGS
     notes = []
@@ -222,7 +222,7 @@ def _notes(count: int, compared: Arms, criterion: str) -> list[str]:
     return notes
 
 
-def _about(runs: pd.DataFrame, compared: Arms) -> list[str]:
+def _about(runs: pd.DataFrame, compared: ComparedArms) -> list[str]:
     """Return what a reader should know, in paragraphs of Markdown."""
     counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
     return [
