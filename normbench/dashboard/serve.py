@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ from normbench.dashboard.folder import own_logs, refresh_logs, run_logs
 from normbench.dashboard.naming import NOTES, PINNED
 from normbench.errors import ConfigError, StudyError
 from normbench.record.files import make_folder
+from normbench.record.lock import Say
 
 MOST_RUN_LOGS = 100
 """Logs of single runs that are shown: beyond some 250 runs TensorBoard is sluggish."""
@@ -51,8 +52,6 @@ _PLUGINS = (
 
 # TensorBoard's own switch: otherwise it imports TensorFlow if installed, which takes seconds.
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
-
-Say = Callable[[str], None]
 
 
 def serve(studies: Sequence[Path], *, host: str, port: int | None, say: Say) -> None:

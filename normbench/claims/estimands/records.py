@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from normbench.analysis.chance import chance, finished_values
-from normbench.analysis.tasks import tasks
+from normbench.analysis.tasks import Mask, tasks
 from normbench.claims.estimands.contrast import MissingCells, in_words
 from normbench.errors import StudyError
 from normbench.metrics import METRICS, metric_column
@@ -20,8 +19,6 @@ from normbench.record.columns import FIXED, cell_text
 
 Arm = Mapping[str, Any]
 """Config columns and the value that an arm has there; of a list, any; None is an empty cell."""
-
-Mask = NDArray[np.bool_]
 
 _RUNNING = {(part, "running") for part in ("train", "val", "test")}
 """Parts and statistics that a run is scored on as it trains; precise statistics may fail where these do not."""
