@@ -106,15 +106,15 @@ def list_(kind: str | None, config_dir: Path | None) -> int:
 
     KIND is norms, models, data, optimizers, experiments, claims ... Without KIND, list the kinds.
     """
-    from normbench.commands.listing import KINDS, choices, choices_table, kinds
+    from normbench.commands.listing import LISTED, choices, choices_table, kinds
 
     if kind == "claims":
         from normbench.claims.show import claims_table
 
         print(claims_table(_catalogue("", config_dir), _width()), end="")
         return 0
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, KINDS)}")
+    if kind is not None and kind not in LISTED:
+        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, LISTED)}")
     print(choices_table(choices(kind, config_dir) if kind else kinds(config_dir), _width()), end="")
     return 0
 

@@ -7,7 +7,7 @@ import pytest
 from commands import Command
 
 from normbench import data, models, norms
-from normbench.commands.listing import GROUPS, KINDS, Choice, choices, choices_table
+from normbench.commands.listing import GROUPS, LISTED, Choice, choices, choices_table
 from normbench.training.optimizers import REGISTRY as OPTIMIZERS
 from normbench.training.probing import REGISTRY as PROBES
 from normbench.training.schedules import REGISTRY as SCHEDULES
@@ -36,7 +36,7 @@ def test_each_choice_says_what_it_is(kind: str) -> None:
     assert all(len(choice.about) > 10 and "@" not in choice.about for choice in found), found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LISTED)
 def test_the_command_lists_every_kind_in_80_columns(normbench: Command, kind: str) -> None:
     """Each kind is printed, within the terminal and without an escape code."""
     result = normbench("list", kind)
@@ -47,7 +47,7 @@ def test_the_command_lists_every_kind_in_80_columns(normbench: Command, kind: st
 
 def test_without_a_kind_the_kinds_are_listed(normbench: Command) -> None:
     """A user who does not know what there is learns it."""
-    assert [line.split()[0] for line in normbench("list").out.splitlines()] == list(KINDS)
+    assert [line.split()[0] for line in normbench("list").out.splitlines()] == list(LISTED)
 
 
 def test_claims_are_those_of_the_claims_command(normbench: Command) -> None:

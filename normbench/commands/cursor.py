@@ -52,9 +52,9 @@ def run(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
 def kinds(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     """Complete a kind of `normbench list`."""
     from normbench.commands.completion import one_of
-    from normbench.commands.listing import KINDS
+    from normbench.commands.listing import LISTED
 
-    return one_of(KINDS, incomplete)
+    return one_of(LISTED, incomplete)
 
 
 def _studies(ctx: Context) -> list[str]:

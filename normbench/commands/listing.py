@@ -23,7 +23,7 @@ GROUPS: Mapping[str, str] = {
 }
 """Folder under conf/ of each kind that a YAML defines."""
 
-KINDS = (*GROUPS, "probes", "claims")
+LISTED = (*GROUPS, "probes", "claims")
 """The kinds that `normbench list` knows."""
 
 _NARROW = 20
@@ -60,7 +60,7 @@ def choices(kind: str, config_dir: Path | None = None) -> list[Choice]:
     """Return the choices of one kind.
 
     Args:
-        kind: One of `KINDS` except claims, which have their own table.
+        kind: One of `LISTED` except claims, which have their own table.
         config_dir: A user's own conf folder.
 
     Raises:
@@ -81,7 +81,7 @@ def kinds(config_dir: Path | None = None) -> list[Choice]:
     """Return every kind with its number of choices."""
     counts = {kind: len(option_files(group, config_dir)) for kind, group in (*GROUPS.items(), ("claims", "claim"))}
     counts["probes"] = len(probe_files())
-    return [Choice(kind, f"{counts[kind]}: normbench list {kind}") for kind in KINDS]
+    return [Choice(kind, f"{counts[kind]}: normbench list {kind}") for kind in LISTED]
 
 
 def probe_files() -> list[Path]:

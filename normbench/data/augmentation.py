@@ -8,7 +8,7 @@ from torch import Tensor
 from normbench.data.resized_crop import Windows, draw_windows, scale_windows
 from normbench.errors import DataError, nearest
 
-KINDS = ("none", "crop", "flip", "crop_flip", "random_resized_crop", "random_resized_crop_flip")
+AUGMENTATIONS = ("none", "crop", "flip", "crop_flip", "random_resized_crop", "random_resized_crop_flip")
 
 
 class Draws(NamedTuple):
@@ -35,7 +35,7 @@ def draw(batch_size: int, height: int, width: int, kind: str, generator: torch.G
         batch_size: Images B.
         height: Image height in pixels.
         width: Image width in pixels.
-        kind: One of `KINDS`.
+        kind: One of `AUGMENTATIONS`.
         generator: CPU generator to draw from; `none` draws nothing.
 
     Returns:
@@ -44,8 +44,8 @@ def draw(batch_size: int, height: int, width: int, kind: str, generator: torch.G
     Raises:
         DataError: The kind is unknown.
     """
-    if kind not in KINDS:
-        raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
+    if kind not in AUGMENTATIONS:
+        raise DataError(f"unknown data.augment '{kind}'{nearest(kind, AUGMENTATIONS)}")
     if kind.startswith("random_resized_crop"):
         return draw_windows(batch_size, height, width, kind.endswith("flip"), generator)
     pad = padding(height)
@@ -88,7 +88,7 @@ def augment(images: Tensor, kind: str, *generators: torch.Generator) -> Tensor:
 
     Args:
         images: (R * B, C, H, W) float, standardised: the concatenated batches of R runs.
-        kind: One of `KINDS`; `none` returns `images` itself.
+        kind: One of `AUGMENTATIONS`; `none` returns `images` itself.
         generators: One CPU generator per run; each draws for its own batch, independently of the others.
 
     Returns:

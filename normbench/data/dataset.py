@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from normbench.data import shift
-from normbench.data.augmentation import KINDS, augment
+from normbench.data.augmentation import AUGMENTATIONS, augment
 from normbench.data.examples import Batch, Examples
 from normbench.errors import DataError, nearest
 
@@ -30,7 +30,7 @@ class Dataset(Examples):
         num_test: Images in the set's own test part; 0 if `split` has to draw one.
         class_names: One name per class.
         content: SHA-256 in hex of the data before `limit` and `resize`: the same data have the same hash everywhere.
-        test_shift: The shift that `test_batch` applies, one of `shift.KINDS`; `images` are not shifted.
+        test_shift: The shift that `test_batch` applies, one of `shift.SHIFTS`; `images` are not shifted.
         num_val: Images in the set's own validation part; 0 if `split` has to draw one.
         notes: Notes for the user, one line each.
     """
@@ -158,8 +158,8 @@ class Dataset(Examples):
         Raises:
             DataError: If not.
         """
-        if kind not in KINDS:
-            raise DataError(f"unknown data.augment '{kind}'{nearest(kind, KINDS)}")
+        if kind not in AUGMENTATIONS:
+            raise DataError(f"unknown data.augment '{kind}'{nearest(kind, AUGMENTATIONS)}")
 
     def augmented(self, batch: Batch, kind: str, *generators: torch.Generator) -> Batch:
         """Return batches with cropped and flipped images; see `augmentation.augment`."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from normbench.errors import DataError, nearest
 from normbench.randomness import generator
 
-KINDS = ("none", "contrast", "noise")
+SHIFTS = ("none", "contrast", "noise")
 
 CONTRAST = 0.2
 """Remaining share of the contrast, around the data set's mean: severity 3 of 5 in ImageNet-C
@@ -23,8 +23,8 @@ def refuse_unknown(kind: str) -> None:
     Raises:
         DataError: The kind is unknown.
     """
-    if kind not in KINDS:
-        raise DataError(f"unknown data.test_shift '{kind}'{nearest(kind, KINDS)}")
+    if kind not in SHIFTS:
+        raise DataError(f"unknown data.test_shift '{kind}'{nearest(kind, SHIFTS)}")
 
 
 def noise(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -27,7 +27,7 @@ _FOLDER = Path(__file__).parent
 MOST_IDS = 20_000
 """Up to this many runs of a figure are listed by id; beyond, the filter that selects them is shown."""
 
-KINDS: Mapping[str, str] = {
+KIND_TITLES: Mapping[str, str] = {
     "experiment": "Estimated from runs",
     "property": "Proved or computed",
     "fact": "Facts",
@@ -43,7 +43,7 @@ class StudyView:
         name: The folder's.
         anchor: Of its section.
         facts: Counts and provenance, by name.
-        claims: Its claims by kind, in the order of `KINDS`.
+        claims: Its claims by kind, in the order of `KIND_TITLES`.
         detailed: The claims that have their own section.
         axis: The common axis of the effects.
         tally: Number of estimated claims per verdict.
@@ -84,7 +84,12 @@ def page(folders: Sequence[Path], claims: Mapping[str, Claim]) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = _environment().from_string((_FOLDER / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        studies=studies, kinds=KINDS, script=Markup(script), style=Markup(style), digest=digest, title=_title(folders)
+        studies=studies,
+        kinds=KIND_TITLES,
+        script=Markup(script),
+        style=Markup(style),
+        digest=digest,
+        title=_title(folders),
     )
 
 
@@ -118,7 +123,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
     views = claim_views(study)
     failed = runs[runs["status"] == "failed"] if len(runs) else runs
     views = sorted(views, key=lambda view: VERDICTS.index(str(view.row["verdict"])))
-    by_kind = {kind: tuple(view for view in views if view.kind == kind) for kind in KINDS}
+    by_kind = {kind: tuple(view for view in views if view.kind == kind) for kind in KIND_TITLES}
     tally = Counter(str(view.row["verdict"]) for view in by_kind["experiment"])
     return StudyView(
         study.folder.name,

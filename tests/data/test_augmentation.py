@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from normbench.data.augmentation import KINDS, Draws, apply, augment, draw, padding
+from normbench.data.augmentation import AUGMENTATIONS, Draws, apply, augment, draw, padding
 from normbench.errors import DataError
 
 
@@ -31,7 +31,7 @@ def slowly(image: Tensor, row: int, column: int, flip: bool) -> Tensor:
     return window.flip(2) if flip else window
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "resized" not in kind])
+@pytest.mark.parametrize("kind", [kind for kind in AUGMENTATIONS if "resized" not in kind])
 def test_batches_equal_image_by_image(images: Tensor, kind: str) -> None:
     """Indexing a batch at once gives what slicing each image gives."""
     draws = crops(64, 16, 12, kind, stream())

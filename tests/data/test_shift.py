@@ -17,10 +17,10 @@ def make(test_shift: str = "none", num_test: int = 10) -> Dataset:
 
 def test_the_config_knows_every_kind() -> None:
     """What may be asked for is what there is."""
-    assert RULES["data.test_shift"].choices == shift.KINDS
+    assert RULES["data.test_shift"].choices == shift.SHIFTS
 
 
-@pytest.mark.parametrize("kind", shift.KINDS)
+@pytest.mark.parametrize("kind", shift.SHIFTS)
 def test_what_is_no_test_keeps_its_images(kind: str) -> None:
     """Batches for training and validation, and how they are standardised, do not change."""
     assert torch.equal(make(kind).batch(torch.arange(50)), make().batch(torch.arange(50)))
@@ -90,9 +90,9 @@ def drawn(length: int) -> Dataset:
 def test_any_set_can_be_loaded_with_a_shift(name: str, args: dict[str, Any], loader: Any) -> None:
     """It is the same data by its hash and shares its images; equal arguments load once."""
     plain = load(name, args, loader)
-    found = {kind: load(name, {**args, "test_shift": kind}, loader) for kind in shift.KINDS}
+    found = {kind: load(name, {**args, "test_shift": kind}, loader) for kind in shift.SHIFTS}
     assert found["none"] is plain
-    assert {kind: made.test_shift for kind, made in found.items()} == {kind: kind for kind in shift.KINDS}
+    assert {kind: made.test_shift for kind, made in found.items()} == {kind: kind for kind in shift.SHIFTS}
     assert isinstance(plain, Dataset)
     assert all(
         isinstance(made, Dataset) and made.images is plain.images and made.content == plain.content
