@@ -6,7 +6,7 @@ from pathlib import Path
 from normbench.errors import StudyError, nearest
 from normbench.record.columns import PACKED
 
-MARKERS = ("runs.csv", *(f"runs.csv{ending}" for ending in PACKED), "plan.jsonl")
+_STUDY_FILES = ("runs.csv", *(f"runs.csv{ending}" for ending in PACKED), "plan.jsonl")
 
 
 def table_path(folder: Path, name: str) -> Path:
@@ -62,4 +62,4 @@ def studies_under(results_dir: Path) -> list[Path]:
 
 
 def _is_study(folder: Path) -> bool:
-    return any((folder / marker).is_file() for marker in MARKERS)
+    return any((folder / name).is_file() for name in _STUDY_FILES)

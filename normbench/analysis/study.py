@@ -25,12 +25,12 @@ from normbench.record.planned import Planned
 from normbench.record.store import Study
 
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
-VERDICTS = {
+VERDICT_TYPES = {
     **dict.fromkeys(["claim", "kind", "verdict", "outcome", "unit", "spec_sha256"], "str"),
     **dict.fromkeys(["effect", "ci_low", "ci_high"], "float64"),
     "n_seeds": "Int64",
 }
-PROVENANCE = {"run_id": "str", "mode": "str", "pack_size": "Int64", "wall_time_s": "float64"}
+PROVENANCE_TYPES = {"run_id": "str", "mode": "str", "pack_size": "Int64", "wall_time_s": "float64"}
 WANTED = {"float64": "a number", "Int64": "a whole number", "int64": "a whole number"}
 
 
@@ -70,7 +70,7 @@ def load_verdicts(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
     """
-    return _read_if_there(table_path(folder, "verdicts.csv"), VERDICTS)
+    return _read_if_there(table_path(folder, "verdicts.csv"), VERDICT_TYPES)
 
 
 def load_provenance(folder: Path) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def load_provenance(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.
     """
-    return _read_if_there(table_path(folder, "provenance.csv"), PROVENANCE)
+    return _read_if_there(table_path(folder, "provenance.csv"), PROVENANCE_TYPES)
 
 
 def load_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:

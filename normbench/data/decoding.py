@@ -62,7 +62,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedImages:
     """Decoded images.
 
     Attributes:
@@ -77,7 +77,7 @@ class Loaded:
     found: Mapping[str, int]
 
 
-def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str = "") -> Loaded:
+def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str = "") -> LoadedImages:
     """Return the pixels of image files, decoded by the first call and memory-mapped from the cache by later calls.
 
     Args:
@@ -110,7 +110,7 @@ def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None
         raise DataError(f"cannot store decoded images in {cache} ({error}); {remedy}") from error
     # Copy-on-write: torch warns about read-only memory, and unmodified pages stay shared.
     images = torch.from_numpy(np.load(_array_path(cache, known["content"], size), mmap_mode="c"))
-    return Loaded(images, known["content"], known["found"])
+    return LoadedImages(images, known["content"], known["found"])
 
 
 def _array_path(cache: Path, content: str, size: int | None) -> Path:

@@ -25,7 +25,7 @@ def describe(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
 
     Args:
         layout: Its parts.
-        found: `decoding.Loaded.found` of its images.
+        found: `decoding.LoadedImages.found` of its images.
     """
     yield _parts(layout)
     yield from _left_out(layout)

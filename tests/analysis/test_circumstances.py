@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 
 from normbench.analysis.circumstances import compare_speed, compare_verdicts, compare_versions
-from normbench.analysis.study import VERDICTS
+from normbench.analysis.study import VERDICT_TYPES
 
 
 def verdicts(*rows: dict[str, Any]) -> pd.DataFrame:
     """Return verdicts with these values, in the dtypes of a file."""
     given = [{"claim": "c", "verdict": "supported", "effect": 0.1, "spec_sha256": "x", **row} for row in rows]
     return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in given], dtype=dtype) for name, dtype in VERDICTS.items()}
+        {name: pd.Series([row.get(name) for row in given], dtype=dtype) for name, dtype in VERDICT_TYPES.items()}
     )
 
 
