@@ -5,6 +5,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def violations(package: Path) -> list[str]:
 def test_the_package_keeps_the_rules() -> None:
     """No import leaves its place in the table, and no file is a grab-bag or too long."""
     assert violations(PACKAGE) == []
+
+
+def types_of(path: Path) -> Iterator[str]:
+    """Yield the public classes and type aliases that a module defines."""
+    for node in ast.parse(path.read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = [node.name] if isinstance(node, ast.ClassDef) else [getattr(target, "id", "") for target in targets]
+        yield from (name for name in names if re.match("[A-Z].*[a-z]", name))
+
+
+def test_a_type_has_a_name_of_its_own() -> None:
+    """Who reads the name of a class or alias need not ask which of two is meant."""
+    places = Counter(name for path in PACKAGE.rglob("*.py") for name in types_of(path))
+    assert {name for name, count in places.items() if count > 1} == set()
 
 
 def test_no_layers_import_each_other() -> None:
