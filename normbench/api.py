@@ -100,7 +100,7 @@ class Session:
 
     def _again(self) -> Iterator[str]:
         log = self.sweep.settings.log
-        lacking = {run_id: lacks(run_id, self.plan.runs[run_id], self.study, log) for run_id in self.new}
+        lacking = {run_id: lacks(run_id, self.plan.runs[run_id].run, self.study, log) for run_id in self.new}
         if self.force or not any(lacking.values()):
             return
         ended = [run_id for run_id, end in self.study.ended().items() if end.status != "failed"]
@@ -209,13 +209,13 @@ def open_session(
     """
     command = tuple(overrides)
     sweep = sweep or expand(command, multirun=multirun, config_dir=config_dir)
-    plan = prepare(sweep.runs, sweep.settings, multirun=sweep.multirun)
+    plan = prepare(sweep.requested, sweep.settings, multirun=sweep.multirun)
     study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
     state = study.state()
     plan = replace(plan, notes=(*plan.notes, *edited(study.blocks(), map(plan.entry, plan.runs))))
     unfinished, new = pending(plan, study, sweep.settings.log, force=force)
     session = Session(sweep, plan, study, unfinished, new, force, command, state)
-    check_workers(plan.runs.values(), lambda: session.packs, sweep.settings)
+    check_workers((one.run for one in plan.runs.values()), lambda: session.packs, sweep.settings)
     return session
 
 

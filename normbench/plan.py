@@ -8,7 +8,7 @@ from typing import Any
 
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.source import file_hash, source_hash
-from normbench.spec import CLASSIFICATION, Checked, Component, Run, Value
+from normbench.spec import CLASSIFICATION, Checked, Component, Requested, Run, Value
 
 SCHEMA = 1
 """Version of the canonical form behind a run_id."""
@@ -22,8 +22,6 @@ _LATER_KEYS: Mapping[str, Value] = {
     "precision": "float32",
 }
 """Dotted keys added after schema 1, with their defaults: they enter an id only with another value."""
-
-NOT_SCIENCE = {"data": ("root", "download")}
 
 _VERSIONED = {"optimizer": ("normbench.", "torch.")}
 """Packages whose source is not part of an id, if not only normbench: a new version would change every id."""
@@ -63,7 +61,7 @@ class Plan:
         notes: Notes for the user, without repetition.
     """
 
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Requested]
     checked: Mapping[str, Checked]
     contents: Mapping[str, str]
     sources: Mapping[str, Mapping[str, str]]
@@ -77,16 +75,16 @@ class Plan:
 
 
 def make_plan(
-    runs: Iterable[Run],
+    requested: Iterable[Requested],
     *,
     content: Callable[[Component], str],
-    check: Callable[[Run], Checked],
+    check: Callable[[Requested], Checked],
     multirun: bool,
 ) -> Plan:
     """Freeze runs into a plan.
 
     Args:
-        runs: The runs of the config.
+        requested: The runs of the config.
         content: Returns the content hash of a data set.
         check: Tries a run's model once.
         multirun: Whether an impossible run is skipped with its reason; otherwise it is an error.
@@ -98,19 +96,19 @@ def make_plan(
         ImpossibleRunError: If a single run is impossible.
         ConfigError: If every run of a sweep is impossible.
     """
-    planned: dict[str, Run] = {}
+    planned: dict[str, Requested] = {}
     contents: dict[str, str] = {}
     hashes: dict[str, dict[str, str]] = {}
     known: dict[str, Checked] = {}
     skipped: list[tuple[Run, str]] = []
     notes: dict[str, None] = {}
-    for asked in runs:
+    for asked in requested:
         try:
             checked = check(asked)
         except ImpossibleRunError as error:
             if not multirun:
                 raise
-            skipped.append((asked, str(error)))
+            skipped.append((asked.run, str(error)))
             continue
         run, data_content = checked.run, content(asked.data)
         own = sources(run)
@@ -118,12 +116,10 @@ def make_plan(
         notes.update(dict.fromkeys(checked.notes))
         if identity in planned:
             # Claims share runs, with different probes.
-            known_probes = planned[identity].probes
-            more = tuple(name for name in run.probes if name not in known_probes)
-            planned[identity] = replace(planned[identity], probes=(*known_probes, *more))
+            planned[identity] = planned[identity].with_probes(asked.probes)
         else:
-            planned[identity], contents[identity], known[identity] = run, data_content, checked
-            hashes[identity] = own
+            planned[identity], contents[identity] = replace(asked, run=run), data_content
+            known[identity], hashes[identity] = checked, own
     if not planned:
         raise ConfigError(
             f"no run of this sweep is possible. The first reason: {skipped[0][1] if skipped else 'none given'}"
@@ -153,7 +149,6 @@ def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:
 def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
     """Return the content of a run_id: every value that decides the result, and nothing else."""
     values = run.as_dict()
-    del values["probes"]
     for key, value in values.items():
         if isinstance(value, dict):
             values[key] = part_science(key, value)
@@ -172,12 +167,7 @@ def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
 
 def part_science(group: str, part: Mapping[str, Value]) -> dict[str, Value]:
     """Return the keys of a part of a config that enter a run_id, `group` being `model`, `norm` or another."""
-    place = NOT_SCIENCE.get(group, ())
-    return {
-        key: value
-        for key, value in part.items()
-        if key not in place and _LATER_KEYS.get(f"{group}.{key}", _MISSING) != value
-    }
+    return {key: value for key, value in part.items() if _LATER_KEYS.get(f"{group}.{key}", _MISSING) != value}
 
 
 def sources(run: Run) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The frozen dataclasses passed between stages: what to train, and how to run it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Value = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -84,7 +84,6 @@ class Run:
         task: What the net learns.
         target: Value of the task's first validation metric that `steps_to_target` waits for, if it is not accuracy.
         precision: Number format of the layers: `float32`, or `bfloat16` or `float16` by autocast.
-        probes: Diagnostics at each evaluation; they change no result and are not part of the run's identity.
     """
 
     model: Component
@@ -101,23 +100,65 @@ class Run:
     eval_every: int | None
     target_accuracy: float | None
     precision: str = "float32"
-    probes: tuple[str, ...] = ()
     task: Component = CLASSIFICATION
     target: float | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Run":
-        """Return the run that `as_dict` wrote, such as a config in plan.jsonl."""
-        own: dict[str, Any] = {
-            key: Component.from_dict(part) if isinstance(part, dict) else part for key, part in values.items()
-        }
-        return cls(**{**own, "probes": tuple(own.get("probes", ()))})
 
     def as_dict(self) -> dict[str, Value]:
         """Return the run as nested plain values, in the order of the fields."""
         values = ((name, getattr(self, name)) for name in self.__slots__)
-        plain = {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
-        return {**plain, "probes": list(self.probes)}
+        return {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
+
+
+_PLACE = {"data": ("root", "download")}
+
+
+def apart(group: str, part: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Return the keys of a part of a config that say what it is, and those that only say where its files are."""
+    place = _PLACE.get(group, ())
+    what = {key: value for key, value in part.items() if key not in place}
+    return what, {key: part[key] for key in place if key in part}
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A run as a command requests it, with what decides nothing of its result.
+
+    Attributes:
+        run: The run.
+        probes: Diagnostics at each evaluation.
+        place: Where its data are: arguments of its data set.
+    """
+
+    run: Run
+    probes: frozenset[str] = frozenset()
+    place: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Component:
+        """The data set with all arguments that its loader takes."""
+        return replace(self.run.data, args={**self.place, **self.run.data.args})
+
+    def with_probes(self, more: Iterable[str]) -> "Requested":
+        """Return the same with more probes."""
+        return replace(self, probes=self.probes.union(more))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Requested":
+        """Return what `as_dict` wrote, a config in plan.jsonl."""
+        data, place = apart("data", values["data"])
+        parts: dict[str, Any] = {
+            key: Component.from_dict(part) if isinstance(part, dict) else part
+            for key, part in {**values, "data": data}.items()
+        }
+        # Plans of early versions have no probes.
+        probes = frozenset(parts.pop("probes", ()))
+        return cls(Run(**parts), probes, place)
+
+    def as_dict(self) -> dict[str, Value]:
+        """Return the config of the run as nested plain values, in the order of plan.jsonl."""
+        values = {**self.run.as_dict(), "data": self.data.as_dict()}
+        last = {key: values.pop(key) for key in ("task", "target")}
+        return {**values, "probes": sorted(self.probes), **last}
 
 
 @dataclass(frozen=True, slots=True)

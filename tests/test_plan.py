@@ -12,7 +12,7 @@ from normbench.config.sweep import expand
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.plan import Plan, make_plan, run_id, science, sources
 from normbench.source import source_hash
-from normbench.spec import Checked, Component, Run
+from normbench.spec import Checked, Component, Requested, Run
 
 GOLDEN = "5fbf4657c930"
 GOLDEN_CONTENT = "5a97de90511d80f3691c0bfd0a33c15661e20d13f80b65c1a1b23826a2a0c5c7"
@@ -52,12 +52,13 @@ def test_settings_are_no_part_of_the_identity(default: Run, override: str) -> No
     assert run_id(run, "") == run_id(default, "")
 
 
-@pytest.mark.parametrize(("key", "value"), [("root", "/elsewhere"), ("download", True)])
-def test_where_the_data_lie_is_no_part_of_the_identity(key: str, value: Any) -> None:
-    """Only their content is."""
-    (run,) = expand(["data=mnist"]).runs
-    assert run_id(component(run, "data", **{key: value}), "c") == run_id(run, "c")
-    assert run_id(run, "d") != run_id(run, "c")
+@pytest.mark.parametrize("override", ["data.root=/elsewhere", "data.download=true", "probes=[gradients]"])
+def test_what_is_no_science_is_no_part_of_a_run(override: str) -> None:
+    """Wherever its data lie and whatever is looked at, the run is the same; only what its data hold is in its id."""
+    (plain,), (other,) = expand(["data=mnist"]).requested, expand(["data=mnist", override]).requested
+    assert plain.run == other.run
+    assert plain != other
+    assert run_id(plain.run, "d") != run_id(plain.run, "c")
 
 
 def test_the_order_of_keys_is_no_part_of_the_identity(default: Run) -> None:
@@ -86,17 +87,12 @@ def test_every_field_enters_the_identity(default: Run) -> None:
     groups = ("task", "model", "norm", "data", "optimizer", "schedule")
     changed += [component(default, group, other=1) for group in groups]
     changed += [replace(default, **{group: replace(getattr(default, group), name="other")}) for group in groups]
-    assert set(default.__slots__) == {*CHANGES, *groups, "probes"}
+    assert set(default.__slots__) == {*CHANGES, *groups}
     assert len({run_id(run, "") for run in [default, *changed]}) == len(changed) + 1
 
 
-def test_probes_are_no_part_of_the_identity(default: Run) -> None:
-    """They change nothing."""
-    assert run_id(replace(default, probes=("gradients",)), "") == run_id(default, "")
-
-
 def test_every_argument_enters_the_identity(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of a group's arguments is left out, but for the place of the data."""
+    """None of a group's arguments is left out."""
     monkeypatch.setattr(plan, "file_hash", str)
     runs = [
         component(default, group, **{key: "other"})
@@ -139,7 +135,7 @@ def test_the_science_is_schema_values_and_content(default: Run) -> None:
     found = science(default, "c", {})
     assert list(found) == [
         "schema",
-        *(name for name in default.__slots__ if name not in ("probes", "precision", "task", "target")),
+        *(name for name in default.__slots__ if name not in ("precision", "task", "target")),
     ]
     assert found["schema"] == 1
     early = {key: value for key, value in default.data.args.items() if f"data.{key}" not in plan._LATER_KEYS}
@@ -233,12 +229,13 @@ def test_an_argument_that_is_not_finite(default: Run, value: Any) -> None:
 def planned(*runs: Run, multirun: bool = True, impossible: tuple[int, ...] = ()) -> Plan:
     """Plan runs; those with a seed in `impossible` cannot be."""
 
-    def check(run: Run) -> Checked:
+    def check(requested: Requested) -> Checked:
+        run = requested.run
         if run.seed in impossible:
             raise ImpossibleRunError(f"seed {run.seed} cannot be")
         return Checked(replace(run, norm_batch_size=None), multiply_adds=1.0, notes=("noted",))
 
-    return make_plan(runs, content=lambda data: "c", check=check, multirun=multirun)
+    return make_plan(map(Requested, runs), content=lambda data: "c", check=check, multirun=multirun)
 
 
 def seeds(run: Run, *numbers: int) -> list[Run]:
@@ -248,7 +245,7 @@ def seeds(run: Run, *numbers: int) -> list[Run]:
 def test_a_plan_keeps_the_order_of_its_runs(default: Run) -> None:
     """Runs stand in the order of the axes."""
     made = planned(*seeds(default, 3, 1, 2))
-    assert [run.seed for run in made.runs.values()] == [3, 1, 2]
+    assert [one.run.seed for one in made.runs.values()] == [3, 1, 2]
     assert made.contents == dict.fromkeys(made.runs, "c")
 
 
@@ -260,10 +257,20 @@ def test_equal_runs_are_one(default: Run) -> None:
     assert list(made.runs) == [run_id(default, "c")]
 
 
+def test_equal_runs_have_the_probes_of_all(default: Run) -> None:
+    """Claims share runs; the data lie where they were first said to lie."""
+    requested = [
+        Requested(default, frozenset({"gradients"}), {"root": "a"}),
+        Requested(default, frozenset({"dead_units"}), {"root": "b"}),
+    ]
+    made = make_plan(requested, content=lambda data: "c", check=lambda one: Checked(one.run, 1.0), multirun=True)
+    assert list(made.runs.values()) == [Requested(default, frozenset({"gradients", "dead_units"}), {"root": "a"})]
+
+
 def test_an_impossible_cell_is_skipped_with_its_reason(default: Run) -> None:
     """A sweep goes on without it."""
     made = planned(*seeds(default, 0, 1, 2), impossible=(1,))
-    assert [run.seed for run in made.runs.values()] == [0, 2]
+    assert [one.run.seed for one in made.runs.values()] == [0, 2]
     assert [(run.seed, reason) for run, reason in made.skipped] == [(1, "seed 1 cannot be")]
 
 

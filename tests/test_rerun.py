@@ -16,7 +16,7 @@ from normbench.config.sweep import expand
 from normbench.engine.device import find_compiler
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
-from normbench.spec import Component, Run
+from normbench.spec import Component, Requested
 
 RESULTS = Path("results")
 
@@ -132,7 +132,7 @@ def test_todays_yaml_decides_nothing(here: Path) -> None:
     (folder / "mine.yaml").unlink()
     (known,) = session.plan.runs
     comparison = again(known)
-    assert comparison.recorded.runs[known].optimizer.args["momentum"] == 0.5
+    assert comparison.recorded.runs[known].run.optimizer.args["momentum"] == 0.5
     assert comparison.cells == ()
 
 
@@ -227,11 +227,12 @@ def test_the_exit_code_tells(
 
 def test_every_shipped_run_survives_its_own_dict() -> None:
     """What plan.jsonl holds is the run, whatever the groups."""
-    groups = [f"{group}=glob(*)" for group in ("model", "norm", "optimizer", "schedule")]
-    runs = [run for group in groups for run in expand([group, "lr=1e-5,0.1", "steps=5"], multirun=True).runs]
+    groups = [f"{group}=glob(*)" for group in ("model", "norm", "data", "optimizer", "schedule")]
+    more = ("lr=1e-5,0.1", "steps=5", "probes=[gradients]")
+    runs = [one for group in groups for one in expand([group, *more], multirun=True).requested]
     assert len(runs) > 50
     for own in runs:
-        assert Run.from_dict(json.loads(json.dumps(own.as_dict()))) == own
+        assert Requested.from_dict(json.loads(json.dumps(own.as_dict()))) == own
 
 
 TEXTS = st.text(max_size=5)

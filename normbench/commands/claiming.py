@@ -71,7 +71,7 @@ class Request:
             for overrides in claim.sweeps(seeds, over)
         ]
         return Sweep(
-            runs=tuple(run for sweep in sweeps for run in sweep.runs),
+            requested=tuple(one for sweep in sweeps for one in sweep.requested),
             settings=sweeps[0].settings,
             changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed} - given)),
             multirun=True,

@@ -93,7 +93,7 @@ def print_outcome(session: Session, *, width: int, color: bool) -> int:
         _print_cells(rows, width=width, color=color)
     failed = session.failures()
     for run_id, error in sorted(failed.items()):
-        say(f"failed: run {run_id} ({label(session.plan.runs[run_id])}): {error}")
+        say(f"failed: run {run_id} ({label(session.plan.runs[run_id].run)}): {error}")
     if len(failed):
         say(f"{len(failed)} of {len(rows)} runs failed; the same command retries them.")
     say(f"records: {session.study.folder}")

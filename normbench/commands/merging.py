@@ -174,13 +174,8 @@ def _owners(sources: Sequence[_Source]) -> tuple[dict[str, _Source], int, int]:
         else:
             differing += 1
         alike = [first, *(source for source in others if source.results[run_id].rows == rows)]
-        owners[run_id] = max(alike, key=lambda source: len(_probes(source, run_id)))
+        owners[run_id] = max(alike, key=lambda source: len(source.newest[run_id].probes(run_id)))
     return owners, equal, differing
-
-
-def _probes(source: _Source, run_id: str) -> Sequence[str]:
-    probes: Sequence[str] = source.newest[run_id].runs[run_id]["config"].get("probes", ())
-    return probes
 
 
 def _copy_block(source: _Source, block: Block, own: set[str], target: Study, *, number: int) -> Block:

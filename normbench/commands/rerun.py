@@ -18,7 +18,7 @@ from normbench.plan import Pack, run_id
 from normbench.record.columns import cell_text
 from normbench.record.store import Block, Cell, Record, Study
 from normbench.record.tables import PROVENANCE
-from normbench.spec import Run
+from normbench.spec import Requested, Run
 
 _MOST_SHOWN = 20
 """Differing cells that are printed."""
@@ -44,7 +44,7 @@ class Recorded:
     study: Study
     run_id: str
     record: Record
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Requested]
     contents: Mapping[str, str]
     fill: int
 
@@ -124,7 +124,7 @@ def _recorded(study: Study, number: int, kept: Record) -> Recorded:
         study=study,
         run_id=kept.run_id,
         record=kept,
-        runs={known: Run.from_dict(entry["config"]) for known, entry in entries.items()},
+        runs={known: Requested.from_dict(entry["config"]) for known, entry in entries.items()},
         contents={known: str(entry["content"]) for known, entry in entries.items()},
         fill=int(pack.get("fill", 0)),
     )
@@ -149,7 +149,7 @@ def rerun(recorded: Recorded, *, trust: bool) -> RerunResult:
         DataError: If the data are missing.
         StudyError: If the data have changed since the record.
     """
-    targets = _targets(recorded.runs.values())
+    targets = _targets(one.run for one in recorded.runs.values())
     if targets and not trust:
         raise ConfigError(
             f"the record of run {recorded.run_id} names code to run: {', '.join(targets)}. "
@@ -223,7 +223,8 @@ def _origins(recorded: Recorded, again: Record) -> Iterator[Difference]:
         then = recorded.origin.get(column, now)
         if then != now:
             yield Difference(column, cell_text(then), cell_text(now))
-    for known, run in recorded.runs.items():
+    for known, one in recorded.runs.items():
+        run = one.run
         if _targets([run]) and known != run_id(run, recorded.contents[known]):
             yield Difference(f"source of {', '.join(_targets([run]))}", "as recorded", "changed")
             return

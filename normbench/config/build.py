@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from normbench.config.rules import checked, too_long
 from normbench.errors import ConfigError
-from normbench.spec import Component, Engine, Log, Run, Settings, Value
+from normbench.spec import Component, Engine, Log, Requested, Run, Settings, Value, apart
 
-Built = tuple[object, Component]
-"""The dict that a component was built from, and the component."""
+
+class Built(NamedTuple):
+    """A component, the dict that it was built from, and where its files are."""
+
+    values: object
+    component: Component
+    place: Mapping[str, Value]
+
 
 COMPONENTS = ("task", "model", "norm", "data", "optimizer", "schedule")
 SETTINGS = ("study", "results_dir", "engine", "log")
@@ -45,7 +51,7 @@ _VALUES = (
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
 
-def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dict[str, Built]) -> Run:
+def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dict[str, Built]) -> Requested:
     """Return the run that a resolved config describes.
 
     Args:
@@ -54,18 +60,18 @@ def build_run(values: Mapping[str, Any], *, explicit: Collection[str], memo: dic
         memo: The last component built for each group; cells of one composition share most of them.
 
     Returns:
-        The frozen run.
+        The frozen run, with its probes and the place of its data.
 
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    parts: dict[str, Any] = {group: _component(group, values.get(group), memo) for group in COMPONENTS}
+    built = {group: _build(group, values.get(group), memo) for group in COMPONENTS}
+    parts: dict[str, Any] = {group: one.component for group, one in built.items()}
     parts |= {key: checked(key, _given(values, key)) for key in _VALUES}
     probes = checked("probes", _given(values, "probes"))
     assert isinstance(probes, list)
-    parts["probes"] = tuple(sorted(set(map(str, probes))))
     parts["epochs"], parts["steps"] = _budget(parts["epochs"], parts["steps"], explicit)
-    return Run(**parts)
+    return Requested(Run(**parts), frozenset(map(str, probes)), built["data"].place)
 
 
 def build_settings(values: Mapping[str, Any]) -> Settings:
@@ -91,9 +97,9 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     )
 
 
-def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
-    if group in memo and memo[group][0] is values:
-        return memo[group][1]
+def _build(group: str, values: object, memo: dict[str, Built]) -> Built:
+    if group in memo and memo[group].values is values:
+        return memo[group]
     if not isinstance(values, Mapping):
         raise ConfigError(f"{group}: got {values!r}, expected an option of conf/{group}.")
     target = values.get("_target_")
@@ -107,9 +113,10 @@ def _component(group: str, values: object, memo: dict[str, Built]) -> Component:
         for key, value in values.items()
         if key not in ("name", "_target_")
     }
-    component = Component(str(values["name"]), {**shared, **args}, None if target is None else str(target))
-    memo[group] = (values, component)
-    return component
+    args, place = apart(group, {**shared, **args})
+    component = Component(str(values["name"]), args, None if target is None else str(target))
+    memo[group] = Built(values, component, place)
+    return memo[group]
 
 
 def _section(group: str, values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

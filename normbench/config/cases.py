@@ -12,7 +12,7 @@ from normbench.config.nested import deleted, flat, has, with_value
 from normbench.config.overrides import Setting
 from normbench.config.rules import RULES
 from normbench.errors import ConfigError
-from normbench.spec import Run, Settings
+from normbench.spec import Requested, Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Case:
                 values = with_value(values, path, value)
             yield values
 
-    def runs(self) -> Iterator[Run]:
+    def requested(self) -> Iterator[Requested]:
         """Yield the run of each cell; the first axis varies slowest.
 
         Raises:

@@ -13,7 +13,7 @@ from normbench.config.nested import flat
 from normbench.config.overrides import Setting, parse, quoting_hint
 from normbench.config.rules import RULES
 from normbench.errors import ConfigError
-from normbench.spec import Run, Settings
+from normbench.spec import Requested, Run, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Sweep:
     """Every run of a command, frozen.
 
     Attributes:
-        runs: The runs in the order of the axes; the first axis varies slowest.
+        requested: The runs in the order of the axes; the first axis varies slowest.
         settings: Where and how they are carried out.
         changed: Dotted keys that differ from the default of their group in some run.
         multirun: Whether this is a sweep, even of one run.
@@ -29,12 +29,17 @@ class Sweep:
         config: The config before the sweep's axes, as YAML.
     """
 
-    runs: tuple[Run, ...]
+    requested: tuple[Requested, ...]
     settings: Settings
     changed: tuple[str, ...]
     multirun: bool
     notes: tuple[str, ...]
     config: str
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs alone."""
+        return tuple(one.run for one in self.requested)
 
 
 def expand(
@@ -68,13 +73,13 @@ def expand(
         for case, plain in zip(cases, pristine, strict=True):
             _check_yaml(case, plain.values)
     notes = dict.fromkeys(note for case in cases for note in case.notes())
-    runs: list[Run] = []
+    requested: list[Requested] = []
     changed: dict[str, None] = {}
     for case, plain in zip(cases, pristine, strict=True):
-        runs.extend(case.runs())
+        requested.extend(case.requested())
         changed.update(dict.fromkeys(case.changed(plain.values, default.values)))
     return Sweep(
-        runs=tuple(runs),
+        requested=tuple(requested),
         settings=_settings(cases),
         changed=tuple(sorted(changed)),
         multirun=multirun,

@@ -129,7 +129,7 @@ def _train(
     runs = [work.runs[run_id] for run_id in run_ids]
     # A single run may be in a pack of an earlier sweep: its log is not worth a new plan.
     looked_into = observers if work.pack.mode == "solo" else lambda run_id, run: ()
-    watching = [looked_into(run_id, run) for run_id, run in zip(run_ids, runs, strict=True)]
+    watching = [looked_into(run_id, one.run) for run_id, one in zip(run_ids, runs, strict=True)]
     files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
     data = load_data(runs[0].data)
     return train_pack(

@@ -102,12 +102,10 @@ class Timing:
 
 
 def structure_key(structure: str) -> str:
-    """Return a short name of a structure, without its budget and the location of its data."""
+    """Return a short name of a structure, without its budget."""
     values = json.loads(structure)
     for key in ("steps", "epochs", "target_accuracy", "schedule"):
         values.pop(key, None)
-    for key in ("root", "download"):
-        values.get("data", {}).pop(key, None)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -25,7 +25,7 @@ from normbench.engine.device import device_name, find_device, threads_restored, 
 from normbench.engine.prepare import Work, load_data
 from normbench.plan import Pack, Plan
 from normbench.record.store import Study
-from normbench.spec import Component, Engine, Run
+from normbench.spec import Component, Engine, Requested
 from normbench.training.budget import budget
 from normbench.training.setup import set_up, split_of
 from normbench.training.solo import take_step
@@ -132,10 +132,11 @@ def _examples(packs: Sequence[Pack], plan: Plan) -> dict[str | None, tuple[str, 
     """Return the short name and the evaluations of the structure of each pack."""
     found: dict[str | None, tuple[str, int]] = {}
     for pack in packs:
-        checked = plan.checked[_example(pack, plan)]
+        run_id = _example(pack, plan)
+        checked = plan.checked[run_id]
         if checked.structure not in found:
             name = structure_key(checked.structure or "{}")
-            found[checked.structure] = name, _evaluations(checked.run, checked.steps)
+            found[checked.structure] = name, _evaluations(plan.runs[run_id], checked.steps)
     return found
 
 
@@ -143,10 +144,11 @@ def _example(pack: Pack, plan: Plan) -> str:
     return next(run_id for run_id in pack.runs if run_id in plan.checked)
 
 
-def _evaluations(run: Run, steps: int) -> int:
+def _evaluations(requested: Requested, steps: int) -> int:
+    run = requested.run
     if run.eval_every is None and run.epochs is not None:
         return run.epochs
-    every = run.eval_every or budget(run, len(split_of(run, load_data(run.data)).train)).per_epoch
+    every = run.eval_every or budget(run, len(split_of(run, load_data(requested.data)).train)).per_epoch
     return -(-steps // every)
 
 
@@ -174,7 +176,11 @@ def _calibrate(
 ) -> dict[str, Timing]:
     """Return timings of unknown kinds, the longest first, as many as the time allows."""
     unknown = [kind for kind in kinds if not {kind.key, kind.eager.key} & known.keys()]
-    runs = {examples[own][0]: one.run for one in plan.checked.values() if (own := one.structure) in examples}
+    runs = {
+        examples[own][0]: plan.runs[run_id]
+        for run_id, one in plan.checked.items()
+        if (own := one.structure) in examples
+    }
     if any(kind.mode != "solo" for kind in unknown):
         # This import takes seconds, and is not part of a step.
         import_module("torch._dynamo")
@@ -194,10 +200,11 @@ def _calibrate(
     return measured
 
 
-def _measure(kind: Kind, run: Run, device: torch.device, end: float) -> Timing:
+def _measure(kind: Kind, requested: Requested, device: torch.device, end: float) -> Timing:
     """Time a few steps and an evaluation of a pack of copies of one run, with separate models."""
-    run = replace(run, epochs=None, steps=1, lr=1e-4, schedule=Component("constant", {"warmup_steps": 0}))
-    dataset = load_data(run.data)
+    constant = Component("constant", {"warmup_steps": 0})
+    run = replace(requested.run, epochs=None, steps=1, lr=1e-4, schedule=constant)
+    dataset = load_data(requested.data)
     building, setup = _timed(lambda: set_up(run, dataset, device), device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         if kind.mode == "solo":

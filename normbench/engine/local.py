@@ -51,7 +51,7 @@ class _Telling:
             if one.outcome.remark and one.outcome.remark not in self._remarks:
                 self._remarks.add(one.outcome.remark)
                 self.watcher.note(f"{one.outcome.remark}: training takes longer")
-            self.watcher.run_ended(one.run_id, item.runs[one.run_id], one.outcome)
+            self.watcher.run_ended(one.run_id, item.runs[one.run_id].run, one.outcome)
 
 
 class Watcher(Protocol):
@@ -232,8 +232,8 @@ def _start_method(device: torch.device, threads: int) -> str:
 
 def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
     """Load and query once what every forked worker would otherwise load and query again."""
-    for data in {id(run.data): run.data for item in work for run in item.runs.values()}.values():
-        load_data(data).fetch(torch.zeros(1, dtype=torch.int64))
+    for one in {(id(one.run.data), id(one.place)): one for item in work for one in item.runs.values()}.values():
+        load_data(one.data).fetch(torch.zeros(1, dtype=torch.int64))
     for answer in (versions, commit, machine):
         answer()
     device_name(device)

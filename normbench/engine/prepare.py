@@ -15,10 +15,10 @@ from normbench.engine.observers import lacks
 from normbench.engine.precision import check_precisions
 from normbench.errors import ConfigError, DataError, ImpossibleRunError, NormbenchError, described, lacks_memory
 from normbench.packing import Machine, make_packs
-from normbench.plan import NOT_SCIENCE, Pack, Plan, make_plan
+from normbench.plan import Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
-from normbench.spec import Checked, Component, Log, Run, Settings
+from normbench.spec import Checked, Component, Log, Requested, Settings
 from normbench.training.budget import budget
 from normbench.training.compiled import name_compilers_folder
 from normbench.training.components import resolve_target
@@ -47,14 +47,14 @@ class Work:
     block: int
     index: int
     pack: Pack
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Requested]
 
 
-def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
+def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: bool) -> Plan:
     """Load the data of all runs, try each model once, and freeze the plan.
 
     Args:
-        runs: The runs of the config.
+        requested: The runs of the config.
         settings: Where and how they are carried out.
         multirun: Whether impossible runs are skipped.
 
@@ -66,14 +66,14 @@ def prepare(runs: Sequence[Run], settings: Settings, *, multirun: bool) -> Plan:
     """
     device = find_device(settings.engine.device)
     check_threads(settings.engine.threads)
-    notes = list(check_precisions((run.precision for run in runs), device))
+    notes = list(check_precisions((one.run.precision for one in requested), device))
     name_compilers_folder()
     with threads_restored():
         if multirun and device.type == "cpu":
             # Workers are forked later: code that used several threads before a fork hangs with several after it.
             torch.set_num_threads(1)
         plan = make_plan(
-            runs,
+            requested,
             content=lambda data: load_data(data).content,
             check=_Checker(),
             multirun=multirun,
@@ -141,18 +141,18 @@ def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Wo
     ended = study.ended()
     work: dict[tuple[int, int], Work] = {}
     new: list[str] = []
-    for run_id, run in plan.runs.items():
+    for run_id, one in plan.runs.items():
         block, end = newest.get(run_id), ended.get(run_id)
-        if force or block is None or not set(run.probes) <= set(block.runs[run_id]["config"].get("probes", ())):
+        if force or block is None or not one.probes <= block.probes(run_id):
             new.append(run_id)
         elif end is None or end.block < block.number:
             index = next(i for i, pack in enumerate(block.packs) if run_id in pack["runs"])
-            if block.packs[index]["mode"] != "solo" and lacks(run_id, run, study, log):
+            if block.packs[index]["mode"] != "solo" and lacks(run_id, one.run, study, log):
                 # Planned before the file was requested: only runs that train alone can write it.
                 new.append(run_id)
             else:
                 work[block.number, index] = _work(block, index, plan)
-        elif end.status == "failed" or lacks(run_id, run, study, log):
+        elif end.status == "failed" or lacks(run_id, one.run, study, log):
             new.append(run_id)
     return [work[key] for key in sorted(work)], new
 
@@ -197,37 +197,24 @@ def freeze(
 
 def _with_earlier_probes(plan: Plan, new: Sequence[str], study: Study) -> Plan:
     """Return a plan whose runs keep the probes of their earlier trainings."""
-    earlier = {
-        run_id: entry["config"].get("probes", ()) for block in study.blocks() for run_id, entry in block.runs.items()
-    }
-    runs = dict(plan.runs)
-    for run_id in new:
-        runs[run_id] = replace(runs[run_id], probes=tuple(sorted({*runs[run_id].probes, *earlier.get(run_id, ())})))
-    return replace(plan, runs=runs)
+    earlier = {run_id: block.probes(run_id) for block in study.blocks() for run_id in block.runs}
+    kept = {run_id: plan.runs[run_id].with_probes(earlier.get(run_id, ())) for run_id in new}
+    return replace(plan, runs={**plan.runs, **kept})
 
 
 def _work(block: Block, index: int, plan: Plan) -> Work:
     """Return a whole pack of a block, even if the current plan has only some of its runs."""
     values: Mapping[str, Any] = block.packs[index]
     pack = Pack(**{**values, "runs": tuple(values["runs"])})
-    here = next(plan.runs[run_id].data for run_id in pack.runs if run_id in plan.runs)
-    runs = {run_id: _planned(plan, block, run_id, here) for run_id in pack.runs}
+    # The study may have been moved: runs that this plan lacks find their data where those of the plan have them.
+    here = next(plan.runs[run_id].place for run_id in pack.runs if run_id in plan.runs)
+    runs = {
+        run_id: plan.runs[run_id].with_probes(block.probes(run_id))
+        if run_id in plan.runs
+        else replace(Requested.from_dict(block.runs[run_id]["config"]), place=here)
+        for run_id in pack.runs
+    }
     return Work(block.number, index, pack, runs)
-
-
-def _planned(plan: Plan, block: Block, run_id: str, here: Component) -> Run:
-    """Return a run of a block: as planned now, plus the probes of the block."""
-    if run_id not in plan.runs:
-        return _recorded(block, run_id, here)
-    run, frozen = plan.runs[run_id], block.runs[run_id]["config"].get("probes", ())
-    return replace(run, probes=tuple(sorted({*run.probes, *frozen})))
-
-
-def _recorded(block: Block, run_id: str, here: Component) -> Run:
-    """Return a run as frozen in a block, with the current location of its data."""
-    run = Run.from_dict(block.runs[run_id]["config"])
-    place = {key: here.args[key] for key in NOT_SCIENCE["data"] if key in here.args}
-    return replace(run, data=replace(run.data, args={**run.data.args, **place}))
 
 
 class _Checker:
@@ -236,11 +223,12 @@ class _Checker:
     def __init__(self) -> None:
         self._known: dict[str, Checked | ImpossibleRunError] = {}
 
-    def __call__(self, run: Run) -> Checked:
-        key = json.dumps(replace(run, seed=0, lr=1.0).as_dict(), sort_keys=True)
+    def __call__(self, requested: Requested) -> Checked:
+        run = requested.run
+        key = json.dumps(replace(requested, run=replace(run, seed=0, lr=1.0)).as_dict(), sort_keys=True)
         if key not in self._known:
             try:
-                self._known[key] = _check(run)
+                self._known[key] = _check(requested)
             except ImpossibleRunError as error:
                 self._known[key] = error
         known = self._known[key]
@@ -249,15 +237,15 @@ class _Checker:
         return replace(known, run=replace(known.run, seed=run.seed, lr=run.lr))
 
 
-def _check(run: Run) -> Checked:
-    dataset = load_data(run.data)
+def _check(requested: Requested) -> Checked:
+    run, dataset = requested.run, load_data(requested.data)
     steps = budget(run, len(split_of(run, dataset).train)).total
     check_schedule(run.schedule, steps)
     check_optimizer(run.optimizer)
-    check_probes(run.probes)
+    check_probes(requested.probes)
     dataset.check_augmentation(run.data.text("augment"))
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
     notes = (*dataset.notes, *checked.notes)
     alone = try_own_optimizer(checked.run, dataset) or why_alone(checked.run, dataset)
-    return replace(checked, steps=steps, structure=structure(checked.run), alone=alone, notes=notes)
+    return replace(checked, steps=steps, structure=structure(checked.run, dataset.content), alone=alone, notes=notes)

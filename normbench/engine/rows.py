@@ -50,7 +50,7 @@ def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cel
     """
     pack = work.pack
     cells: dict[str, Cell] = {
-        "seed": work.runs[run_id].seed,
+        "seed": work.runs[run_id].run.seed,
         "block": work.block,
         "pack": work.index,
         "pack_size": len(pack.runs),

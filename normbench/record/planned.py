@@ -6,6 +6,7 @@ from typing import Any
 from normbench.record.columns import FIXED, cell_text
 from normbench.record.store import Block
 from normbench.record.versions import VERSION, settings, version
+from normbench.spec import apart
 
 _PLACE = {"data.download", "probes"}
 """Keys that never get a column: downloading data or inspecting a run does not make a different cell."""
@@ -104,9 +105,9 @@ def _edited(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 continue
             looked_at.add((group, id(part)))
             seen.setdefault((group, ""), set()).add(part["name"])
-            for key, value in part.items():
+            for key, value in apart(group, part)[0].items():
                 seen.setdefault((f"{group}.{key}", part["name"]), set()).add(cell_text(value))
-    yield from (key for (key, _), values in seen.items() if len(values) > 1 and key not in ("data.root", *_PLACE))
+    yield from (key for (key, _), values in seen.items() if len(values) > 1)
 
 
 def _top(config: Mapping[str, Any], key: str) -> object:

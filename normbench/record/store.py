@@ -37,6 +37,10 @@ class Block:
     runs: Mapping[str, Mapping[str, Any]]
     packs: tuple[Mapping[str, Any], ...]
 
+    def probes(self, run_id: str) -> frozenset[str]:
+        """Return the probes of a run; plans of early versions have none."""
+        return frozenset(self.runs[run_id]["config"].get("probes", ()))
+
 
 class Ended(NamedTuple):
     """How a run last ended: the block of its newest record, `finished`, `diverged` or `failed`, and the error."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from normbench.plan import part_science
 from normbench.record.store import Block
+from normbench.spec import apart
 
 VERSION = "_content_"
 """Key of the column that distinguishes versions of a part; named like `_target_`, so no argument has this name."""
@@ -37,7 +38,7 @@ def parts(entry: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def settings(group: str, part: Mapping[str, Any]) -> str:
     """Return a text that is equal for parts of equal settings, independent of the location of data."""
-    return json.dumps(part_science(group, part), sort_keys=True)
+    return json.dumps(part_science(group, apart(group, part)[0]), sort_keys=True)
 
 
 def edited(blocks: Iterable[Block], entries: Iterable[Mapping[str, Any]]) -> list[str]:

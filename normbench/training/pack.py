@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from normbench.data import Examples
-from normbench.spec import Run
+from normbench.spec import Requested
 from normbench.training.checkpoint import Checkpoint
 from normbench.training.outcome import Outcome
 from normbench.training.solo import Observer, train
@@ -13,7 +13,7 @@ from normbench.training.stacked import train_stacked
 
 
 def train_pack(
-    runs: Sequence[Run],
+    runs: Sequence[Requested],
     dataset: Examples,
     *,
     mode: str,
@@ -41,8 +41,15 @@ def train_pack(
     """
     if mode in ("stacked", "compiled"):
         assert not any(observers), "the plan lets runs that are looked into train solo"
-        return train_stacked(runs, dataset, device=device, compiled=mode == "compiled", fill=fill)
+        return train_stacked(
+            [one.run for one in runs],
+            dataset,
+            device=device,
+            compiled=mode == "compiled",
+            fill=fill,
+            probes=[one.probes for one in runs],
+        )
     return [
-        train(run, dataset, device=device, observers=own, checkpoint=checkpoint)
-        for run, own, checkpoint in zip(runs, observers, checkpoints, strict=True)
+        train(one.run, dataset, device=device, probes=one.probes, observers=own, checkpoint=checkpoint)
+        for one, own, checkpoint in zip(runs, observers, checkpoints, strict=True)
     ]

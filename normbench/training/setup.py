@@ -1,7 +1,7 @@
 """Everything that a training needs before its first step, determined by the run and its seed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +43,7 @@ class Setup:
         masks: Generator of dropout masks.
         crops: Generator of augmentations.
         scale: Loss scale in float16; else empty.
+        probes: Diagnostics at each evaluation.
     """
 
     run: Run
@@ -58,6 +59,7 @@ class Setup:
     masks: torch.Generator
     crops: torch.Generator
     scale: LossScale | tuple[()]
+    probes: Collection[str]
 
     def outcome(
         self,
@@ -80,13 +82,14 @@ class Setup:
         )
 
 
-def set_up(run: Run, dataset: Examples, device: torch.device) -> Setup:
+def set_up(run: Run, dataset: Examples, device: torch.device, probes: Collection[str] = ()) -> Setup:
     """Split the data, build the model and its optimizer.
 
     Args:
         run: The run to train.
         dataset: The data set of the run.
         device: Where to train.
+        probes: Diagnostics at each evaluation.
 
     Returns:
         The run, ready to train.
@@ -116,6 +119,7 @@ def set_up(run: Run, dataset: Examples, device: torch.device) -> Setup:
         masks=generator(run.seed, "dropout"),
         crops=generator(run.seed, "augment"),
         scale=LossScale.of(run.precision, device=device),
+        probes=probes,
     )
 
 

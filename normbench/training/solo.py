@@ -1,7 +1,7 @@
 """The training loop of a single run: the readable reference that all faster paths are tested against."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -37,6 +37,7 @@ def train(
     dataset: Examples,
     *,
     device: torch.device,
+    probes: Collection[str] = (),
     observers: Sequence[Observer] = (),
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
@@ -46,6 +47,7 @@ def train(
         run: The run to train.
         dataset: The data set of the run.
         device: Where to train.
+        probes: Diagnostics at each evaluation.
         observers: Observers of the run.
         checkpoint: Saves the run's state during training; None saves nothing.
 
@@ -56,7 +58,7 @@ def train(
         ImpossibleRunError: If the parts of the run are incompatible.
         ConfigError: If a name is unknown or an argument wrong.
     """
-    setup = set_up(run, dataset, device)
+    setup = set_up(run, dataset, device, probes)
     for observer in observers:
         observer.started(setup)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

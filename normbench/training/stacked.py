@@ -1,7 +1,7 @@
 """Runs of one structure trained together: the step of `solo` for R runs at once, optionally compiled."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -44,7 +44,13 @@ def why_alone(run: Run, dataset: Examples) -> str:
 
 
 def train_stacked(
-    runs: Sequence[Run], dataset: Examples, *, device: torch.device, compiled: bool, fill: int = 0
+    runs: Sequence[Run],
+    dataset: Examples,
+    *,
+    device: torch.device,
+    compiled: bool,
+    fill: int = 0,
+    probes: Sequence[Collection[str]] = (),
 ) -> list[Outcome]:
     """Train runs of one structure together; each has the same result as in any other pack of this mode.
 
@@ -54,12 +60,13 @@ def train_stacked(
         device: Where to train.
         compiled: Whether to compile the step with `torch.compile`.
         fill: Number of runs to which the pack is padded with copies; outcomes of copies are discarded.
+        probes: Diagnostics of each run at each evaluation; empty if no run has any.
 
     Returns:
         The outcome of each run. A run that diverges does not affect the others.
     """
     assert len({structure(run) for run in runs}) == 1, "runs of a pack share their structure"
-    setups = [set_up(run, dataset, device) for run in runs]
+    setups = [set_up(run, dataset, device, own) for run, own in zip(runs, probes or [()] * len(runs), strict=True)]
     # Copies of the last run pad the pack: a pack of one uses other kernels than a pack of two, and gives other bits.
     multiple = max(run_multiple(setups[0].model), 1)
     size = -(-max(len(runs), fill, 2) // multiple) * multiple
@@ -97,7 +104,7 @@ def _train(pack: StackedRuns, *, compiled: bool) -> list[Outcome]:
                     diverged.setdefault(run, number)
                 if run not in diverged:
                     rate = setups[run].rates[number - 1]
-                    found = own_scalars(setups[run].run, scalars, run)
+                    found = own_scalars(setups[run].probes, scalars, run)
                     curves[run].append(Evaluation(number, number / budget.per_epoch, rate, train[run], val, found))
     all_diverged = len(diverged) == len(setups)
     tests: list[dict[str, Score]] = [{}] * len(setups) if all_diverged else pack.evaluator.test_scores(pack.stack)
@@ -112,6 +119,6 @@ def _train(pack: StackedRuns, *, compiled: bool) -> list[Outcome]:
     return [replace(outcome, remark=remark) for outcome in outcomes]
 
 
-def own_scalars(run: Run, scalars: Mapping[str, Sequence[float]], place: int) -> dict[str, float]:
+def own_scalars(probes: Collection[str], scalars: Mapping[str, Sequence[float]], place: int) -> dict[str, float]:
     """Return the results of the probes that a run names; other runs of the pack may name different ones."""
-    return {name: values[place] for name, values in scalars.items() if name.split(".")[1] in run.probes}
+    return {name: values[place] for name, values in scalars.items() if name.split(".")[1] in probes}

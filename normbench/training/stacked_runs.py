@@ -94,7 +94,7 @@ class StackedRuns:
 def probes_of_pack(pack: StackedRuns) -> Probes | None:
     """Return all probes that the runs of a pack name."""
     first = pack.setups[0]
-    names = sorted({name for setup in pack.setups for name in setup.run.probes})
+    names = sorted({name for setup in pack.setups for name in setup.probes})
     if not names:
         return None
     held = pack.parts.train[:, :SAMPLES]

@@ -10,8 +10,13 @@ from normbench.training.optimizers import VARYING
 from normbench.training.setup import Setup
 
 
-def structure(run: Run) -> str:
-    """Return what runs must share to train together: all but seed, rate and numbers that do not affect the graph."""
+def structure(run: Run, content: str = "") -> str:
+    """Return what runs must share to train together: all but seed, rate and numbers that do not affect the graph.
+
+    Args:
+        run: The run.
+        content: Content hash of its data; not needed for runs that are known to share their data.
+    """
     model = dict(run.model.args)
     # In a user's model these may mean anything.
     for key in ("init_scale", "bias_init") if run.model.source is None else ():
@@ -25,12 +30,11 @@ def structure(run: Run) -> str:
         run,
         seed=0,
         lr=0.0,
-        probes=(),
         model=replace(run.model, args=model),
         optimizer=replace(run.optimizer, args=optimizer),
         data=replace(run.data, args=data),
     )
-    return json.dumps(common.as_dict(), sort_keys=True)
+    return json.dumps({**common.as_dict(), "content": content}, sort_keys=True)
 
 
 def graph_of(run: Run, task: Task) -> str:

@@ -32,7 +32,8 @@ def make_up(folder: Path, count: int) -> Study:
     study = Study(folder)
     study.create()
     runs = {
-        f"{draw.getrandbits(48):012x}": {"content": "0" * 64, "config": run.as_dict()} for run in sweep.runs[:count]
+        f"{draw.getrandbits(48):012x}": {"content": "0" * 64, "config": one.as_dict()}
+        for one in sweep.requested[:count]
     }
     ids = list(runs)
     packs: list[dict[str, Any]] = [

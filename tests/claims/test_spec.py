@@ -441,8 +441,8 @@ def test_the_claims_on_photographs_can_be_planned() -> None:
     claims = load_claims(shipped_conf() / "claim" / "cifar10")
     assert set(claims) == {f"{name}_cifar10" for name in ("small_batch_hurts", "higher_lr", "better_final_accuracy")}
     for claim in claims.values():
-        runs = [run for sweep in claim.sweeps([0]) for run in expand((*sweep, "data.root=x"), multirun=True).runs]
-        assert {run.data.args["root"] for run in runs} == {"x"}
+        sweeps = [expand((*sweep, "data.root=x"), multirun=True) for sweep in claim.sweeps([0])]
+        assert {one.place["root"] for sweep in sweeps for one in sweep.requested} == {"x"}
 
 
 def test_every_claim_tells_what_the_literature_says() -> None:

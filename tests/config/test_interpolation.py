@@ -126,10 +126,8 @@ def test_resolvers_of_the_environment_and_of_the_user(
 def test_a_root_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """README's data may lie wherever a variable says."""
     monkeypatch.setenv("NORMBENCH_TEST_PLACE", "/place")
-    assert (
-        expand(["data=image_folder", "data.root=${oc.env:NORMBENCH_TEST_PLACE}/x"]).runs[0].data.args["root"]
-        == "/place/x"
-    )
+    (one,) = expand(["data=image_folder", "data.root=${oc.env:NORMBENCH_TEST_PLACE}/x"]).requested
+    assert one.place == {"root": "/place/x"}
 
 
 def test_a_study_may_bear_the_name_of_a_choice_and_of_no_axis() -> None:

@@ -74,7 +74,7 @@ def test_a_path_with_a_comma_is_answered_by_its_quoted_form() -> None:
     message = r"^'data\.root=/a,b' gives several values: add -m for a sweep; quote a string: 'data\.root=\"/a,b\"'$"
     with pytest.raises(ConfigError, match=message):
         expand(["data=image_folder", "data.root=/a,b"])
-    assert expand(["data=image_folder", 'data.root="/a,b"']).runs[0].data.args["root"] == "/a,b"
+    assert expand(["data=image_folder", 'data.root="/a,b"']).requested[0].place == {"root": "/a,b"}
 
 
 def test_m_with_one_value_is_a_sweep_of_one() -> None:

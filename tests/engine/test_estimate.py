@@ -134,11 +134,12 @@ def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:
 
 
 def test_a_structure_is_known_by_what_a_step_costs() -> None:
-    """Budget and place of the data do not matter, the batch does."""
-    base = {"batch_size": 2, "steps": 3, "epochs": None, "data": {"name": "digits", "root": "a"}}
-    same = base | {"steps": None, "epochs": 5, "data": {"name": "digits", "root": "b"}}
+    """The budget does not matter, batch and data do."""
+    base = {"batch_size": 2, "steps": 3, "epochs": None, "content": "a"}
+    same = base | {"steps": None, "epochs": 5}
     assert structure_key(json.dumps(base)) == structure_key(json.dumps(same))
-    assert structure_key(json.dumps(base)) != structure_key(json.dumps(base | {"batch_size": 4}))
+    for other in ({"batch_size": 4}, {"content": "b"}):
+        assert structure_key(json.dumps(base)) != structure_key(json.dumps(base | other))
 
 
 def test_a_plan_is_calibrated_once_and_its_runs_correct_that() -> None:

@@ -68,7 +68,7 @@ def test_a_failure_takes_no_finished_result_away(monkeypatch: pytest.MonkeyPatch
     failing(monkeypatch, 1)
     session = run("seed=range(2)", force=True)
     pd.testing.assert_frame_equal(session.rows(), before)
-    (failed,) = (run_id for run_id, one in session.plan.runs.items() if one.seed == 1)
+    (failed,) = (run_id for run_id, one in session.plan.runs.items() if one.run.seed == 1)
     assert session.failures().keys() == {failed}
     assert session.failures()[failed].startswith("RuntimeError: no")
     assert print_outcome(session, width=80, color=False) == 1

@@ -101,13 +101,13 @@ def test_a_diverged_run_has_a_log_too() -> None:
 def test_a_log_has_a_readable_name() -> None:
     """No character of a user's name leads out of the folder."""
     (one,) = run("norm._target_=normbench.norms.layer.LayerNorm", "norm.name='../x y'").plan.runs.values()
-    assert log_name("0123456789ab", one) == "mlp-.._x_y-bs32-lr0.1-seed0-0123456789ab"
+    assert log_name("0123456789ab", one.run) == "mlp-.._x_y-bs32-lr0.1-seed0-0123456789ab"
 
 
 def reloaded_accuracy(session: Session) -> float:
     """Return the test accuracy of a session's only run from its kept weights."""
     ((run_id, one),) = session.plan.runs.items()
-    setup = set_up(one, load_data(one.data), torch.device("cpu"))
+    setup = set_up(one.run, load_data(one.data), torch.device("cpu"))
     weights = torch.load(session.study.folder / "weights" / f"{run_id}.pt", weights_only=True)
     setup.model.load_state_dict(weights)
     (score,) = setup.evaluator.evaluate(setup.model, setup.parts.test)

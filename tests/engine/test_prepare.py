@@ -1,6 +1,7 @@
 """Tests of what a command finds already done, and of the plan that it freezes."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,17 +9,24 @@ import pytest
 from normbench.engine.prepare import freeze
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.record.store import Study
-from normbench.spec import Run
+from normbench.spec import Requested
 
 from .sessions import plan, run, tables
 
 
-def seeds(runs: list[Run]) -> list[int]:
-    return sorted(one.seed for one in runs)
+def seeds(runs: Iterable[Requested]) -> list[int]:
+    return sorted(one.run.seed for one in runs)
 
 
 def shards(study: Study) -> list[str]:
     return sorted(path.name for path in (study.folder / "shards").iterdir())
+
+
+def draw_pets(folder: Path, shade: int = 9) -> None:
+    for number, name in enumerate(("cat", "dog")):
+        (folder / name).mkdir(parents=True)
+        for image in range(20):
+            (folder / name / f"{image}.pgm").write_bytes(b"P5 2 2 255 " + bytes([number, image, 0, shade]))
 
 
 def test_planning_writes_nothing(here: Path) -> None:
@@ -30,14 +38,48 @@ def test_planning_writes_nothing(here: Path) -> None:
 
 def test_the_plan_has_the_notes_of_its_data(here: Path) -> None:
     """Once, however many runs there are: classes and counts of a folder of images."""
-    for number, name in enumerate(("cat", "dog")):
-        (here / "pets" / name).mkdir(parents=True)
-        for image in range(20):
-            (here / "pets" / name / f"{image}.pgm").write_bytes(b"P5 2 2 255 " + bytes([number, image, 0, 9]))
+    draw_pets(here / "pets")
     session = plan("data=image_folder", "data.root=pets", "seed=range(2)", "batch_size=4")
     assert session.plan.notes == (
         f"{here}/pets: 40 images (cat 20, dog 20); validation and test images are drawn from them",
     )
+
+
+PETS = ("data=image_folder", "batch_size=4", "engine.mode=stacked")
+
+
+def test_equal_runs_merge_wherever_their_data_lie(here: Path) -> None:
+    """A copy of a folder, or another spelling of its path, makes neither another run nor another pack."""
+    for name in ("pets", "copy"):
+        draw_pets(here / name)
+    session = plan(*PETS, f"data.root=pets,./pets,copy,{here}/pets", "seed=0,1")
+    assert seeds(session.plan.runs.values()) == [0, 1]
+    assert {one.place["root"] for one in session.plan.runs.values()} == {"pets"}
+    (pack,) = plan(*PETS, "data.root=pets,copy", "seed=0,1", "sweep.zip=[data.root,seed]").packs
+    assert pack.runs == tuple(session.plan.runs)
+    run(*PETS, "data.root=pets", "seed=0")
+    assert plan(*PETS, "data.root=copy", "seed=0").to_train == 0
+
+
+def test_runs_on_different_data_share_no_pack(here: Path) -> None:
+    """A pack trains on one data set."""
+    draw_pets(here / "dark")
+    draw_pets(here / "light", shade=200)
+    session = plan(*PETS, "data.root=dark,light", "seed=0,1")
+    roots = [{session.plan.runs[run_id].place["root"] for run_id in pack.runs} for pack in session.packs]
+    assert roots == [{"dark"}, {"light"}]
+
+
+def test_an_interrupted_pack_finds_its_data_where_they_lie_now(here: Path) -> None:
+    """Its other runs too, whose configs come from the block."""
+    draw_pets(here / "pets")
+    session = run(*PETS, "data.root=pets", "seed=0,1")
+    (shard,) = (session.study.folder / "shards").iterdir()
+    shard.unlink()
+    (here / "pets").rename(here / "moved")
+    (work,) = plan(*PETS, "data.root=moved", "seed=1").unfinished
+    assert [one.place["root"] for one in work.runs.values()] == ["moved", "moved"]
+    assert run(*PETS, "data.root=moved", "seed=1").study.records().keys() == work.runs.keys()
 
 
 def test_the_same_command_again_has_nothing_to_do() -> None:
@@ -76,7 +118,7 @@ def test_an_interrupted_block_is_gone_on_with() -> None:
     again = plan("seed=range(3)")
     assert (again.new, again.to_train) == ([], 1)
     (work,) = again.unfinished
-    assert (work.block, work.index, seeds(list(work.runs.values()))) == (1, 1, [1])
+    assert (work.block, work.index, seeds(work.runs.values())) == (1, 1, [1])
     run("seed=range(3)")
     assert len(session.study.blocks()) == 1
     assert shards(session.study) == [f"0001-00000{pack}.json" for pack in range(3)]
@@ -99,7 +141,7 @@ def test_a_pack_of_which_some_runs_are_asked_for_trains_whole() -> None:
     again = plan("seed=1")
     (work,) = again.unfinished
     assert (again.new, again.to_train, work.pack.mode) == ([], 2, "stacked")
-    assert seeds(list(work.runs.values())) == [0, 1]
+    assert seeds(work.runs.values()) == [0, 1]
     assert work.runs == session.plan.runs
     run("seed=1")
     assert [path.name for path in (session.study.folder / "shards").iterdir()] == [shard.name]
@@ -153,13 +195,13 @@ def test_a_setting_that_does_nothing_is_left_out_and_said() -> None:
 def test_a_key_that_one_norm_lacks_gives_equal_cells_that_merge() -> None:
     """Batch norm has no groups: its two cells are one run."""
     session = plan("norm=batch,group", "norm.num_groups=2,4")
-    assert [one.norm.name for one in session.plan.runs.values()] == ["batch", "group", "group"]
+    assert [one.run.norm.name for one in session.plan.runs.values()] == ["batch", "group", "group"]
 
 
 def test_an_impossible_cell_is_skipped_in_a_sweep_and_refused_alone() -> None:
     """Instance norm on an MLP has nothing to average over."""
     session = plan("norm=batch,instance", "lr=0.1,0.2", "seed=0,1")
-    assert {one.norm.name for one in session.plan.runs.values()} == {"batch"}
+    assert {one.run.norm.name for one in session.plan.runs.values()} == {"batch"}
     assert len(session.plan.skipped) == 4
     with pytest.raises(ImpossibleRunError):
         plan("norm=instance", multirun=False)

@@ -19,7 +19,7 @@ from normbench.engine.interrupt import OutOfTime
 from normbench.engine.pool import Pool
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
-from normbench.spec import Run
+from normbench.spec import Requested, Run
 from normbench.training import pack
 from normbench.training.outcome import Outcome
 
@@ -164,8 +164,8 @@ def test_a_run_that_raises_once_is_only_told_of(deadly: Callable[[str, str], lis
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Sequence[Run]], object]) -> None:
     """Have packs of some runs raise or worse; workers inherit it."""
 
-    def train_pack(runs: Sequence[Run], *args: Any, **more: Any) -> list[Outcome]:
-        fails(runs)
+    def train_pack(runs: Sequence[Requested], *args: Any, **more: Any) -> list[Outcome]:
+        fails([one.run for one in runs])
         return pack.train_pack(runs, *args, **more)
 
     monkeypatch.setattr("normbench.engine.attempt.train_pack", train_pack)

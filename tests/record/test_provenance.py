@@ -16,7 +16,7 @@ from normbench.engine.rows import provenance_cells
 from normbench.plan import Pack
 from normbench.record import provenance
 from normbench.record.provenance import commit, machine, processor, versions
-from normbench.spec import Component, Run
+from normbench.spec import Component, Requested, Run
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_provenance_costs_a_run_next_to_nothing(monkeypatch: pytest.MonkeyPatch)
     """Versions, commit and machine are asked for once a process; a line takes well under 50 microseconds."""
     part = Component("x", {})
     run = Run(part, part, part, part, part, 2, None, 0.1, 0, 1, None, None, None)
-    work = Work(1, 0, Pack(("a",), "solo", 1, "a test"), {"a": run})
+    work = Work(1, 0, Pack(("a",), "solo", 1, "a test"), {"a": Requested(run)})
     names = ("device", "device_name", "started", "wall_time_s", "peak_memory_mb", "norm_layers", "remark")
     measured = dict.fromkeys(names, 1)
     provenance_cells("a", work, **measured)

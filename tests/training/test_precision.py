@@ -278,10 +278,10 @@ def test_probes_look_in_float32_and_change_nothing(name: str, dtype: str) -> Non
     names = ("activations", "dead_units", "effective_lr", "gradients", "ics_ioffe", "ics_santurkar", "landscape")
     run = few_steps(name, dtype, steps=2)
     _, plain = trained(run)
-    _, looked = trained(replace(run, probes=names))
+    _, looked = trained(run, probes=names)
     assert [replace(point, probes={}) for point in looked.curve] == list(plain.curve)
     assert looked.test == plain.test
-    exact = trained(replace(run, probes=names, precision="float32"))[1].curve[0].probes
+    exact = trained(replace(run, precision="float32"), probes=names)[1].curve[0].probes
     found = looked.curve[0].probes
     # Those of the weights before the first step, which both begin with.
     gradients = [key for key in found if key.startswith("probe.gradients")]

@@ -1,6 +1,6 @@
 """A training whose model stays at hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from problems import CPU, dataset_of
 from torch import Tensor
@@ -32,11 +32,11 @@ class Keeper:
         self.outcome = outcome
 
 
-def trained(run: Run, *observers: Observer) -> tuple[Setup, Outcome]:
+def trained(run: Run, *observers: Observer, probes: Collection[str] = ()) -> tuple[Setup, Outcome]:
     """Return a run's setup, its model as the last step left it, and its outcome."""
     keeper = Keeper()
     watching: Sequence[Observer] = (keeper, *observers)
-    outcome = train(run, dataset_of(run), device=CPU, observers=watching)
+    outcome = train(run, dataset_of(run), device=CPU, probes=probes, observers=watching)
     return keeper.setup, outcome
 
 

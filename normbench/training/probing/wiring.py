@@ -11,12 +11,11 @@ SAMPLES = 256
 
 def probes_of(setup: Setup) -> Probes | None:
     """Return the probes that a run names, None if it names none."""
-    run = setup.run
-    if not run.probes:
+    if not setup.probes:
         return None
     held = setup.parts.train[:SAMPLES]
     return Probes(
-        run.probes,
+        sorted(setup.probes),
         setup.model,
         setup.params,
         task=setup.task,

@@ -17,8 +17,8 @@ CPU = torch.device("cpu")
 NAMES = ["mlp-batch", "mlp-layer-dropout", "resnet-batch-crop_flip", "mlp-batch-ghost"]
 
 
-def some_runs(name: str, probes: tuple[str, ...] = ()) -> list[Run]:
-    return [replace(problem(name), seed=seed, epochs=None, steps=4, eval_every=2, probes=probes) for seed in range(2)]
+def some_runs(name: str) -> list[Run]:
+    return [replace(problem(name), seed=seed, epochs=None, steps=4, eval_every=2) for seed in range(2)]
 
 
 def bare(outcomes: list[Outcome]) -> list[Outcome]:
@@ -30,13 +30,13 @@ def bare(outcomes: list[Outcome]) -> list[Outcome]:
 @pytest.mark.parametrize("name", NAMES)
 def test_training_with_a_probe_is_bit_for_bit_training_without(name: str, probe: str) -> None:
     """Alone and in an eager pack; and every evaluation has the probe's columns."""
-    without, with_it = some_runs(name), some_runs(name, (probe,))
-    dataset = dataset_of(without[0])
-    plain = train_stacked(without, dataset, device=CPU, compiled=False)
-    probed = train_stacked(with_it, dataset, device=CPU, compiled=False)
-    alone = train(with_it[0], dataset, device=CPU)
+    runs = some_runs(name)
+    dataset = dataset_of(runs[0])
+    plain = train_stacked(runs, dataset, device=CPU, compiled=False)
+    probed = train_stacked(runs, dataset, device=CPU, compiled=False, probes=[[probe], [probe]])
+    alone = train(runs[0], dataset, device=CPU, probes=[probe])
     assert bare(probed) == plain
-    assert bare([alone]) == [train(without[0], dataset, device=CPU)]
+    assert bare([alone]) == [train(runs[0], dataset, device=CPU)]
     for point, other in zip(probed[0].curve, alone.curve, strict=True):
         assert point.probes.keys() == other.probes.keys()
         assert all(column.startswith(f"probe.{probe}.") for column in point.probes)
@@ -47,16 +47,16 @@ def test_training_with_a_probe_is_bit_for_bit_training_without(name: str, probe:
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")
 def test_training_with_probes_is_bit_for_bit_training_without_when_compiled() -> None:
     """The compiled step does not know of them."""
-    without, with_all = some_runs("mlp-batch"), some_runs("mlp-batch", tuple(REGISTRY))
-    dataset = dataset_of(without[0])
-    plain = train_stacked(without, dataset, device=CPU, compiled=True)
-    assert bare(train_stacked(with_all, dataset, device=CPU, compiled=True)) == plain
+    runs = some_runs("mlp-batch")
+    dataset = dataset_of(runs[0])
+    plain = train_stacked(runs, dataset, device=CPU, compiled=True)
+    assert bare(train_stacked(runs, dataset, device=CPU, compiled=True, probes=[REGISTRY, REGISTRY])) == plain
 
 
 def test_each_run_of_a_pack_has_the_probes_that_it_names() -> None:
     """A neighbour may be looked into in other ways."""
     runs = some_runs("mlp-batch")
-    runs[0] = replace(runs[0], probes=("gradients",))
-    first, second = train_stacked(runs, dataset_of(runs[0]), device=CPU, compiled=False)
+    probes = [["gradients"], []]
+    first, second = train_stacked(runs, dataset_of(runs[0]), device=CPU, compiled=False, probes=probes)
     assert {name.split(".")[1] for name in first.curve[0].probes} == {"gradients"}
     assert second.curve[0].probes == {}
