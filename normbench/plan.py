@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from normbench.errors import ConfigError, ImpossibleRunError
@@ -55,7 +55,6 @@ class Plan:
     Attributes:
         runs: Runs by run_id, in the order of the axes; equal ones merged.
         checked: The checked form of each, by run_id.
-        contents: The content hash of each run's data, by run_id.
         sources: The `sources` of each run, by run_id.
         skipped: Impossible runs with the reason.
         notes: Notes for the user, without repetition.
@@ -63,7 +62,6 @@ class Plan:
 
     runs: Mapping[str, Requested]
     checked: Mapping[str, Checked]
-    contents: Mapping[str, str]
     sources: Mapping[str, Mapping[str, str]]
     skipped: tuple[tuple[Run, str], ...]
     notes: tuple[str, ...]
@@ -71,13 +69,12 @@ class Plan:
     def entry(self, run_id: str) -> dict[str, Any]:
         """Return a run as written to plan.jsonl."""
         own = {"sources": dict(self.sources[run_id])} if self.sources[run_id] else {}
-        return {"content": self.contents[run_id], **own, "config": self.runs[run_id].as_dict()}
+        return {"content": self.checked[run_id].content, **own, "config": self.runs[run_id].as_dict()}
 
 
 def make_plan(
     requested: Iterable[Requested],
     *,
-    content: Callable[[Component], str],
     check: Callable[[Requested], Checked],
     multirun: bool,
 ) -> Plan:
@@ -85,8 +82,7 @@ def make_plan(
 
     Args:
         requested: The runs of the config.
-        content: Returns the content hash of a data set.
-        check: Tries a run's model once.
+        check: Loads the data of a run and tries its model once.
         multirun: Whether an impossible run is skipped with its reason; otherwise it is an error.
 
     Returns:
@@ -97,7 +93,6 @@ def make_plan(
         ConfigError: If every run of a sweep is impossible.
     """
     planned: dict[str, Requested] = {}
-    contents: dict[str, str] = {}
     hashes: dict[str, dict[str, str]] = {}
     known: dict[str, Checked] = {}
     skipped: list[tuple[Run, str]] = []
@@ -110,21 +105,20 @@ def make_plan(
                 raise
             skipped.append((asked.run, str(error)))
             continue
-        run, data_content = checked.run, content(asked.data)
-        own = sources(run)
-        identity = run_id(run, data_content, own)
+        own = sources(checked.run)
+        identity = run_id(checked.run, checked.content, own)
         notes.update(dict.fromkeys(checked.notes))
         if identity in planned:
             # Claims share runs, with different probes.
             planned[identity] = planned[identity].with_probes(asked.probes)
         else:
-            planned[identity], contents[identity] = replace(asked, run=run), data_content
+            planned[identity] = Requested(checked.run, asked.probes, asked.place)
             known[identity], hashes[identity] = checked, own
     if not planned:
         raise ConfigError(
             f"no run of this sweep is possible. The first reason: {skipped[0][1] if skipped else 'none given'}"
         )
-    return Plan(planned, known, contents, hashes, tuple(skipped), tuple(notes))
+    return Plan(planned, known, hashes, tuple(skipped), tuple(notes))
 
 
 def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:

@@ -174,6 +174,7 @@ class Checked:
         structure: What runs must share to be trained together; None if unknown.
         alone: Why the run cannot be trained together with others; empty if it can.
         activations: Numbers in the outputs of the model's layers in the forward pass of one batch.
+        content: Content hash of its data.
     """
 
     run: Run
@@ -184,6 +185,7 @@ class Checked:
     structure: str | None = None
     alone: str = ""
     activations: int = 0
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,9 +233,9 @@ def planned(*runs: Run, multirun: bool = True, impossible: tuple[int, ...] = ())
         run = requested.run
         if run.seed in impossible:
             raise ImpossibleRunError(f"seed {run.seed} cannot be")
-        return Checked(replace(run, norm_batch_size=None), multiply_adds=1.0, notes=("noted",))
+        return Checked(replace(run, norm_batch_size=None), multiply_adds=1.0, notes=("noted",), content="c")
 
-    return make_plan(map(Requested, runs), content=lambda data: "c", check=check, multirun=multirun)
+    return make_plan(map(Requested, runs), check=check, multirun=multirun)
 
 
 def seeds(run: Run, *numbers: int) -> list[Run]:
@@ -246,7 +246,7 @@ def test_a_plan_keeps_the_order_of_its_runs(default: Run) -> None:
     """Runs stand in the order of the axes."""
     made = planned(*seeds(default, 3, 1, 2))
     assert [one.run.seed for one in made.runs.values()] == [3, 1, 2]
-    assert made.contents == dict.fromkeys(made.runs, "c")
+    assert {made.entry(run_id)["content"] for run_id in made.runs} == {"c"}
 
 
 def test_equal_runs_are_one(default: Run) -> None:
@@ -263,7 +263,7 @@ def test_equal_runs_have_the_probes_of_all(default: Run) -> None:
         Requested(default, frozenset({"gradients"}), {"root": "a"}),
         Requested(default, frozenset({"dead_units"}), {"root": "b"}),
     ]
-    made = make_plan(requested, content=lambda data: "c", check=lambda one: Checked(one.run, 1.0), multirun=True)
+    made = make_plan(requested, check=lambda one: Checked(one.run, 1.0), multirun=True)
     assert list(made.runs.values()) == [Requested(default, frozenset({"gradients", "dead_units"}), {"root": "a"})]
 
 

@@ -72,12 +72,7 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
         if multirun and device.type == "cpu":
             # Workers are forked later: code that used several threads before a fork hangs with several after it.
             torch.set_num_threads(1)
-        plan = make_plan(
-            requested,
-            content=lambda data: load_data(data).content,
-            check=_Checker(),
-            multirun=multirun,
-        )
+        plan = make_plan(requested, check=_Checker(), multirun=multirun)
     if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
         notes.append(f"CXX={os.environ['CXX']} is not a working C++ compiler: no step is compiled.")
     return replace(plan, notes=(*notes, *plan.notes))
@@ -225,7 +220,8 @@ class _Checker:
 
     def __call__(self, requested: Requested) -> Checked:
         run = requested.run
-        key = json.dumps(replace(requested, run=replace(run, seed=0, lr=1.0)).as_dict(), sort_keys=True)
+        alike = replace(run, seed=0, lr=1.0).as_dict()
+        key = json.dumps([alike, sorted(requested.probes), requested.place], sort_keys=True)
         if key not in self._known:
             try:
                 self._known[key] = _check(requested)
@@ -248,4 +244,5 @@ def _check(requested: Requested) -> Checked:
     checked = dry_run(run, dataset)
     notes = (*dataset.notes, *checked.notes)
     alone = try_own_optimizer(checked.run, dataset) or why_alone(checked.run, dataset)
-    return replace(checked, steps=steps, structure=structure(checked.run, dataset.content), alone=alone, notes=notes)
+    shared, content = structure(checked.run, dataset.content), dataset.content
+    return replace(checked, steps=steps, structure=shared, alone=alone, notes=notes, content=content)

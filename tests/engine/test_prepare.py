@@ -170,7 +170,7 @@ def test_the_frozen_block_says_everything(here: Path) -> None:
     session = run("norm=batch,instance", "seed=range(2)")
     (block,) = session.study.blocks()
     assert dict(block.runs) == {
-        run_id: {"content": session.plan.contents[run_id], "config": json.loads(json.dumps(one.as_dict()))}
+        run_id: {"content": session.plan.checked[run_id].content, "config": json.loads(json.dumps(one.as_dict()))}
         for run_id, one in session.plan.runs.items()
     }
     assert [pack["runs"] for pack in block.packs] == [[run_id] for run_id in session.plan.runs]
