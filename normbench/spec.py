@@ -121,7 +121,7 @@ def apart(group: str, part: Mapping[str, Value]) -> tuple[dict[str, Value], dict
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A run as a command requests it, with what decides nothing of its result.
+    """A run as a command requests it, with the settings that do not affect its result.
 
     Attributes:
         run: The run.
