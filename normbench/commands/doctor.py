@@ -35,7 +35,7 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
     )
     compiler = find_compiler()
     yield "compiler", compiler or "none: torch.compile is not used on the CPU; everything works, but slower"
-    yield "data", "digits and synthetic need no files"
+    yield "data", "digits, digit_scenes and synthetic need no files"
     for name, files in FILES.items():
         folder = data_root / files
         yield "", f"{name}: found in {folder}" if folder.exists() else f"{name}: not found in {folder.absolute()}"

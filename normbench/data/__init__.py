@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from normbench.data import digits, image_folder, synthetic, torchvision_sets
+from normbench.data import digit_scenes, digits, image_folder, synthetic, torchvision_sets
 from normbench.data.dataset import Dataset, content_hash
 from normbench.data.examples import Batch, Examples
 from normbench.data.fields import Fields
@@ -34,6 +34,7 @@ __all__ = [
 REGISTRY: dict[str, Callable[..., Examples]] = {
     "cifar10": torchvision_sets.cifar10,
     "cifar100": torchvision_sets.cifar100,
+    "digit_scenes": digit_scenes.digit_scenes,
     "digits": digits.digits,
     "fashion_mnist": torchvision_sets.fashion_mnist,
     "image_folder": image_folder.image_folder,

@@ -33,6 +33,8 @@ class Dataset(Examples):
         test_shift: The shift that `test_batch` applies, one of `shift.SHIFTS`; `images` are not shifted.
         num_val: Images in the set's own validation part; 0 if `split` has to draw one.
         notes: Notes for the user, one line each.
+        groups: (N,) int64: images with the same number stay in the same part of a split, such as those of one patient;
+            None if each may go anywhere.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Dataset(Examples):
     test_shift: str = "none"
     num_val: int = 0
     notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         shift.refuse_unknown(self.test_shift)
@@ -67,6 +70,13 @@ class Dataset(Examples):
                 f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
                 "(images without the test part)"
             )
+        if self.groups is not None:
+            _refuse_no_tensors(groups=self.groups)
+            if self.groups.shape != self.labels.shape or self.groups.dtype != torch.int64:
+                raise DataError(
+                    f"data set '{self.name}': groups must be ({len(self.images)},) in int64, "
+                    f"got {tuple(self.groups.shape)} in {self.groups.dtype}"
+                )
         if self.labels.min() < 0 or self.labels.max() >= self.num_classes:
             raise DataError(
                 f"data set '{self.name}': labels must be in 0..{self.num_classes - 1} for its {self.num_classes} "
@@ -150,7 +160,9 @@ class Dataset(Examples):
 
     def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
         """Return a set of some images."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows], num_val=num_val, num_test=num_test)
+        groups = None if self.groups is None else self.groups[rows]
+        images, labels = self.images[rows], self.labels[rows]
+        return replace(self, images=images, labels=labels, groups=groups, num_val=num_val, num_test=num_test)
 
     def check_augmentation(self, kind: str) -> None:
         """Check that images support an augmentation.
@@ -229,7 +241,7 @@ def _refuse_no_tensors(**given: object) -> None:
             )
 
 
-def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0) -> str:
+def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0, groups: Tensor | None = None) -> str:
     """Return the SHA-256 in hex of a data set's tensors, the same on every machine.
 
     Args:
@@ -237,6 +249,7 @@ def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0
         labels: (N,) int64.
         num_test: Images in the set's own test part.
         num_val: Images in its own validation part.
+        groups: (N,) int64, or None.
 
     Returns:
         64 hex digits.
@@ -244,7 +257,7 @@ def content_hash(images: Tensor, labels: Tensor, num_test: int, num_val: int = 0
     _refuse_no_tensors(images=images, labels=labels)
     own_val = f" {num_val}" if num_val else ""
     digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)} {num_test}{own_val}".encode())
-    for tensor in (images, labels):
+    for tensor in (images, labels) if groups is None else (images, labels, groups):
         array = tensor.contiguous().numpy()
         digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()

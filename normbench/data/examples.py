@@ -55,6 +55,11 @@ class Examples(ABC):
     def strata(self) -> Tensor:
         """(N,) int64 in [0, max(num_classes, 1)): the strata; all parts of a split have them in equal proportion."""
 
+    @property
+    def groups(self) -> Tensor | None:
+        """(N,) int64: samples with the same number stay in the same part of a split; None if each may go anywhere."""
+        return None
+
     @abstractmethod
     def fetch(self, index: Tensor) -> dict[str, Tensor]:
         """Return the fields of samples as training and validation see them, without `label`.

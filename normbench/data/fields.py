@@ -24,6 +24,8 @@ class Fields(Examples):
         content: SHA-256 in hex of the data; defaults to the hash of the tensors.
         class_names: One name per class; empty if samples have no classes.
         label: Name of the field with the classes, (N,) int64 in [0, num_classes); None if there is none.
+        group: Name of the field with the groups, (N,): samples with the same number stay in the same part of a split;
+            None if each may go anywhere.
         test_shift: Always `none`.
         notes: Notes for the user, one line each.
     """
@@ -35,6 +37,7 @@ class Fields(Examples):
     content: str = ""
     class_names: tuple[str, ...] = ()
     label: str | None = None
+    group: str | None = None
     test_shift: str = "none"
     notes: tuple[str, ...] = ()
 
@@ -79,13 +82,18 @@ class Fields(Examples):
         """(N,) int64: the classes, or zeros."""
         return torch.zeros(len(self), dtype=torch.int64) if self.label is None else self.fields[self.label]
 
+    @property
+    def groups(self) -> Tensor | None:
+        """(N,) int64: the groups, or None."""
+        return None if self.group is None else self.fields[self.group]
+
     def fetch(self, index: Tensor) -> dict[str, Tensor]:
         """Return the fields of samples; see `Examples.fetch`."""
         rows = index.reshape(-1)
         return {
             field: values.index_select(0, rows).reshape(*index.shape, *values.shape[1:])
             for field, values in self.fields.items()
-            if field != self.label
+            if field not in (self.label, self.group)
         }
 
     def blank(self, count: int) -> dict[str, Tensor]:

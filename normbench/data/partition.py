@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,8 @@ def split(
     """Draw training, validation and test parts, stratified by class as far as counts allow.
 
     A part has exactly ``round(n * fraction)`` samples, where n is the number of samples outside the set's own test and
-    validation part. The test part does not depend on `val_fraction`. More label noise keeps the wrong labels of less
+    validation part. If the set has groups, a part has whole groups, not stratified: as many as come nearest, at least
+    one. The test part does not depend on `val_fraction`. More label noise keeps the wrong labels of less
     noise.
 
     Args:
@@ -73,8 +75,8 @@ def split(
         The parts and the labels, on the CPU.
 
     Raises:
-        DataError: A fraction is outside [0, 1], a part would be empty, a class is missing from training, or label noise
-            is requested for samples without classes.
+        DataError: A fraction is outside [0, 1], a part would be empty, a class is missing from training, there are too
+            few groups, or label noise is requested for samples without classes.
     """
     shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "label_noise": label_noise}
     for key, fraction in shares.items():
@@ -91,9 +93,18 @@ def split(
             f"data set '{dataset.name}': validation ({num_val}) and test ({num_test}) leave none of the {size} samples "
             "for training; lower data.val_fraction or data.test_fraction"
         )
-    order = torch.randperm(size, generator=generator(seed, "split"))
-    test, rest = _take(order, labels, num_test, kinds)
-    val, train = _take(rest, labels, num_val, kinds)
+    stream = generator(seed, "split")
+    if dataset.groups is None:
+        test, rest = _take(torch.randperm(size, generator=stream), labels, num_test, kinds)
+        val, train = _take(rest, labels, num_val, kinds)
+    else:
+        groups = dataset.groups.cpu()[:size]
+        test, val, train = _draw_groups(groups, num_test, num_val, stream=stream)
+        if not len(train):
+            raise DataError(
+                f"data set '{dataset.name}': validation and test leave none of the {len(set(groups.tolist()))} groups "
+                "for training (samples of a group stay together); lower data.val_fraction or data.test_fraction"
+            )
     if dataset.num_val:
         val = torch.arange(size, dataset.num_pool)
     if dataset.num_test:
@@ -169,6 +180,20 @@ def _take(rows: Tensor, labels: Tensor, total: int, num_classes: int) -> tuple[T
     taken = [members[:quota] for members, quota in zip(by_class, quotas, strict=True)]
     rest = [members[quota:] for members, quota in zip(by_class, quotas, strict=True)]
     return torch.cat(taken), torch.cat(rest)
+
+
+def _draw_groups(groups: Tensor, *totals: int, stream: torch.Generator) -> tuple[Tensor, ...]:
+    """Draw whole groups for parts of about `totals` rows, at least one for each that is not 0; the rest comes last."""
+    _, group, counts = np.unique(groups.numpy(), return_inverse=True, return_counts=True)
+    order = torch.randperm(len(counts), generator=stream).numpy()
+    ends, end, cuts = counts[order].cumsum(), 0, []
+    for total in totals:
+        later = ends[ends > end]
+        if total and len(later):
+            end = int(later[abs(later - end - total).argmin()])
+        cuts.append(end)
+    rows = np.argsort(np.argsort(order)[group], kind="stable")
+    return torch.from_numpy(rows).tensor_split(cuts)
 
 
 def _quotas(class_counts: Tensor, total: int) -> list[int]:

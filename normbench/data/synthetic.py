@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from normbench.data.dataset import Dataset, content_hash
+from normbench.data.exact import enlarge
 from normbench.errors import DataError
 
 GRID = 4
@@ -74,12 +75,4 @@ def _noise(bits: np.random.PCG64, count: int) -> NDArray[np.int64]:
 
 def _templates(bits: np.random.PCG64, count: int, size: int) -> NDArray[np.int64]:
     """Return `count` random grids, bilinearly enlarged to (count, size, size), values 0..255."""
-    grids = _bytes(bits, count * GRID * GRID).reshape(count, GRID, GRID)
-    position = np.arange(size) * (GRID - 1)
-    cell = np.minimum(position // (size - 1), GRID - 2)
-    offset = position - cell * (size - 1)
-    weights = np.zeros((size, GRID), np.int64)
-    weights[np.arange(size), cell] = size - 1 - offset
-    weights[np.arange(size), cell + 1] = offset
-    templates: NDArray[np.int64] = weights @ grids @ weights.T // (size - 1) ** 2
-    return templates
+    return enlarge(_bytes(bits, count * GRID * GRID).reshape(count, GRID, GRID), size)

@@ -46,10 +46,11 @@ def test_config_fits_the_loader(name: str) -> None:
 
 def test_a_test_share_is_given_where_a_set_has_no_test_part() -> None:
     """Sets with a test part of their own have no setting that would do nothing."""
-    assert {name for name in REGISTRY if "test_fraction" in read(name)} == {"digits", "image_folder", "synthetic"}
+    drawn = {"digits", "digit_scenes", "image_folder", "synthetic"}
+    assert {name for name in REGISTRY if "test_fraction" in read(name)} == drawn
 
 
-@pytest.mark.parametrize("name", ["digits", "synthetic"])
+@pytest.mark.parametrize("name", ["digits", "digit_scenes", "synthetic"])
 def test_configs_load_as_they_are(name: str) -> None:
     """The sets that need no files load from their shipped configs."""
     content = read(name)

@@ -95,10 +95,13 @@ def test_shapes(images: Tensor) -> None:
         ({"images": np.zeros((50, 3, 4, 5), np.uint8)}, r"got ndarray; torch\.as_tensor\(images\) converts them"),
         ({"labels": [0, 1]}, r"labels of a data set must be a torch\.Tensor, got list; torch\.as_tensor\(labels\)"),
         ({"labels": torch.zeros(50, dtype=torch.int32)}, r"in torch\.int32; labels\.long\(\)"),
+        ({"groups": torch.zeros(49, dtype=torch.int64)}, r"groups must be \(50,\) in int64, got \(49,\)"),
+        ({"groups": [0, 1]}, r"groups of a data set must be a torch\.Tensor, got list"),
     ],
     ids=[
         *("images_3d", "images_float64", "labels_too_few", "labels_float", "label_too_large", "all_test", "all_val"),
         *("images_uint16", "images_numpy", "labels_list", "labels_int32"),
+        *("groups_too_few", "groups_list"),
     ],
 )
 def test_unfit_tensors_are_refused(images: Tensor, change: dict[str, object], message: str) -> None:
@@ -122,12 +125,13 @@ def test_content_hash_is_fixed(dtype: torch.dtype, expected: str) -> None:
     assert dataset.content_hash(images, torch.tensor([0, 1]), 0) == expected
 
 
-@pytest.mark.parametrize("what", ["images", "labels", "num_test", "num_val", "shape"])
+@pytest.mark.parametrize("what", ["images", "labels", "num_test", "num_val", "shape", "groups", "other groups"])
 def test_content_hash_sees_every_part(what: str) -> None:
     """Other pixels, labels, shapes or another test part are other data."""
     images = torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2)
     labels, num_test, num_val = torch.tensor([0, 1]), 0, 0
-    before = dataset.content_hash(images, labels, num_test)
+    groups = torch.tensor([0, 1]) if what == "other groups" else None
+    before = dataset.content_hash(images, labels, num_test, groups=groups)
     match what:
         case "images":
             images = images + 1
@@ -139,7 +143,9 @@ def test_content_hash_sees_every_part(what: str) -> None:
             num_val = 1
         case "shape":
             images = images.view(2, 1, 1, 4)
-    assert dataset.content_hash(images, labels, num_test, num_val) != before
+        case "groups" | "other groups":
+            groups = torch.tensor([3, 3])
+    assert dataset.content_hash(images, labels, num_test, num_val, groups) != before
 
 
 def test_content_hash_of_other_than_tensors_is_refused() -> None:

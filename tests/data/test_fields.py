@@ -48,6 +48,19 @@ def test_samples_without_classes_are_split_too() -> None:
         split(data, seed=0, val_fraction=0.2, label_noise=0.1)
 
 
+def test_groups_stay_together() -> None:
+    """The field that names them is no input, and moves, shrinks and counts in the hash as the others do."""
+    fields = {**waves().fields, "writer": torch.arange(40) // 4}
+    data = Fields("waves", fields, class_names=("even", "odd"), label="kind", group="writer")
+    assert set(data.fetch(torch.arange(2))) == {"x", "y"}
+    parts = split(data, seed=0, val_fraction=0.1, test_fraction=0.2)
+    assert data.groups is not None
+    assert [len(set(data.groups[part].tolist())) for part in (parts.train, parts.val, parts.test)] == [7, 1, 2]
+    cut = limit(data, 10)
+    assert cut.groups is not None
+    assert torch.equal(cut.groups, cut.fields["y"] // 4)
+
+
 def test_limit_keeps_the_proportions() -> None:
     """As for images."""
     cut = limit(waves(), 10)

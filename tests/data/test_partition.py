@@ -125,6 +125,64 @@ def test_more_noise_keeps_the_wrong_labels_of_less() -> None:
     assert torch.equal(more.fields["labels"][wrong], less.fields["labels"][wrong])
 
 
+def grouped(counts: list[int], num_test: int = 0) -> Dataset:
+    """Make a set with `counts[k]` images of group 7 k, scattered, of alternating classes, before a test part."""
+    groups = torch.repeat_interleave(7 * torch.arange(len(counts)), torch.tensor(counts))
+    groups = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(2))]
+    data = make([len(groups) // 2, len(groups) - len(groups) // 2], num_test)
+    return replace(data, groups=torch.cat([groups, torch.full((num_test,), 1)]))
+
+
+@pytest.mark.parametrize("num_test", [0, 30], ids=["drawn_test", "own_test"])
+@pytest.mark.parametrize("counts", [[20] * 20, [1] * 100, list(range(1, 30))], ids=["equal", "single", "uneven"])
+def test_groups_stay_together(counts: list[int], num_test: int) -> None:
+    """Every image is in one part, no group is in two, and parts have their size up to half a group."""
+    data = grouped(counts, num_test)
+    assert data.groups is not None
+    for seed in range(5):
+        parts = split(data, seed=seed, val_fraction=0.1, test_fraction=0.2)
+        rows = (parts.train, parts.val, parts.test)
+        assert torch.equal(torch.cat(rows).sort().values, torch.arange(len(data)))
+        found = [set(data.groups[part].tolist()) for part in rows]
+        assert sum(map(len, found)) == len(set.union(*found))
+        assert abs(len(parts.val) - 0.1 * sum(counts)) <= max(counts) / 2 + 0.5
+        if num_test:
+            assert torch.equal(parts.test, torch.arange(sum(counts), len(data)))
+        else:
+            assert abs(len(parts.test) - 0.2 * sum(counts)) <= max(counts) / 2 + 0.5
+
+
+def test_groups_follow_the_seed() -> None:
+    """The same seed draws the same groups, another seed others, and the validation share leaves the test part alone."""
+    data = grouped([10] * 20)
+    first, again, other = (split(data, seed=seed, val_fraction=0.1, test_fraction=0.2) for seed in (0, 0, 1))
+    assert torch.equal(first.train, again.train)
+    assert not torch.equal(first.test, other.test)
+    assert torch.equal(first.test, split(data, seed=0, val_fraction=0.4, test_fraction=0.2).test)
+
+
+def test_a_part_has_at_least_one_group() -> None:
+    """A share below half a group is that group, not none."""
+    parts = split(grouped([40] * 3), seed=0, val_fraction=0.01, test_fraction=0.01)
+    assert [len(part) for part in (parts.train, parts.val, parts.test)] == [40, 40, 40]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_groups_are_refused(count: int) -> None:
+    """Where whole groups leave nothing to train on, the message says why."""
+    with pytest.raises(DataError, match=rf"'made': validation and test leave none of the {count} groups"):
+        split(grouped([40 // count] * count), seed=0, val_fraction=0.1, test_fraction=0.2)
+
+
+def test_limit_keeps_groups_with_their_images() -> None:
+    """An image that is kept has the group that it had."""
+    data = grouped([10] * 20)
+    assert data.groups is not None
+    cut = limit(data, 50)
+    assert cut.groups is not None
+    assert torch.equal(cut.groups, data.groups[cut.images.flatten().long()])
+
+
 def test_the_set_is_left_as_it_was() -> None:
     """Label noise goes into the split, never into the shared data set."""
     data = make([40, 40])
