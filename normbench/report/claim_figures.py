@@ -75,7 +75,8 @@ def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
 def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str, bool]:
     """Return each run's selection criterion, its name, and whether diverged runs count as chance."""
     if measure.name in ("largest_rate", "trained"):
-        return is_trained(runs).astype("float64"), "share of seeds that train", False
+        trains = is_trained(runs, measure.argument("threshold"))
+        return trains.astype("float64"), "share of seeds that train", False
     by = measure.argument("by")
     if by == "fastest":
         return log2_steps(runs), "log2 of the steps to the target", False

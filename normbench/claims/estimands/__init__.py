@@ -14,8 +14,8 @@ from normbench.claims.estimands.arguments import bound
 from normbench.claims.estimands.comparisons import combination, difference, interaction, over_levels, slope
 from normbench.claims.estimands.contrast import Contrast, Edge, MissingCells
 from normbench.claims.estimands.gap import matched_gap
-from normbench.claims.estimands.measures import MEASURES
 from normbench.claims.estimands.records import Records
+from normbench.claims.estimands.registry import MEASURES
 from normbench.errors import ConfigError, nearest
 
 __all__ = ["MEASURES", "OVER_LEVELS", "REGISTRY", "Contrast", "Edge", "MissingCells", "check", "evaluate"]
@@ -67,5 +67,6 @@ def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: pd.
         StudyError: A run occurs twice, or the runs cannot answer the question.
     """
     contrast = REGISTRY[name](Records.of(runs, curves), **check(name, args))
+    room = None if contrast.room is None else round(contrast.room, DECIMALS)
     # Zero is added so that no value is -0.
-    return replace(contrast, values=contrast.values.round(DECIMALS) + 0.0)
+    return replace(contrast, values=contrast.values.round(DECIMALS) + 0.0, room=room)

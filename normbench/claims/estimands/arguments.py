@@ -1,14 +1,16 @@
 """Arguments of estimands as a claim's YAML has them, checked against the functions' own signatures."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from normbench.claims.estimands.choice import MetricName, ScoreColumn, ValidationColumn
-from normbench.claims.estimands.measures import MEASURES, Measured
-from normbench.claims.estimands.records import Arm, Records
+from normbench.claims.estimands.choice import MetricName, ScoreColumn, ShareColumn, ValidationColumn
+from normbench.claims.estimands.measures import Measured, Positive
+from normbench.claims.estimands.records import Arm, Records, Threshold
+from normbench.claims.estimands.registry import MEASURES
 from normbench.errors import ConfigError, nearest
 from normbench.metrics import METRICS
 
@@ -103,6 +105,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         if value not in (known := _COLUMNS[hint]):
             raise ConfigError(f"{where}: unknown value '{value}'{nearest(str(value), known)}")
         return value
+    if hint in (Positive, Threshold):
+        return _positive(value, 1.0 if hint is Threshold else math.inf, where)
     if hint == Weighted:
         return tuple(_weighted(item, where) for item in _sequence(value, where))
     if hint == Sizes:
@@ -121,11 +125,17 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
 _WORDS = {str: "a text", float: "a number", int: "an integer", bool: "true or false", type(None): "null"}
 
 
+def _score_columns(names: Iterable[str]) -> tuple[str, ...]:
+    known = tuple(names)
+    return (
+        *(f"{part}_{name}" for name in known for part in ("train", "val", "test")),
+        *(f"test_{name}_{statistics}" for name in known for statistics in ("precise", "batch")),
+    )
+
+
 _COLUMNS: Mapping[Any, tuple[str, ...]] = {
-    ScoreColumn: (
-        *(f"{part}_{name}" for name in METRICS for part in ("train", "val", "test")),
-        *(f"test_{name}_{statistics}" for name in METRICS for statistics in ("precise", "batch")),
-    ),
+    ScoreColumn: _score_columns(METRICS),
+    ShareColumn: _score_columns(name for name, metric in METRICS.items() if (metric.low, metric.high) == (0, 1)),
     ValidationColumn: tuple(f"val_{name}" for name in METRICS),
     MetricName: tuple(METRICS),
 }
@@ -154,6 +164,15 @@ def _sizes(value: Any, where: str) -> Sizes:
     if min(sizes) <= 0 or len(set(sizes)) < max(2, len(sizes)):
         raise ConfigError(f"{where}: got {value!r}, expected at least two different numbers above 0")
     return sizes
+
+
+def _positive(value: Any, below: float, where: str) -> float:
+    number = _checked(float, value, where)
+    if not 0 < number < below:
+        raise ConfigError(
+            f"{where}: got {value!r}, expected a number above 0{'' if below == math.inf else f', below {below:g}'}"
+        )
+    return float(number)
 
 
 def _weighted(value: Any, where: str) -> tuple[float, Arm]:

@@ -12,7 +12,7 @@ from normbench.analysis.chance import chance, finished_values, imputed_values
 from normbench.analysis.metric_columns import metric_of
 from normbench.analysis.select import best
 from normbench.claims.estimands.contrast import Edge, in_words
-from normbench.claims.estimands.records import Arm, Records, is_trained
+from normbench.claims.estimands.records import HALFWAY, Arm, Records, Threshold, is_trained
 from normbench.errors import StudyError
 
 MetricName = NewType("MetricName", str)
@@ -20,6 +20,9 @@ MetricName = NewType("MetricName", str)
 
 ScoreColumn = NewType("ScoreColumn", str)
 """The column of a metric, such as ``test_accuracy_precise``."""
+
+ShareColumn = NewType("ShareColumn", str)
+"""A `ScoreColumn` of a share, of which 1 is perfect and the rest are errors."""
 
 ValidationColumn = NewType("ValidationColumn", str)
 """The column of a metric on the validation part."""
@@ -88,7 +91,9 @@ def log2_steps(rows: pd.DataFrame) -> "pd.Series[float]":
     return pd.Series(np.log2(np.fmin(taken, budget)), index=rows.index)
 
 
-def edges(rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str]) -> tuple[Edge, ...]:
+def edges(
+    rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str], threshold: Threshold = HALFWAY
+) -> tuple[Edge, ...]:
     """Return whether the first tuned column, the one whose grid can be extended, was chosen at an end.
 
     Args:
@@ -96,6 +101,7 @@ def edges(rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str]
         tried: All runs of the arm.
         arm: Its config values.
         over: The tuned columns.
+        threshold: What counts as trained.
     """
     if not over or not is_numeric_dtype(tried[over[0]]) or is_bool_dtype(tried[over[0]]):
         return ()
@@ -106,7 +112,9 @@ def edges(rows: pd.DataFrame, tried: pd.DataFrame, arm: Arm, over: Sequence[str]
     name = in_words(dict(arm))
     ends: tuple[tuple[Literal["high", "low"], float], ...] = (("high", high), ("low", low))
     found = ((end, rows[chosen_values == value]) for end, value in ends)
-    return tuple(Edge(name, end, own["seed"].nunique(), bool(is_trained(own).any())) for end, own in found if len(own))
+    return tuple(
+        Edge(name, end, own["seed"].nunique(), bool(is_trained(own, threshold).any())) for end, own in found if len(own)
+    )
 
 
 def _fastest(rows: pd.DataFrame, over: Sequence[str], grid: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Comparisons of arms within a seed: each is a weighted sum of one measure over arms."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add, or_
 
@@ -11,6 +12,7 @@ from normbench.claims.estimands.arguments import Arms, Measure, Sizes, Weighted
 from normbench.claims.estimands.arms import MeasuredArm
 from normbench.claims.estimands.contrast import Contrast, MissingCells, in_words
 from normbench.claims.estimands.records import Arm, Records
+from normbench.claims.signed_rank import hodges_lehmann
 
 Term = tuple[float, Measure, Arm]
 """A weight, what is measured, and the arm it is measured of."""
@@ -25,7 +27,11 @@ def difference(
     levels: Arms = ({},),
     control_measure: Measure | None = None,
 ) -> Contrast:
-    """Return `treatment - control`, averaged over levels.
+    """Return `treatment - control`, averaged over levels, and the room left where the scores have a best value.
+
+    There is no room for other measures: rates, steps and probes have no bound, and of a 0/1 or a share of settings both
+    ends are as far away as the design puts them. The other comparisons have none either, since an interaction or a
+    slope is not bounded by one arm's distance from the best value.
 
     Args:
         records: The runs and curves.
@@ -42,7 +48,8 @@ def difference(
         for level in levels
         for term in ((share, measure, {**level, **treatment}), (-share, other, {**level, **control}))
     ]
-    return _sum(records, terms)
+    contrast = _sum(records, terms)
+    return replace(contrast, room=_room(contrast.arms))
 
 
 def interaction(records: Records, *, measure: Measure, treatment: Arm, control: Arm, at: Arm, against: Arm) -> Contrast:
@@ -119,6 +126,8 @@ def over_levels(
 ) -> Contrast:
     """Return `treatment - control` at each level, one column per level, for claims that it is zero at all of them.
 
+    The room left is as in `difference`.
+
     Args:
         records: The runs and curves.
         measure: What is measured.
@@ -138,7 +147,14 @@ def over_levels(
         in_words(dict(level)): measured[place].measured.values - measured[place + 1].measured.values
         for level, place in zip(levels, range(0, len(measured), 2), strict=True)
     }
-    return _contrast(pd.DataFrame(columns), measured)
+    return replace(_contrast(pd.DataFrame(columns), measured), room=_room(measured))
+
+
+def _room(arms: Sequence[MeasuredArm]) -> float | None:
+    """Return the smallest distance of a typical value from the best possible one: that of the better arm."""
+    ends = [(one.measured.best, one.measured.values.to_numpy(dtype=np.float64)) for one in arms]
+    left = [abs(best - float(hodges_lehmann(values))) for best, values in ends if best is not None]
+    return min(left) if len(left) == len(arms) else None
 
 
 def _sum(records: Records, terms: Sequence[Term]) -> Contrast:

@@ -45,6 +45,8 @@ class Contrast:
             training accuracy at most halfway between chance and 1).
         edges: Arms whose optimum or limit some seed has at an end of the grid.
         arms: What was compared, in the order of the terms; an arm may be in several.
+        room: How far the better arm's typical value (Hodges & Lehmann) is from the best possible one, the smallest over
+            levels; None where the measure has no best value or the comparison is no difference of two arms.
     """
 
     SHARE_AT_EDGE: ClassVar[float] = 0.1
@@ -53,6 +55,7 @@ class Contrast:
     collapsed: "pd.Series[bool]"
     edges: tuple[Edge, ...] = ()
     arms: "tuple[MeasuredArm, ...]" = ()
+    room: float | None = None
 
     @property
     def open_edges(self) -> tuple[Edge, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
-from typing import Any
+from typing import Any, NewType
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,11 @@ from normbench.record.columns import FIXED, cell_text
 
 Arm = Mapping[str, Any]
 """Config columns and the value that an arm has there; of a list, any; None is an empty cell."""
+
+Threshold = NewType("Threshold", float)
+"""The share of the way from chance to the best value at which a run counts as trained, between 0 and 1."""
+
+HALFWAY = Threshold(0.5)
 
 _RUNNING = {(part, "running") for part in ("train", "val", "test")}
 """Parts and statistics that a run is scored on as it trains; precise statistics may fail where these do not."""
@@ -121,25 +126,35 @@ def _scores(runs: pd.DataFrame, first: str) -> list[str]:
     ]
 
 
-def is_trained(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Return which runs finished with the first training metric of their task above halfway from chance to the best.
+def is_trained(runs: pd.DataFrame, threshold: Threshold = HALFWAY) -> "pd.Series[bool]":
+    """Return which runs finished with the first training metric of their task above a threshold.
 
-    For accuracy halfway is ``(1 / C + 1) / 2``. A metric without a best value has to be better than chance; where
+    For accuracy, halfway is ``(1 / C + 1) / 2``. A metric without a best value has to be better than chance; where
     chance is not known, every run that finished is trained.
+
+    Args:
+        runs: One row per run.
+        threshold: The share of the way from chance to the best value.
+
+    Raises:
+        StudyError: Another threshold than halfway, for a metric without a best value.
     """
     beyond = np.zeros(len(runs), dtype=np.bool_)
     for first, own in tasks(runs):
         rows, column = runs[own], f"train_{first}"
         metric, guess = METRICS[first], chance(rows, column)
-        limit = guess if metric.best is None else (metric.best + guess) / 2
+        if metric.best is None and threshold != HALFWAY:
+            raise StudyError(f"{column} has no best value, so there is no threshold of {threshold:g}: omit it")
+        # Halves are exact: at 0.5 this is (chance + best) / 2 to the bit.
+        limit = guess if metric.best is None else (1 - threshold) * guess + threshold * metric.best
         beyond[own] = np.isnan(guess) | (metric.sign * finished_values(rows, column) > metric.sign * limit)
     return (runs["status"] == "finished") & beyond
 
 
-def has_collapsed(runs: pd.DataFrame) -> "pd.Series[bool]":
+def has_collapsed(runs: pd.DataFrame, threshold: Threshold = HALFWAY) -> "pd.Series[bool]":
     """Return which runs should have trained and did not; of runs with a single step, which diverged."""
     single = (runs["steps"] == 1).fillna(False)
-    return ~is_trained(runs) & ((runs["status"] != "finished") | ~single)
+    return ~is_trained(runs, threshold) & ((runs["status"] != "finished") | ~single)
 
 
 def _keys(column: "pd.Series[Any]") -> list[Any]:
