@@ -120,8 +120,12 @@ def _label(panel: Panel, plot: Plot, bottom: Plot) -> None:
 
 
 def _limits(panel: Panel) -> tuple[float, float]:
-    """Return the ends of y: set by the data, not by intervals, which can be very wide with three seeds."""
+    """Return the ends of y: set by the data, not by intervals, which can be very wide with three seeds.
+
+    Where the data are not shown, their intervals count.
+    """
     seen = [values for one in panel.series for values in (one.mean, one.dots[1], *(y for _, y in one.threads))]
+    seen += [end for one in panel.series if not len(one.dots[1]) for end in (one.low, one.high)]
     finite = np.concatenate([*seen, np.empty(0)])
     finite = finite[np.isfinite(finite)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)

@@ -5,6 +5,7 @@ from markupsafe import Markup
 from normbench.report.palette import Style
 
 _SHAPES = {
+    "": "",
     "o": '<circle cx="14" cy="7" r="3.4"/>',
     "s": '<path d="M11 4h6v6h-6z"/>',
     "^": '<path d="M14 3l4 7h-8z"/>',
