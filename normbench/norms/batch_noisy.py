@@ -75,17 +75,21 @@ class BatchNoisy(BatchStatistics):
 
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch, update the buffers and add noise."""
-        factors, shifts = self.noise(x.shape[0], x.dtype)
-        y = super().by_training(x)
-        return y * over_positions(factors, x) + over_positions(shifts, x)
+        # Drawn before the step is counted.
+        noise = self.noise(x.shape[0], x.dtype)
+        return _with(noise, super().by_training(x))
+
+    def disturbed(self, y: Tensor, later: int) -> Tensor:
+        """Add the noise of a step of training, drawn as that step drew or will draw it."""
+        return _with(self.noise(y.shape[0], y.dtype, later), y)
 
     @torch.no_grad()
-    def noise(self, samples: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the factors and shifts of the next step, (N, C) each."""
+    def noise(self, samples: int, dtype: torch.dtype, later: int = 0) -> tuple[Tensor, Tensor]:
+        """Return the factors and shifts of the next step, or of one so many later, (N, C) each."""
         assert self.num_batches_tracked is not None
         channels, each = (self.num_features,), (samples, self.num_features)
         # A copy: the count increases before the noise is used.
-        key = self.seed, self.num_batches_tracked.clone()
+        key = self.seed, self.num_batches_tracked + later
         mean_shift = self.shift * (2 * uniform(*key, 0, channels, dtype) - 1)
         mean_factor = 1 + (self.scale - 1) * uniform(*key, 1, channels, dtype)
         shifts = mean_shift + self.shift_spread * (2 * uniform(*key, 2, each, dtype) - 1)
@@ -110,3 +114,8 @@ class BatchNoisy(BatchStatistics):
             f"shift={self.shift}, scale={self.scale}, shift_spread={self.shift_spread}, "
             f"scale_spread={self.scale_spread}, norm_batch_size={self.norm_batch_size}"
         )
+
+
+def _with(noise: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+    factors, shifts = noise
+    return y * over_positions(factors, y) + over_positions(shifts, y)

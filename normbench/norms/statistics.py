@@ -26,9 +26,15 @@ from normbench.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class OwnBatch:
-    """Normalise by the statistics of each `norm_batch_size` samples (None: of the whole batch); change no buffer."""
+    """Normalise by the statistics of each `norm_batch_size` samples (None: of the whole batch); change no buffer.
+
+    Attributes:
+        norm_batch_size: Samples that share statistics.
+        noise: Add the noise of training, if the norm has any, of the step this far from the next one; None adds none.
+    """
 
     norm_batch_size: int | None
+    noise: int | None = None
 
 
 @dataclass(slots=True)
@@ -114,7 +120,8 @@ class BatchStatistics(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x (N, C, ...) by the statistics that `statistics` and the mode of the module select."""
         if isinstance(self.statistics, OwnBatch):
-            return self.by_batch(x, self.statistics.norm_batch_size).output
+            output = self.by_batch(x, self.statistics.norm_batch_size).output
+            return output if self.statistics.noise is None else self.disturbed(output, self.statistics.noise)
         if isinstance(self.statistics, Pooling):
             return self._by_pooling(x, self.statistics)
         if self.training:
@@ -122,6 +129,15 @@ class BatchStatistics(nn.Module, ABC):
         if self.running_mean is None:
             return self.by_batch(x, None).output
         return self.by_running(x)
+
+    def disturbed(self, y: Tensor, later: int) -> Tensor:
+        """Return an output with the noise of a step of training; a norm without noise returns it unchanged.
+
+        Args:
+            y: The output without noise, (N, C, ...).
+            later: 0 for the noise of the next step, -1 for that of the last one.
+        """
+        return y
 
     @torch.no_grad()
     def update_running(self, mean: Tensor, var: Tensor) -> None:
@@ -197,15 +213,16 @@ def has_batch_statistics(model: nn.Module) -> bool:
 
 
 @contextmanager
-def own_batch(model: nn.Module, norm_batch_size: int | None) -> Iterator[None]:
+def own_batch(model: nn.Module, norm_batch_size: int | None, noise: int | None = None) -> Iterator[None]:
     """Let every norm with batch statistics normalise by its own batch, as in training, but change no buffer.
 
     Args:
         model: The model, or a norm; put it in ``eval()`` to turn dropout off.
         norm_batch_size: Consecutive samples that share statistics; None takes each whole batch. Every batch size must
             be a multiple of it.
+        noise: The step whose noise the norms add, as in `OwnBatch`; None leaves all noise out.
     """
-    with _reading(model, lambda: OwnBatch(norm_batch_size)):
+    with _reading(model, lambda: OwnBatch(norm_batch_size, noise)):
         yield
 
 

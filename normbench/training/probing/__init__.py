@@ -16,6 +16,7 @@ from normbench.training.probing.effective_lr import effective_lr
 from normbench.training.probing.gradients import gradients
 from normbench.training.probing.ics_ioffe import ics_ioffe
 from normbench.training.probing.ics_santurkar import ics_santurkar
+from normbench.training.probing.ics_training import ics_training
 from normbench.training.probing.landscape import landscape
 from normbench.training.probing.statistics_gap import statistics_gap
 from normbench.training.probing.view import Moment, View
@@ -65,6 +66,7 @@ REGISTRY: dict[str, Probe] = {
     "dead_units": Probe(dead_units, "a forward pass"),
     "ics_ioffe": Probe(ics_ioffe, "two forward passes", frozenset({"earlier"})),
     "ics_santurkar": Probe(ics_santurkar, "a backward pass for each weight layer", frozenset({"before", "grads"})),
+    "ics_training": Probe(ics_training, "two forward passes", frozenset({"earlier"})),
     "landscape": Probe(
         landscape,
         "eight backward passes, and one shared by all probes that read gradients",

@@ -51,8 +51,8 @@ class Moment(NamedTuple):
 class View:
     """The structure of a model: a pure function of parameters, buffers and a batch, with names for its layers.
 
-    Dropout is off. Norms with statistics over samples use those of each `norm_batch_size` samples, as in training,
-    and no buffer is changed.
+    Dropout is off, and so is the noise of norms but in `outputs_with_noise`. Norms with statistics over samples use
+    those of each `norm_batch_size` samples, as in training, and no buffer is changed.
 
     Attributes:
         skeleton: A private copy of the model, in evaluation mode; its state does not matter.
@@ -104,8 +104,20 @@ class View:
         return self.norms or self.weights[:-1]
 
     def outputs(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
-        """Return the outputs for a batch as in training, but without dropout."""
+        """Return the outputs for a batch as in training, but without dropout and without noise of norms."""
         with own_batch(self.skeleton, self.norm_batch_size):
+            return self._call(params, buffers, batch)
+
+    def outputs_with_noise(self, params: Named, buffers: Named, batch: Batch, *, later: int) -> Tensor:
+        """Return the outputs for a batch as in training, the noise of norms included.
+
+        Args:
+            params: Trainable parameters.
+            buffers: The rest of the model's state.
+            batch: The samples.
+            later: Which step's noise: 0 for the next step's, -1 for the last one's.
+        """
+        with own_batch(self.skeleton, self.norm_batch_size, noise=later):
             return self._call(params, buffers, batch)
 
     def outputs_by_running(self, params: Named, buffers: Named, batch: Batch) -> Tensor:

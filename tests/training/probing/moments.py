@@ -30,7 +30,7 @@ NETS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet": partial(resnet, (1, 8, 8), 3, depth=8, width=4),
     "plain": partial(plain, (1, 8, 8), 3, depth=8, width=4),
 }
-# The noise of `batch_noisy` is left out of what probes see, as dropout is: its logits are not those of training.
+# The noise of `batch_noisy` is left out of what most probes see, as dropout is: its logits are not those of training.
 ARMS = [
     *(f"{net}-{norm}" for net in NETS for norm in CORE if not (net == "mlp" and norm in NEEDS_MAPS)),
     *(f"resnet-{norm}" for norm in REGISTRY if norm not in (*CORE, "batch_noisy")),

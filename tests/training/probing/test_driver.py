@@ -33,7 +33,7 @@ def look(probes: Probes, moment: Moment) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("together", [None, 2], ids=["at once", "by twos"])
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", [*ARMS, "resnet-batch_noisy"])
 def test_stacked_runs_are_each_as_alone(arm: str, together: int | None) -> None:
     """Three runs under vmap have the numbers that each has by itself, for every probe and column."""
     cases = [case(arm, seed=seed) for seed in range(3)]
@@ -154,7 +154,8 @@ def trained(name: str, probed: bool) -> tuple[Setup, list[Tensor], list[dict[str
 
 
 @pytest.mark.parametrize(
-    "name", ["mlp-batch", "mlp-none", "resnet-batch-ghost", "plain-layer", "resnet-batch-untracked"]
+    "name",
+    ["mlp-batch", "mlp-none", "mlp-batch_noisy", "resnet-batch-ghost", "plain-layer", "resnet-batch-untracked"],
 )
 def test_looking_changes_nothing(name: str) -> None:
     """Weights, buffers, momenta and every random state are bit for bit those of the training without probes."""

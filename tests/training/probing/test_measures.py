@@ -17,6 +17,7 @@ from normbench.training.probing.effective_lr import effective_lr
 from normbench.training.probing.gradients import gradients, slope
 from normbench.training.probing.ics_ioffe import gaussian_divergence, ics_ioffe
 from normbench.training.probing.ics_santurkar import ics_santurkar
+from normbench.training.probing.ics_training import ics_training
 from normbench.training.probing.landscape import LENGTHS, landscape
 from normbench.training.probing.statistics_gap import statistics_gap
 
@@ -162,6 +163,58 @@ def test_a_model_without_norm_layers_is_watched_at_its_weights() -> None:
     made = case("resnet-none", init="fixup")
     layers = [key.removeprefix("drift.") for key in ics_ioffe(made.view, made.moment)][:-1]
     assert layers == weight_layers(made.model)[:-1]
+
+
+@pytest.mark.parametrize("arm", ["mlp-none", "mlp-batch", "resnet-batch", "plain-group", "mlp-batch_noisy"])
+def test_ics_training(arm: str) -> None:
+    """What goes into each norm and comes out of it in training, noise included, by the textbook formula."""
+    made = case(arm)
+    counts = {name: buffer for name, buffer in made.moment.buffers.items() if name.endswith("num_batches_tracked")}
+    last = {**made.moment.buffers, **{name: count - 1 for name, count in counts.items()}}
+    earlier = Case(made.model, made.view, made.moment._replace(buffers=last))
+    expected = {}
+    for place, name in enumerate(("before", "after")):
+        for layer in norm_layers(made.model):
+            then, now = earlier.around(made.moment.earlier, layer)[0], made.around(made.moment.params, layer)[0]
+            both = zip(units(then[place]), units(now[place]), strict=True)
+            expected[f"{name}.{layer}"] = float(np.mean([kl(a, b) + kl(b, a) for a, b in both]))
+        expected[name] = float(np.mean([value for key, value in expected.items() if key.startswith(f"{name}.")]))
+    assert as_floats(ics_training(made.view, made.moment)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("arm", ["mlp-batch", "resnet-none", "plain-group"])
+def test_without_noise_the_next_layer_receives_what_the_norm_puts_out(arm: str) -> None:
+    """Both probes agree then, at each layer and on the mean."""
+    made = case(arm)
+    found, ioffe = as_floats(ics_training(made.view, made.moment)), as_floats(ics_ioffe(made.view, made.moment))
+    after = {key.replace("after", "drift"): value for key, value in found.items() if key.startswith("after")}
+    assert after == pytest.approx(ioffe)
+
+
+def test_noise_shifts_what_the_next_layer_receives_of_weights_that_stand_still() -> None:
+    """The older probe sees nothing: it looks before the noise is added."""
+    made = case("mlp-batch_noisy")
+    still = made.moment._replace(earlier=made.moment.params)
+    assert ics_ioffe(made.view, still)["drift"] == pytest.approx(0, abs=1e-12)
+    assert ics_training(made.view, still)["after"] > 0.05
+    assert ics_training(made.view, still)["before.layers.0.norm"] == pytest.approx(0, abs=1e-12)
+
+
+def test_what_a_norm_is_given_shifts_too() -> None:
+    """Behind batch norm a scaled layer has not moved; in front of it, it has."""
+    made = case("mlp-batch")
+    scaled = {
+        name: value * 2 if name.startswith("layers.0.layer") else value for name, value in made.moment.params.items()
+    }
+    found = ics_training(made.view, made.moment._replace(earlier=scaled))
+    assert found["after.layers.0.norm"] < 1e-4 < 1 < found["before.layers.0.norm"]
+
+
+def test_a_model_without_norm_layers_is_watched_in_front_of_its_weights_too() -> None:
+    """Fixup's inputs have other channels than its outputs."""
+    made = case("resnet-none", init="fixup")
+    found = as_floats(ics_training(made.view, made.moment))
+    assert [key.removeprefix("after.") for key in found if key.startswith("after.")] == weight_layers(made.model)[:-1]
 
 
 @pytest.mark.parametrize("arm", SOME)

@@ -14,7 +14,7 @@ from normbench.training.solo import train
 from normbench.training.stacked import train_stacked
 
 CPU = torch.device("cpu")
-NAMES = ["mlp-batch", "mlp-layer-dropout", "resnet-batch-crop_flip", "mlp-batch-ghost"]
+NAMES = ["mlp-batch", "mlp-layer-dropout", "resnet-batch-crop_flip", "mlp-batch-ghost", "mlp-batch_noisy"]
 
 
 def some_runs(name: str) -> list[Run]:
