@@ -339,6 +339,7 @@ def test_catalogues_are_the_folders_of_one_name(tmp_path: Path) -> None:
 
 
 CATALOGUE = load_claims(shipped_conf() / "claim")
+HASHES: dict[str, str] = json.loads(Path(__file__).with_name("hashes.json").read_text())
 EXPERIMENTS = {name: claim for name, claim in CATALOGUE.items() if claim.kind == "experiment"}
 
 KINDS = {
@@ -434,6 +435,12 @@ def test_the_catalogue_has_every_claim() -> None:
     assert {name: claim.kind for name, claim in CATALOGUE.items()} == {
         name: kind for kind, names in KINDS.items() for name in names.split()
     }
+
+
+def test_the_shipped_claims_keep_their_hashes() -> None:
+    """Those of before claims had cells: a recorded design stays one of its claim, until the claim is designed anew."""
+    claims = CATALOGUE | load_claims(shipped_conf() / "claim" / "cifar10")
+    assert {name: claims[name].spec_sha256 for name in HASHES} == HASHES
 
 
 def test_the_claims_on_photographs_can_be_planned() -> None:
