@@ -171,8 +171,10 @@ def claims_verdict(
 ) -> int:
     """Judge from existing records. Show all claims, or the named ones in detail."""
     from normbench.analysis.refresh import refresh
+    from normbench.claims.contrasts import contrast_rows
     from normbench.claims.designs import check_catalogue
-    from normbench.claims.verdicts import Tables, contrast_rows, judge_study, write_verdicts
+    from normbench.claims.tables import Tables
+    from normbench.claims.verdicts import judge_study, write_verdicts
 
     known = _catalogue(catalogue, config_dir)
     _require_claims(ids, known, catalogue, config_dir)
@@ -227,10 +229,9 @@ def claims_run(
     folder = _claims_folder(study, results_dir, catalogue)
     request = claiming.Request(known, chosen, folder, config_dir, settings)
     if cfg:
-        for name in chosen:
-            claim = known[name]
-            if claim.design:
-                print(f"# {name}\n{request.sweep(claim, claiming.FIRST_SEEDS, claim.over).config}", end="")
+        for cell in request.cells:
+            seeds = claiming.first_look(cell).seeds
+            print(f"# {cell.id}\n{request.sweep(cell, seeds, cell.over).config}", end="")
         return 0
     request.begin()
     if quick:
@@ -243,7 +244,8 @@ def claims_run(
         judged, problems = claiming.run_claims(request, minutes=budget)
     except StudyError as error:
         return _complain(error, code=1)
-    from normbench.claims.verdicts import Tables, contrast_rows
+    from normbench.claims.contrasts import contrast_rows
+    from normbench.claims.tables import Tables
 
     contrasts = contrast_rows(request.study, known, Tables.of(request.study)) if names else []
     _show_verdicts(judged, contrasts, names)
@@ -267,7 +269,7 @@ def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
     )
     print(rates_table(rates), end="")
     for verdict in broken:
-        print(f"{verdict.claim}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
+        print(f"{verdict.id}: {verdict.verdict} ({verdict.outcome}), {verdict.reason}")
     wrong = [verdict.verdict for verdict in broken] != ["supported", "refuted"]
     return 1 if wrong or any(rate.held is False for rate in rates) else 0
 
@@ -307,11 +309,10 @@ def _study_folder(study: str, results_dir: Path) -> Path:
 def _show_verdicts(judged: Any, contrasts: Any, ids: Any) -> None:
     from normbench.claims.show import details, tally, verdict_table
 
-    by_id = {one.claim.id: one for one in judged}
     for name in ids:
-        own = [row for row in contrasts if row["claim"] == name]
-        others = [by_id[other] for other in by_id[name].claim.contradicts]
-        print(details(by_id[name], own, others, _width()), end="")
+        own, rows = [one for one in judged if one.claim.id == name], [row for row in contrasts if row["claim"] == name]
+        others = [one for one in judged if one.claim.id in own[0].claim.contradicts and not one.name]
+        print(details(own, rows, others, _width()), end="")
     if not ids:
         print(verdict_table(judged, _width()), end="")
         print(tally(judged))

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -55,7 +56,8 @@ def test_a_claim_is_trained_judged_and_shown(normbench: Command, conf: str) -> N
     assert "by loss" in first.out
     assert max(map(len, first.out.splitlines())) <= 80
     verdicts = pd.read_csv(STUDY / "verdicts.csv").set_index("claim")
-    assert verdicts.loc["mine", "n_seeds"] in (16, 32)
+    assert verdicts.loc["mine", "n_seeds"] in (16, 32, 64)
+    assert design["looks"] == [16, 32, 64]
     assert verdicts.loc["higher_lr", "verdict"] == "not_run"
     tables = {name: (STUDY / name).read_bytes() for name in ("runs.csv", "verdicts.csv", "contrasts.csv", "plan.jsonl")}
     second = normbench("claims", "run", "mine", "--config-dir", conf)
@@ -64,6 +66,31 @@ def test_a_claim_is_trained_judged_and_shown(normbench: Command, conf: str) -> N
     third = normbench("claims", "verdict", "mine", "--config-dir", conf)
     assert (third.code, third.out) == (0, first.out)
     assert {name: (STUDY / name).read_bytes() for name in tables} == tables
+
+
+CELLS = """
+  a: {scope: a tiny net, design: ["%s"], over: {key: lr, lowest: -6, highest: -6, step: 1, extend: 0}}
+  b: {scope: another one, design: ["%s"], form: greater, margin: 0.5}
+"""
+
+
+def test_a_claim_of_cells_trains_all_and_shows_each(normbench: Command, conf: str) -> None:
+    """A design lies beside the others for every cell, and the terminal has the cells under their claim."""
+    kept = [line for line in CLAIM.splitlines() if not line.startswith(("scope", "design", "over"))]
+    text = "\n".join(kept) % ("tuned_score", "accuracy points")
+    cells = CELLS % (TINY, TINY.replace("depth=1", "depth=2"))
+    (Path(conf) / "claim" / "mine.yaml").write_text(f"{text}\ncells:{cells}")
+    ran = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    assert ran.code == 0, ran.err
+    assert {"mine.a.json", "mine.b.json"} == {path.name for path in (STUDY / "claims").iterdir()}
+    verdicts = pd.read_csv(STUDY / "verdicts.csv", keep_default_na=False).set_index("claim").loc["mine"]
+    assert verdicts["cell"].tolist() == ["", "a", "b"]
+    assert re.search(r"^  a$(\n    .*)*\n  b$", ran.out, re.MULTILINE)
+    listed, judged = (normbench("claims", *command, "--config-dir", conf).out for command in (["list"], ["verdict"]))
+    assert re.search(r"^mine +experiment  Batch norm(.*\n)+?  a +a tiny net\n  b +another one$", listed, re.MULTILINE)
+    assert re.search(r"^mine +\w.*open (.*\n)+?  a  (.*\n)+?  b  ", judged, re.MULTILINE)
+    assert max(len(line) for out in (ran.out, listed, judged) for line in out.splitlines()) <= 80
+    assert normbench("claims", "run", "mine", "--config-dir", conf, "--cfg").out.count("# mine.") == 2
 
 
 def test_a_limit_at_the_edge_makes_the_grid_longer_for_every_arm(normbench: Command, conf: str) -> None:
@@ -195,7 +222,7 @@ def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
     """The records of a claim on photographs go to others, who have them elsewhere."""
     claims = load_claims(shipped_conf() / "claim" / "cifar10")
     request = Request(claims, (), tmp_path / "mine", None, (f"data.root={tmp_path}",))
-    sweep = request.sweep(claims["higher_lr_cifar10"], range(1), None)
+    sweep = request.sweep(claims["higher_lr_cifar10"].cells[0], range(1), None)
     assert "data.limit" in sweep.changed
     assert "data.root" not in sweep.changed
 

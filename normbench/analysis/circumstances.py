@@ -16,18 +16,18 @@ _KEPT = ("kind", "verdict", "outcome", "effect", "unit", "ci_low", "ci_high", "n
 
 
 def compare_verdicts(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per claim that either study has: its verdict in A and in B.
+    """Return one row per claim or named cell that either study has: its verdict in A and in B.
 
     Args:
         first: `verdicts.csv` of A.
         second: That of B.
 
     Returns:
-        `claim`; the verdict's columns ending in `_a` and `_b`, missing if a study lacks the claim; `same_spec`,
-        whether both judged the same version of it, missing if that is not known; `changed`, whether the verdicts
-        differ.
+        `claim`, for a cell with its name after a dot; the verdict's columns ending in `_a` and `_b`, missing if a study
+        lacks the claim; `same_spec`, whether both judged the same version of it, missing if that is not known;
+        `changed`, whether the verdicts differ.
     """
-    a, b = (table.set_index("claim")[list(_KEPT)] for table in (first, second))
+    a, b = (table.set_index(_names(table))[list(_KEPT)] for table in (first, second))
     order = list(dict.fromkeys([*a.index, *b.index]))
     rows = pd.concat([a.add_suffix("_a").reindex(order), b.add_suffix("_b").reindex(order)], axis=1)
     both = rows["verdict_a"].notna() & rows["verdict_b"].notna()
@@ -35,6 +35,13 @@ def compare_verdicts(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     same = (rows["spec_sha256_a"] == rows["spec_sha256_b"]).fillna(False).astype("boolean").where(both & told)
     changed = (rows["verdict_a"] != rows["verdict_b"]) & both
     return rows.assign(same_spec=same, changed=changed.astype(bool)).rename_axis("claim").reset_index()
+
+
+def _names(table: pd.DataFrame) -> "pd.Series[str]":
+    """Return the claim of each row, with its cell if it has a name; tables of earlier versions have no cells."""
+    if "cell" not in table:
+        return table["claim"]
+    return table["claim"] + table["cell"].map(".{}".format, na_action="ignore").fillna("")
 
 
 def compare_speed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

@@ -130,9 +130,9 @@ def _verdicts(comparison: Comparison) -> _Section:
     ]
     if all(comparison.judged):
         notes.append(
-            f"Claims in both: {int(both.sum())}, with a different verdict: {int(rows['changed'].sum())}, only in A: "
-            f"{int(rows['verdict_b'].isna().sum())}, only in B: {int(rows['verdict_a'].isna().sum())}. Not shown, as "
-            f"neither verdict, effect nor design changed: {int(both.sum()) - len(shown)}."
+            f"Claims and cells in both: {int(both.sum())}, with a different verdict: {int(rows['changed'].sum())}, "
+            f"only in A: {int(rows['verdict_b'].isna().sum())}, only in B: {int(rows['verdict_a'].isna().sum())}. Not "
+            f"shown, as neither verdict, effect nor design changed: {int(both.sum()) - len(shown)}."
         )
         if (~shown["same_spec"].fillna(True).astype(bool)).any():
             notes.append("spec changed: the claim itself was edited between A and B.")

@@ -65,7 +65,7 @@ def load_curves(folder: Path) -> pd.DataFrame:
 
 
 def load_verdicts(folder: Path) -> pd.DataFrame:
-    """Return `verdicts.csv` of a study, one row per claim; no rows if it was never judged.
+    """Return `verdicts.csv` of a study, one row per claim and per named cell; no rows if it was never judged.
 
     Raises:
         StudyError: The file is truncated or damaged; the message names the file and the line.

@@ -1,6 +1,6 @@
 """Calibration of the judge: simulated families with known effects, and real seeds compared with themselves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +8,20 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from normbench.analysis.intervals import Floats, clopper_pearson
-from normbench.claims.family import LOOKS, claim_p, decide, holm, weigh
+from normbench.claims.family import LOOKS, TWO_LOOKS, Looks, cell_p, decide, holm, weigh
 
 SEEDS = LOOKS[-1].seeds
 MARGIN = 1.0
-"""Of the simulated claims, in points; the noise of one seed's difference has a deviation of one point."""
+"""Of the simulated cells, in points; the noise of one seed's difference has a deviation of one point."""
 
 LATTICE = 100 / 360
 """Points of accuracy between neighbouring values where 360 samples are tested."""
+
+APART = 2.0
+"""Of an effect that is beyond the margin in one cell of two, in deviations of one seed's difference."""
+
+SUPPORTED = "cells supported"
+"""What the power curve counts."""
 
 POWERS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Effects beyond the margin, in deviations of one seed's difference."""
@@ -57,7 +63,8 @@ class Rate:
         trials: Of how many.
         bound: What it may be at most; None if there is no such bound.
         beyond: How far the simulated effect lies beyond the margin, in deviations of one seed's difference; None if
-            that is not the question.
+            this is no point of the power curve.
+        seeds: How many seeds the last look takes.
     """
 
     scenario: str
@@ -67,6 +74,7 @@ class Rate:
     trials: int
     bound: float | None = None
     beyond: float | None = None
+    seeds: int = SEEDS
 
     @property
     def share(self) -> float:
@@ -91,36 +99,71 @@ class Rate:
         return {**own, "trials": self.trials, "share": self.share, "ci_low": low, "ci_high": high} | {
             "bound": self.bound,
             "beyond": self.beyond,
+            "seeds": self.seeds,
         }
 
 
-def simulate(families: int, claims: int, seed: int = 0) -> list[Rate]:
-    """Judge simulated families through both looks and Holm's adjustment.
+def simulate(families: int, cells: int, seed: int = 0) -> list[Rate]:
+    """Judge simulated families through all looks and Holm's adjustment.
 
     Args:
         families: Families of each scenario.
-        claims: Claims of a family: the experiment claims of the catalogue.
+        cells: Cells of a family: those of the catalogue. Two and two they are also taken as a claim of two cells.
         seed: Of the simulation.
 
     Returns:
-        False verdicts a family where every effect is at the margin, or at zero with a margin of zero; and the power a
-        claim where every effect is beyond the margin.
+        False verdicts a family on cells, and on claims of two cells, where every effect is at the margin, at zero with
+        a margin of zero, or beyond the margin in every second cell only; and the power where every effect is beyond
+        the margin, in two looks also.
     """
     draw = np.random.default_rng(seed)
+    second = np.arange(cells) % 2
+    scenarios = {
+        "effect at the margin": (MARGIN, np.zeros(cells)),
+        "no effect, margin 0": (0.0, np.zeros(cells)),
+        "effect at the margin in one cell of two": (MARGIN, APART * second),
+    }
     rates: list[Rate] = []
     for noise, make in NOISES.items():
-        shape = (families, claims, 1, SEEDS)
-        for scenario, margin in (("effect at the margin", MARGIN), ("no effect, margin 0", 0.0)):
-            decided = _decided(margin + make(draw, shape), margin)
-            for side, sign in (("supported", 1), ("refuted", -1)):
-                hits = int((decided == sign).any(axis=-1).sum())
-                rates.append(Rate(scenario, noise, f"families with a claim {side}", hits, families, 0.05))
-        for beyond in POWERS:
-            decided = _decided(MARGIN + beyond + make(draw, (max(families // 10, 1), *shape[1:])), MARGIN)
-            scenario = f"effect {beyond:g} deviations beyond the margin"
-            hits = int((decided == 1).sum())
-            rates.append(Rate(scenario, noise, "claims supported", hits, decided.size, beyond=beyond))
+        shape = (families, cells, 1, SEEDS)
+        for scenario, (margin, beyond) in scenarios.items():
+            decided = _decided(margin + beyond[:, None, None] + make(draw, shape), margin, LOOKS)
+            false = decided[:, beyond == 0]
+            rates += _rates(scenario, noise, "families with a false cell", false[:, :, None], ("supported", "refuted"))
+            pairs = _pairs(decided)
+            whole = ("supported", "refuted", "depends")
+            rates += _rates(scenario, noise, "families with a false claim of two cells", pairs, whole)
+        for size in POWERS:
+            samples = MARGIN + size + make(draw, (max(families // 10, 1), *shape[1:]))
+            for looks in (TWO_LOOKS, LOOKS):
+                decided = _decided(samples, MARGIN, looks)
+                hits, pairs = int((decided == 1).sum()), (_pairs(decided) == 1).all(axis=-1)
+                scenario = f"effect {size:g} deviations beyond the margin, at most {looks[-1].seeds} seeds"
+                rates += [
+                    Rate(scenario, noise, SUPPORTED, hits, decided.size, beyond=size, seeds=looks[-1].seeds),
+                    Rate(scenario, noise, "claims of two cells supported", int(pairs.sum()), pairs.size),
+                ]
     return rates
+
+
+def _pairs(decided: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the verdicts on cells as claims of two cells, (families, claims, 2); the last odd cell is left out."""
+    families, cells = decided.shape
+    return decided[:, : cells // 2 * 2].reshape(families, cells // 2, 2)
+
+
+def _rates(
+    scenario: str, noise: str, counted: str, claims: NDArray[np.int64], names: tuple[str, ...]
+) -> Iterator[Rate]:
+    """Count the families in which some claim has a verdict, from the verdicts on cells: (families, claims, cells)."""
+    up, down = claims == 1, claims == -1
+    found = {
+        "supported": up.all(axis=-1),
+        "refuted": down.all(axis=-1),
+        "depends": up.any(axis=-1) & down.any(axis=-1),
+    }
+    for name in names:
+        yield Rate(scenario, noise, f"{counted}: {name}", int(found[name].any(axis=-1).sum()), len(claims), 0.05)
 
 
 def compare_with_itself(scores: Floats, families: int, seed: int = 0) -> list[Rate]:
@@ -135,20 +178,16 @@ def compare_with_itself(scores: Floats, families: int, seed: int = 0) -> list[Ra
         How many families hold a verdict, at margin 0: each is false.
     """
     draw = np.random.default_rng(seed)
-    claims = len(scores) // (2 * SEEDS)
-    assert claims > 0, f"{len(scores)} seeds are too few for a pair a seed"
-    orders = np.stack([draw.permutation(len(scores))[: claims * 2 * SEEDS] for _ in range(families)])
-    arms = scores[orders].reshape(families, claims, 2, SEEDS)
-    decided = _decided((arms[:, :, 0] - arms[:, :, 1])[:, :, None, :], 0.0)
-    hits = [int((decided == sign).any(axis=-1).sum()) for sign in (1, -1)]
-    place = f"{len(scores)} real seeds against each other"
-    return [
-        Rate(place, "as trained", f"families of {claims} with a claim {side}", hit, families, 0.05)
-        for side, hit in zip(("supported", "refuted"), hits, strict=True)
-    ]
+    cells = len(scores) // (2 * SEEDS)
+    assert cells > 0, f"{len(scores)} seeds are too few for a pair a seed"
+    orders = np.stack([draw.permutation(len(scores))[: cells * 2 * SEEDS] for _ in range(families)])
+    arms = scores[orders].reshape(families, cells, 2, SEEDS)
+    decided = _decided((arms[:, :, 0] - arms[:, :, 1])[:, :, None, :], 0.0, LOOKS)
+    place, counted = f"{len(scores)} real seeds against each other", f"families of {cells} with a false cell"
+    return list(_rates(place, "as trained", counted, decided[:, :, None], ("supported", "refuted")))
 
 
-def _decided(samples: Floats, margin: float) -> NDArray[np.int64]:
-    """Return the verdicts of families of samples, (families, claims, 1, seeds): 1, -1 or 0."""
-    sides = weigh("greater", samples, margin)
-    return decide(sides, holm(claim_p(sides)))
+def _decided(samples: Floats, margin: float, looks: Looks) -> NDArray[np.int64]:
+    """Return the verdicts of families of samples, (families, cells, 1, seeds): 1, -1 or 0."""
+    sides = weigh("greater", samples, margin, looks)
+    return decide(sides, holm(cell_p(sides)))

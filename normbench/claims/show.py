@@ -22,6 +22,8 @@ _WAYS = {
 def verdict_table(judged: Sequence[Judged], width: int) -> str:
     """Return one or two lines per claim: verdict, effect with its interval, and what the literature says.
 
+    The named cells of a claim stand under it.
+
     Args:
         judged: What to show.
         width: Columns of the terminal.
@@ -41,44 +43,74 @@ def verdict_table(judged: Sequence[Judged], width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def details(judged: Judged, contrasts: Iterable[Mapping[str, object]], others: Sequence[Judged], width: int) -> str:
+def details(
+    judged: Sequence[Judged], contrasts: Sequence[Mapping[str, object]], others: Sequence[Judged], width: int
+) -> str:
     """Return everything known about one claim.
 
     Args:
-        judged: The claim and its verdict.
+        judged: The claim and its verdict, then those on its named cells.
         contrasts: Its rows of contrasts.csv.
         others: The claims that contradict it.
         width: Columns of the terminal.
     """
-    claim, verdict = judged.claim, judged.verdict
+    first, *cells = judged
+    claim = first.claim
     parts = [
         ("claim", claim.statement),
-        ("verdict", f"{verdict.verdict} ({verdict.outcome}): {verdict.reason}"),
-        ("cannot exclude", verdict.cannot_exclude.removeprefix("cannot exclude ")),
-        *((f"{row['contrast']}", _contrast(row)) for row in contrasts),
+        *_verdict(first, contrasts),
         *(("literature", f"{one.source}: {one.figures}; {one.says}") for one in claim.literature),
         ("scope", claim.scope),
         ("caveat", claim.caveat),
         *(("contradicted by", f"{one.claim.id}: {one.verdict.verdict}. {one.claim.scope}") for one in others),
         ("spec", claim.spec_sha256[:12]),
     ]
-    room = max(width, _NARROW)
-    lines = [claim.id]
-    for name, text in parts:
-        if text:
-            lines += textwrap.wrap(f"{name}: {text}", room, initial_indent="  ", subsequent_indent="    ")
+    lines = [claim.id, *_wrapped(parts, "  ", width)]
+    for one in cells:
+        assert one.cell is not None
+        own = [*_verdict(one, contrasts), ("scope", one.cell.scope), ("spec", one.cell.spec_sha256[:12])]
+        lines += [f"  {one.name}", *_wrapped(own, "    ", width)]
     return "\n".join(lines) + "\n"
 
 
-def claims_table(claims: Mapping[str, Claim], width: int) -> str:
-    """Return one line per claim: id, kind and statement."""
-    id_width, kind_width = max(map(len, claims)), max(len(claim.kind) for claim in claims.values())
-    indent = " " * (id_width + kind_width + 4)
+def _verdict(judged: Judged, contrasts: Iterable[Mapping[str, object]]) -> list[tuple[str, str]]:
+    verdict = judged.verdict
+    return [
+        ("verdict", f"{verdict.verdict} ({verdict.outcome}): {verdict.reason}"),
+        ("cannot exclude", verdict.cannot_exclude.removeprefix("cannot exclude ")),
+        *((f"{row['contrast']}", _contrast(row)) for row in contrasts if row["cell"] == judged.name),
+    ]
+
+
+def _wrapped(parts: Iterable[tuple[str, str]], indent: str, width: int) -> list[str]:
     lines: list[str] = []
-    for claim in claims.values():
-        head = f"{claim.id:<{id_width}}  {claim.kind:<{kind_width}}  "
-        room = max(width, len(indent) + _NARROW // 2)
-        lines += textwrap.wrap(head + claim.statement, room, subsequent_indent=indent, drop_whitespace=True)
+    for name, text in parts:
+        if text:
+            more = f"{indent}  "
+            lines += textwrap.wrap(
+                f"{name}: {text}", max(width, _NARROW), initial_indent=indent, subsequent_indent=more
+            )
+    return lines
+
+
+def claims_table(claims: Mapping[str, Claim], width: int) -> str:
+    """Return one line per claim: id, kind and statement; and one per named cell, with its scope."""
+    rows = [
+        row
+        for claim in claims.values()
+        for row in (
+            (claim.id, claim.kind, claim.statement),
+            *((f"  {cell.name}", "", cell.scope) for cell in claim.cells if cell.name),
+        )
+    ]
+    id_width, kind_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    indent = " " * (id_width + kind_width + 4)
+    room = max(width, len(indent) + _NARROW // 2)
+    lines: list[str] = []
+    for name, kind, text in rows:
+        head = f"{name:<{id_width}}  {kind:<{kind_width}}  "
+        first, *more = textwrap.wrap(text, room - len(indent))
+        lines += [head + first, *(indent + part for part in more)]
     return "\n".join(lines) + "\n"
 
 
@@ -97,7 +129,9 @@ def tally(judged: Sequence[Judged]) -> str:
     """Return how many claims have which verdict, one line per way of reaching it."""
     lines: list[str] = []
     for how, kinds in _WAYS.items():
-        counts: Counter[str] = Counter(one.verdict.verdict for one in judged if one.claim.kind in kinds)
+        counts: Counter[str] = Counter(
+            one.verdict.verdict for one in judged if one.claim.kind in kinds and not one.name
+        )
         said = [f"{counts[name]} {name.replace('_', ' ')}" for name in VERDICTS if counts[name]]
         if said:
             lines.append(f"{how}: {', '.join(said)}")
@@ -105,17 +139,19 @@ def tally(judged: Sequence[Judged]) -> str:
 
 
 def _cells(judged: Judged) -> tuple[str, str, str, str]:
-    claim, verdict = judged.claim, judged.verdict
-    said = f"{verdict.verdict.replace('_', ' ')}"
-    return claim.id, said, claim.literature_verdict, _effect(judged)
+    said = judged.verdict.verdict.replace("_", " ")
+    if judged.name:
+        return f"  {judged.name}", said, "", _effect(judged)
+    return judged.claim.id, said, judged.claim.literature_verdict, _effect(judged)
 
 
 def _effect(judged: Judged) -> str:
     verdict = judged.verdict
     if np.isnan(verdict.effect):
         return verdict.outcome if verdict.verdict == "not_run" else f"{verdict.outcome}: {verdict.reason}"
+    assert judged.cell is not None
     place = f" at {verdict.level}" if verdict.level else ""
-    effect = f"{verdict.effect:+.3g} [{verdict.ci_low:+.3g}, {verdict.ci_high:+.3g}] {judged.claim.unit}{place}"
+    effect = f"{verdict.effect:+.3g} [{verdict.ci_low:+.3g}, {verdict.ci_high:+.3g}] {judged.cell.unit}{place}"
     return f"{effect}, {verdict.n_seeds} seeds ({verdict.outcome})"
 
 

@@ -1,4 +1,4 @@
-"""A claim as data: its statement, its test, and what would decide it."""
+"""A claim as data: its statement, the cells that it is asked in, and what would decide each."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 FORMS = ("greater", "equivalent")
 KINDS = ("experiment", "property", "fact", "literature")
-VERDICTS = ("supported", "refuted", "inconclusive", "not_run")  # in the order in which they are shown
+VERDICTS = ("supported", "refuted", "depends", "inconclusive", "not_run")  # in the order in which they are shown
 LITERATURE_VERDICTS = ("supported", "refuted", "mixed", "open")
 
-_JUDGED = ("kind", "statement", "design", "over", "estimand", "form", "margin", "unit", "scope", "check")
+_JUDGED = ("statement", "design", "over", "estimand", "form", "margin", "unit", "scope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,97 @@ class Exploratory:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """Dose and response: an estimand at several values of one of its arguments; a figure that decides nothing.
+
+    Attributes:
+        label: What the dose is.
+        argument: The keys on the way to it in the estimand's arguments; whole numbers are places in a list.
+        values: The doses, that of the primary contrast among them.
+    """
+
+    label: str
+    argument: tuple[str | int, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manipulation:
+    """What a design has to have moved for its effect to say anything of a mechanism; judged as `greater`."""
+
+    label: str
+    estimand: Estimand
+    margin: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A claim asked of one data set and architecture: the unit that is trained and judged.
+
+    Attributes:
+        claim: Id of the claim.
+        name: Of the data set and architecture; empty for the only cell of a claim without named ones.
+        statement: The claim's.
+        scope: What the verdict is about: net, data, budget.
+        design: Sweeps, each a tuple of Hydra overrides without the seed and, unless it sets that key, the tuned grid.
+        over: The tuned grid; None if nothing is tuned.
+        estimand: The primary contrast.
+        form: One of `FORMS`.
+        margin: Smallest effect worth caring about, in `unit`.
+        unit: What the effect is measured in.
+        exploratory: Further contrasts of the same runs.
+        curves: The primary contrast at several doses.
+        manipulation: What must be shown besides; None if nothing is.
+        catalogue: The claim's.
+    """
+
+    claim: str
+    name: str
+    statement: str
+    scope: str
+    design: tuple[tuple[str, ...], ...]
+    over: Over | None
+    estimand: Estimand
+    form: str
+    margin: float
+    unit: str
+    exploratory: tuple[Exploratory, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    manipulation: Manipulation | None = None
+    catalogue: str = ""
+
+    @property
+    def id(self) -> str:
+        """Return what names the cell in messages and files: the claim, and the cell if it has a name."""
+        return f"{self.claim}.{self.name}" if self.name else self.claim
+
+    @property
+    def command(self) -> str:
+        """Return the command that trains what the claim lacks, and judges it."""
+        return _command(self.catalogue, self.claim, self.design)
+
+    @property
+    def spec_sha256(self) -> str:
+        """Return the SHA-256 of the judged part: all but the name, exploratory rows and curves."""
+        judged = {name: value for name, value in asdict(self).items() if name in _JUDGED}
+        if self.manipulation is not None:
+            judged["manipulation"] = asdict(self.manipulation)
+        return _sha256({"id": self.claim, "kind": "experiment", "check": "", **judged})
+
+    def sweeps(self, seeds: Iterable[int], over: Over | None = None) -> tuple[tuple[str, ...], ...]:
+        """Return the overrides of every sweep of the design, as `normbench train -m` takes them.
+
+        Args:
+            seeds: The seeds to train.
+            over: The tuned grid if it has been extended; None takes the cell's own.
+        """
+        grid = over or self.over
+        seed = f"seed={','.join(map(str, seeds))}"
+        return tuple((*sweep, *_grid(sweep, grid), seed) for sweep in self.design)
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One claim.
 
@@ -90,16 +181,11 @@ class Claim:
         statement: What is claimed, in the project's own words.
         literature: The best published evidence.
         literature_verdict: One of `LITERATURE_VERDICTS`.
-        scope: What the verdict is about: nets, data, budgets.
+        scope: What the verdict is about; empty if each cell says it for itself.
         caveat: What to keep in mind with the verdict.
         contradicts: Claims to be shown side by side with this one.
-        design: Sweeps, each a tuple of Hydra overrides without the seed and, unless it sets that key, the tuned grid.
-        over: The tuned grid; None if nothing is tuned.
-        estimand: The primary contrast.
-        form: One of `FORMS`.
-        margin: Smallest effect worth caring about, in `unit`.
-        unit: What the effect is measured in.
-        exploratory: Further contrasts of the same runs.
+        assertions: Numbers of the sentences of popular texts that it answers.
+        cells: Of an experiment: where it is asked.
         check: Name of the check of a property or fact.
         catalogue: The family that it is judged in; empty for the main one.
     """
@@ -112,40 +198,30 @@ class Claim:
     scope: str
     caveat: str = ""
     contradicts: tuple[str, ...] = ()
-    design: tuple[tuple[str, ...], ...] = ()
-    over: Over | None = None
-    estimand: Estimand | None = None
-    form: str = ""
-    margin: float | None = None
-    unit: str = ""
-    exploratory: tuple[Exploratory, ...] = ()
+    assertions: tuple[int, ...] = ()
+    cells: tuple[Cell, ...] = ()
     check: str = ""
     catalogue: str = ""
 
     @property
+    def has_named_cells(self) -> bool:
+        """Whether it is asked in cells that have names, each with a verdict beside the claim's own."""
+        return any(cell.name for cell in self.cells)
+
+    @property
     def command(self) -> str:
         """Return the command that trains what the claim lacks, and judges it."""
-        catalogue = f"--catalogue {self.catalogue} " if self.catalogue else ""
-        place = " data.root=FOLDER" if any("data=image_folder" in sweep for sweep in self.design) else ""
-        return f"normbench claims run {catalogue}{self.id}{place}"
+        return _command(self.catalogue, self.id, [sweep for cell in self.cells for sweep in cell.design])
 
     @property
     def spec_sha256(self) -> str:
-        """Return the SHA-256 of the judged part: all but caveat, literature, exploratory rows and cross-references."""
-        judged = {name: value for name, value in asdict(self).items() if name in _JUDGED}
-        text = json.dumps({"id": self.id, **judged}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def sweeps(self, seeds: Iterable[int], over: Over | None = None) -> tuple[tuple[str, ...], ...]:
-        """Return the overrides of every sweep of the design, as `normbench train -m` takes them.
-
-        Args:
-            seeds: The seeds to train.
-            over: The tuned grid if it has been extended; None takes the claim's own.
-        """
-        grid = over or self.over
-        seed = f"seed={','.join(map(str, seeds))}"
-        return tuple((*sweep, *_grid(sweep, grid), seed) for sweep in self.design)
+        """Return the SHA-256 of the judged part: that of its only cell, or over names and hashes of its cells."""
+        if self.has_named_cells:
+            return _sha256(sorted((cell.name, cell.spec_sha256) for cell in self.cells))
+        if self.cells:
+            return self.cells[0].spec_sha256
+        own = {"id": self.id, "kind": self.kind, "statement": self.statement, "scope": self.scope, "check": self.check}
+        return _sha256({**own, "design": (), "over": None, "estimand": None, "form": "", "margin": None, "unit": ""})
 
 
 def power_of_two(octave: float) -> float:
@@ -158,3 +234,14 @@ def _grid(sweep: tuple[str, ...], over: Over | None) -> tuple[str, ...]:
     if over is None or any(override.startswith(f"{over.key}=") for override in sweep):
         return ()
     return (f"{over.key}={','.join(map(repr, over.values()))}",)
+
+
+def _command(catalogue: str, claim: str, design: Iterable[tuple[str, ...]]) -> str:
+    option = f"--catalogue {catalogue} " if catalogue else ""
+    place = " data.root=FOLDER" if any("data=image_folder" in sweep for sweep in design) else ""
+    return f"normbench claims run {option}{claim}{place}"
+
+
+def _sha256(judged: object) -> str:
+    text = json.dumps(judged, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

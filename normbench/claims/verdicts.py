@@ -8,74 +8,63 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from normbench.analysis.folders import table_path
-from normbench.analysis.study import load_curves, load_runs
 from normbench.analysis.summary import csv_text
-from normbench.claims.designs import Design, FixedFinding, kept
-from normbench.claims.estimands import Contrast, MissingCells, evaluate
-from normbench.claims.family import Form
-from normbench.claims.judge import Evidence, Verdict, judge_family
-from normbench.claims.signed_rank import hodges_lehmann, interval
-from normbench.claims.spec import Claim, Estimand
+from normbench.claims.combining import combine
+from normbench.claims.contrasts import CONTRAST_COLUMNS
+from normbench.claims.designs import Design, kept
+from normbench.claims.estimands import MissingCells
+from normbench.claims.evidence import Evidence, Verdict
+from normbench.claims.family import SCHEDULES, Form
+from normbench.claims.judge import judge_family
+from normbench.claims.spec import Cell, Claim
+from normbench.claims.tables import Tables, contrast_of
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 
 COLUMNS = (
     "claim", "kind", "verdict", "outcome", "effect", "unit", "ci_low", "ci_high", "p", "p_adjusted", "n_seeds",
     "margin", "spec_sha256", "study", "literature_verdict", "level", "n_collapsed", "collapse_low", "collapse_high",
-    "seeds_needed", "cannot_exclude", "reason",
+    "seeds_needed", "cannot_exclude", "reason", "cell",
 )  # fmt: skip
 """Of verdicts.csv, in order."""
-
-CONTRAST_COLUMNS = ("claim", "contrast", "effect", "unit", "ci_low", "ci_high", "n_seeds", "n_collapsed", "reason")
-"""Of contrasts.csv, the exploratory contrasts: they decide nothing, and their error rate is not controlled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A claim with its verdict.
+    """A verdict: on a cell, or on a claim as a whole.
 
     Attributes:
         claim: The claim.
         verdict: The verdict from the records.
         study: Name of the study that holds them.
+        cell: The cell; None for a claim as a whole, if its cells have names or it has none.
     """
 
     claim: Claim
     verdict: Verdict
     study: str
+    cell: Cell | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the cell; empty for the claim as a whole."""
+        return self.cell.name if self.cell else ""
 
     def row(self) -> dict[str, object]:
         """Return its row of verdicts.csv."""
         own: dict[str, object] = {name: getattr(self.verdict, name, None) for name in COLUMNS}
+        if self.claim.has_named_cells and self.cell is None:
+            own["n_seeds"] = None
         return own | {
             "claim": self.claim.id,
             "kind": self.claim.kind,
-            "unit": self.claim.unit,
-            "margin": self.claim.margin,
-            "spec_sha256": self.claim.spec_sha256,
+            "unit": self.cell.unit if self.cell else "",
+            "margin": self.cell.margin if self.cell else None,
+            "spec_sha256": (self.cell or self.claim).spec_sha256,
             "study": self.study,
             "literature_verdict": self.claim.literature_verdict,
+            "cell": self.name,
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """The records of a study, as far as claims need them."""
-
-    runs: pd.DataFrame
-    curves: pd.DataFrame
-
-    @classmethod
-    def of(cls, study: Path) -> "Tables":
-        """Read the tables of a study; one that has none yet has no runs.
-
-        Raises:
-            StudyError: If they are damaged; the message names file and line.
-        """
-        if not table_path(study, "runs.csv").exists():
-            return cls(pd.DataFrame({"run_id": []}), pd.DataFrame({"run_id": []}))
-        return cls(load_runs(study), load_curves(study))
 
 
 def judge_study(
@@ -85,58 +74,69 @@ def judge_study(
 
     Args:
         study: The folder.
-        claims: The whole catalogue: its experiment claims are the family that p-values are adjusted for.
+        claims: The whole catalogue: all cells of its experiment claims are the family that p-values are adjusted for.
         tables: The records, where they have been read already.
-        strict: Whether a design that is damaged or for another version of its claim is an error; otherwise its claim
+        strict: Whether a design that is damaged or for another version of its claim is an error; otherwise its cell
             counts as not run, for that reason.
 
     Returns:
-        One verdict per claim, in the order of the catalogue.
+        One verdict per claim, in the order of the catalogue; one with named cells is followed by the verdicts on them.
 
     Raises:
         StudyError: If a table is damaged, or a design and `strict`.
     """
     tables = tables or Tables.of(study)
-    experiments = [claim for claim in claims.values() if claim.kind == "experiment"]
-    found = {claim.id: _found(study, claim, tables, strict=strict) for claim in experiments}
+    cells = [cell for claim in claims.values() for cell in claim.cells]
+    found = {cell.id: _found(study, cell, tables, strict=strict) for cell in cells}
     judged = dict(zip(found, judge_family([evidence for evidence, _ in found.values()]), strict=True))
     verdicts = {
         name: Verdict(name, "not_run", "not run", reason=found[name][1]) if found[name][1] else verdict
         for name, verdict in judged.items()
     }
     return [
-        Judged(claim, verdicts.get(claim.id) or _computed(study, claim, strict=strict), study.name)
+        one
         for claim in claims.values()
+        for one in (
+            _of_cells(claim, verdicts, study.name)
+            if claim.cells
+            else [Judged(claim, _computed(study, claim, strict=strict), study.name)]
+        )
     ]
 
 
-def _found(study: Path, claim: Claim, tables: Tables, *, strict: bool) -> tuple[Evidence, str]:
+def _of_cells(claim: Claim, verdicts: Mapping[str, Verdict], study: str) -> list[Judged]:
+    own = [Judged(claim, verdicts[cell.id], study, cell) for cell in claim.cells]
+    if not claim.has_named_cells:
+        return own
+    return [Judged(claim, combine(claim.id, {one.name: one.verdict for one in own}), study), *own]
+
+
+def _found(study: Path, cell: Cell, tables: Tables, *, strict: bool) -> tuple[Evidence, str]:
     try:
-        design = kept(study, claim)
+        design = kept(study, cell)
     except StudyError as error:
         if strict:
             raise
-        return evidence_of(claim, None, tables)[0], str(error)
-    return evidence_of(claim, design, tables)
+        return evidence_of(cell, None, tables)[0], str(error)
+    return evidence_of(cell, design, tables)
 
 
-def evidence_of(claim: Claim, design: Design | FixedFinding | None, tables: Tables) -> tuple[Evidence, str]:
-    """Return the evidence on an experiment claim, and the reason if there is none.
+def evidence_of(cell: Cell, design: Design | None, tables: Tables) -> tuple[Evidence, str]:
+    """Return the evidence on a cell, and the reason if there is none.
 
     Args:
-        claim: The claim.
+        cell: The cell.
         design: Its expanded design; None if it was never run.
         tables: The records.
     """
-    assert claim.estimand is not None and claim.margin is not None
-    nothing = Evidence(claim.id, _form(claim), claim.margin, unit=claim.unit)
-    command = f"`{claim.command}` trains what is missing"
-    if not isinstance(design, Design):
+    nothing = Evidence(cell.id, _form(cell), cell.margin, unit=cell.unit)
+    command = f"`{cell.command}` trains what is missing"
+    if design is None:
         return nothing, f"it was not run, or its run did not end; {command}"
     if design.quick:
         return nothing, f"a quick run decides nothing; {command}"
     try:
-        contrast = contrast_of(claim.estimand, design, tables)
+        contrast = contrast_of(cell.estimand, design, tables)
     except MissingCells as error:
         whole = set(design.runs) <= set(tables.runs["run_id"][tables.runs["status"] != "failed"])
         return nothing, f"{error}; its design does not contain such runs" if whole else f"{error}; {command}"
@@ -145,72 +145,30 @@ def evidence_of(claim: Claim, design: Design | FixedFinding | None, tables: Tabl
     values = contrast.values.to_numpy(dtype=np.float64)
     levels = tuple(map(str, contrast.values.columns)) if isinstance(contrast.values, pd.DataFrame) else ()
     evidence = Evidence(
-        claim.id,
-        _form(claim),
-        claim.margin,
+        cell.id,
+        _form(cell),
+        cell.margin,
         values=np.asarray(values, dtype=np.float64),
         levels=levels,
         collapsed=contrast.collapsed.to_numpy(dtype=np.bool_),
-        at_edge=any(edge.trains or _can_grow(claim, design) for edge in contrast.open_edges),
-        unit=claim.unit,
+        at_edge=any(edge.trains or _can_grow(cell, design) for edge in contrast.open_edges),
+        unit=cell.unit,
         remark="; ".join(
             f"{edge.seeds} seeds choose the {edge.end} end of the grid for {edge.arm}, where they do not train"
             for edge in contrast.open_edges
             if not edge.trains
         ),
+        looks=SCHEDULES[design.looks],
     )
     return evidence, ""
 
 
-def _can_grow(claim: Claim, design: Design) -> bool:
+def _can_grow(cell: Cell, design: Design) -> bool:
     """Return whether the tuned grid of a design may still be made longer."""
-    if claim.over is None or not design.over:
+    if cell.over is None or not design.over:
         return False
-    grid = replace(claim.over, lowest=design.over[0], highest=design.over[1])
+    grid = replace(cell.over, lowest=design.over[0], highest=design.over[1])
     return grid.extended("low") is not None
-
-
-def contrast_of(estimand: Estimand, design: Design, tables: Tables) -> Contrast:
-    """Return an estimand computed from the runs of a design only.
-
-    Raises:
-        MissingCells: Runs of the design have no record, or failed.
-        StudyError: The records cannot answer.
-    """
-    runs = tables.runs[tables.runs["run_id"].isin(design.runs)]
-    if len(runs) < len(design.runs):
-        lacking = sorted(set(design.runs) - set(runs["run_id"]))
-        raise MissingCells([f"{len(lacking)} of {len(design.runs)} runs, the first {lacking[0]}"])
-    return evaluate(estimand.name, estimand.args, runs, tables.curves)
-
-
-def contrast_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[dict[str, object]]:
-    """Return the rows of contrasts.csv: typical effect and unadjusted 95 % interval of each exploratory contrast."""
-    rows: list[dict[str, object]] = []
-    for claim in claims.values():
-        try:
-            design = kept(study, claim) if claim.kind == "experiment" else None
-        except StudyError:
-            continue  # Its verdict says why.
-        if not isinstance(design, Design) or design.quick:
-            continue
-        for extra in claim.exploratory:
-            row: dict[str, object] = dict.fromkeys(CONTRAST_COLUMNS)
-            row |= {"claim": claim.id, "contrast": extra.label, "unit": extra.unit}
-            try:
-                contrast = contrast_of(extra.estimand, design, tables)
-            except StudyError as error:
-                rows.append(row | {"reason": str(error)})
-                continue
-            values = np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T)
-            names = contrast.values.columns if isinstance(contrast.values, pd.DataFrame) else [""]
-            for name, own in zip(names, values, strict=True):
-                low, high = interval(own)
-                label = f"{extra.label}, {name}" if name else extra.label
-                numbers = {"effect": float(hodges_lehmann(own)), "ci_low": float(low), "ci_high": float(high)}
-                counts = {"n_seeds": len(own), "n_collapsed": int(contrast.collapsed.sum())}
-                rows.append(row | {"contrast": label} | numbers | counts)
-    return rows
 
 
 def write_verdicts(study: Path, judged: list[Judged], contrasts: list[dict[str, object]]) -> None:
@@ -239,13 +197,13 @@ def _computed(study: Path, claim: Claim, *, strict: bool) -> Verdict:
         if strict:
             raise
         return Verdict(claim.id, "not_run", "not run", reason=str(error))
-    if not isinstance(found, FixedFinding):
+    if found is None:
         reason = f"it was never checked; `{claim.command}` checks it"
         return Verdict(claim.id, "not_run", "not run", reason=reason)
     assert found.verdict in ("supported", "refuted", "inconclusive")
     return Verdict(claim.id, found.verdict, found.outcome, reason=found.evidence)  # type: ignore[arg-type]  # see above
 
 
-def _form(claim: Claim) -> Form:
-    assert claim.form in ("greater", "equivalent")
-    return cast(Form, claim.form)
+def _form(cell: Cell) -> Form:
+    assert cell.form in ("greater", "equivalent")
+    return cast(Form, cell.form)

@@ -1,4 +1,4 @@
-"""What `normbench claims` does: train the missing runs of claims, take a second look at undecided ones, judge."""
+"""What `normbench claims` does: train the missing runs of cells, look again at undecided ones, judge."""
 
 import math
 import time
@@ -10,12 +10,13 @@ import numpy as np
 
 from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
+from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
 from normbench.claims.family import LOOKS
-from normbench.claims.judge import second_look
 from normbench.claims.signed_rank import hodges_lehmann
-from normbench.claims.spec import Claim, Over
-from normbench.claims.verdicts import Judged, Tables, contrast_of, contrast_rows, judge_study, write_verdicts
+from normbench.claims.spec import Cell, Claim, Over
+from normbench.claims.tables import Tables, contrast_of
+from normbench.claims.verdicts import Judged, judge_study, write_verdicts
 from normbench.commands.terminal import SweepView, say
 from normbench.config.compose import Compositions
 from normbench.config.sweep import Sweep, expand
@@ -24,9 +25,6 @@ from normbench.engine.interrupt import OutOfTime
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.properties import CHECKS
 from normbench.record.store import Study
-
-FIRST_SEEDS = range(LOOKS[0].seeds)
-"""Seeds of the first look."""
 
 TRIAL_SEEDS = (1000, 1001)
 """Seeds of a quick run; no verdict uses them."""
@@ -52,8 +50,13 @@ class Request:
     settings: tuple[str, ...] = ()
     composed: Compositions = field(default_factory=dict)
 
-    def sweep(self, claim: Claim, seeds: Iterable[int], over: Over | None) -> Sweep:
-        """Return every run of a claim's design.
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the chosen claims."""
+        return [cell for name in self.chosen for cell in self.claims[name].cells]
+
+    def sweep(self, cell: Cell, seeds: Iterable[int], over: Over | None) -> Sweep:
+        """Return every run of a cell's design.
 
         Raises:
             ConfigError: If normbench lacks something that the design needs.
@@ -68,7 +71,7 @@ class Request:
                 config_dir=self.config_dir,
                 composed=self.composed,
             )
-            for overrides in claim.sweeps(seeds, over)
+            for overrides in cell.sweeps(seeds, over)
         ]
         return Sweep(
             requested=tuple(one for sweep in sweeps for one in sweep.requested),
@@ -79,13 +82,13 @@ class Request:
             config="---\n".join(sweep.config for sweep in sweeps),
         )
 
-    def session(self, claim: Claim, seeds: Sequence[int], over: Over | None) -> Session:
-        """Plan a claim's design.
+    def session(self, cell: Cell, seeds: Sequence[int], over: Over | None) -> Session:
+        """Plan a cell's design.
 
         Raises:
             NormbenchError: As for `sweep`, or if the records of the study are damaged.
         """
-        return open_session(sum(claim.sweeps(seeds, over), ()), sweep=self.sweep(claim, seeds, over))
+        return open_session(sum(cell.sweeps(seeds, over), ()), sweep=self.sweep(cell, seeds, over))
 
     def begin(self) -> None:
         """Plan one seed of each chosen design, to find errors before anything starts; create the study.
@@ -96,19 +99,18 @@ class Request:
                 folder is not writable.
         """
         check_catalogue(self.study, self.claims)
-        for claim in (self.claims[name] for name in self.chosen):
+        for cell in self.cells:
             try:
-                if claim.design:
-                    self.session(claim, FIRST_SEEDS[:1], claim.over)
+                self.session(cell, first_look(cell).seeds[:1], cell.over)
             except StudyError:
                 raise
             except NormbenchError as error:
-                raise ConfigError(f"{claim.id} cannot be run: {error}") from error
+                raise ConfigError(f"{cell.id} cannot be run: {error}") from error
         Study(self.study).create()
 
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
-    """Train the missing runs of the chosen claims, in two looks, and judge.
+    """Train the missing runs of the chosen claims, look by look, and judge.
 
     Args:
         request: What to judge.
@@ -121,27 +123,41 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
         NormbenchError: If the records are damaged or cannot be written.
     """
     problems: list[str] = []
-    chosen = [request.claims[name] for name in request.chosen]
-    for claim in chosen:
+    for claim in (request.claims[name] for name in request.chosen):
         if claim.check:
             _check(claim, request.study)
-    experiments = [claim for claim in chosen if claim.kind == "experiment"]
-    judged: list[Judged] = []
     until = time.monotonic() + 60 * minutes if minutes is not None else math.inf
+    due = [(cell, 0) for cell in request.cells]
     try:
-        for look in LOOKS:
-            for claim in experiments:
-                _train_look(request, claim, look.seeds, problems, until)
-            judged = judge_study(request.study, request.claims, strict=False)
-            undecided = set(second_look([one.verdict for one in judged if one.claim.kind == "experiment"]))
-            experiments = [claim for claim in experiments if claim.id in undecided]
+        while due:
+            for cell, count in due:
+                _train_look(request, cell, count, problems, until)
+            due = _next_look(request)
     except OutOfTime:
         say(f"the {minutes:g} minutes are over; the same command continues from here.")
         return judge(request.study, request.claims), problems
     judged = judge(request.study, request.claims)
-    silent = [one for one in judged if one.claim.design and one.claim.id in request.chosen]
-    problems += [f"{one.claim.id}: {one.verdict.reason}" for one in silent if one.verdict.verdict == "not_run"]
-    return judged, problems
+    silent = [one for one in judged if one.cell in request.cells and one.verdict.verdict == "not_run"]
+    return judged, problems + [f"{one.verdict.id}: {one.verdict.reason}" for one in silent]
+
+
+def first_look(cell: Cell) -> Design:
+    """Return the design of the first look at a cell that has none yet, its runs left out.
+
+    This alone chooses the block of seeds that a new design is judged on, and when it is looked at.
+    """
+    looks = tuple(look.seeds for look in LOOKS)
+    return Design(cell.spec_sha256, tuple(range(looks[0])), (), _ends(cell.over), looks=looks)
+
+
+def _next_look(request: Request) -> list[tuple[Cell, int]]:
+    """Return the chosen cells that are undecided and have a look left, and how many seeds it takes."""
+    judged = judge_study(request.study, request.claims, strict=False)
+    return [
+        (one.cell, one.verdict.next_look)
+        for one in judged
+        if one.cell is not None and one.cell in request.cells and one.verdict.next_look is not None
+    ]
 
 
 def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
@@ -162,88 +178,87 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     """
     lines: list[str] = []
     problems: list[str] = []
-    for claim in (request.claims[name] for name in request.chosen):
-        if claim.kind != "experiment":
-            continue
-        assert claim.estimand is not None
-        design = _train(request, claim, TRIAL_SEEDS, claim.over, problems)
+    for cell in request.cells:
+        design = _train(request, cell, replace(first_look(cell), seeds=TRIAL_SEEDS), problems)
         try:
-            contrast = contrast_of(claim.estimand, design, Tables.of(request.study))
+            contrast = contrast_of(cell.estimand, design, Tables.of(request.study))
         except StudyError as error:
-            lines.append(f"{claim.id}: {error}")
+            lines.append(f"{cell.id}: {error}")
             continue
         effects = hodges_lehmann(np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T))
         edges = "".join(f"; at the {edge.end} end of the grid: {edge.arm}" for edge in contrast.edges)
-        lines.append(f"{claim.id}: {', '.join(f'{effect:+.3g}' for effect in effects)} {claim.unit}{edges}")
+        lines.append(f"{cell.id}: {', '.join(f'{effect:+.3g}' for effect in effects)} {cell.unit}{edges}")
     return lines, problems
 
 
-def _train_look(request: Request, claim: Claim, count: int, problems: list[str], until: float) -> None:
-    """Train a claim on the first seeds; extend its grid while an arm's optimum or limit is at an end of it.
+def _train_look(request: Request, cell: Cell, count: int, problems: list[str], until: float) -> None:
+    """Train a cell on the first seeds of its block; extend its grid while an optimum or limit is at an end of it.
 
     Seeds and rates that it already has stay part of its design.
     """
-    assert claim.estimand is not None
-    grid, seen = _so_far(claim, request.study)
-    seeds = range(max(count, seen))
+    begun = _so_far(cell, request.study)
+    block = range(begun.seeds[0], begun.seeds[0] + max(count, len(begun.seeds)))
+    design = replace(begun, seeds=tuple(block))
     while True:
-        design = _train(request, claim, seeds, grid, problems, until)
-        keep(request.study, claim.id, design)
+        design = _train(request, cell, design, problems, until)
+        keep(request.study, cell.id, design)
         try:
-            edges = contrast_of(claim.estimand, design, Tables.of(request.study)).open_edges
+            edges = contrast_of(cell.estimand, design, Tables.of(request.study)).open_edges
         except StudyError:
             return  # Its verdict gives the reason.
-        longer = grid
+        grid = longer = _grid(cell, design)
         for end in sorted({edge.end for edge in edges}):
             longer = (longer and longer.extended(end)) or longer
         if longer == grid or longer is None:
             return
-        say(f"{claim.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is extended for every arm")
-        grid = longer
+        say(f"{cell.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is extended for every arm")
+        design = replace(design, over=_ends(longer))
 
 
-def _so_far(claim: Claim, study: Path) -> tuple[Over | None, int]:
-    """Return the current grid of a claim, and its number of seeds."""
+def _so_far(cell: Cell, study: Path) -> Design:
+    """Return the design of a cell as it stands: with at least the seeds of its first look, or as few as it was kept."""
     try:
-        design = kept(study, claim)
+        return kept(study, cell) or first_look(cell)
     except StudyError:
-        # From another version of the claim: start again.
-        return claim.over, 0
-    if not isinstance(design, Design):
-        return claim.over, 0
-    if claim.over is None or not design.over:
-        return claim.over, len(design.seeds)
-    return replace(claim.over, lowest=design.over[0], highest=design.over[1]), len(design.seeds)
+        return first_look(cell)  # What is kept is of another version of the claim.
 
 
-def _train(
-    request: Request,
-    claim: Claim,
-    seeds: Sequence[int],
-    grid: Over | None,
-    problems: list[str],
-    until: float = math.inf,
-) -> Design:
-    """Train the missing runs of a design."""
-    session = request.session(claim, seeds, grid)
-    problems += carry_out(session, claim, until)
-    ends = (grid.lowest, grid.highest) if grid else ()
-    return Design(claim.spec_sha256, tuple(seeds), tuple(session.plan.runs), ends)
+def _grid(cell: Cell, design: Design) -> Over | None:
+    """Return the tuned grid of a design."""
+    if cell.over is None or not design.over:
+        return cell.over
+    return replace(cell.over, lowest=design.over[0], highest=design.over[1])
 
 
-def carry_out(session: Session, claim: Claim, until: float = math.inf) -> list[str]:
+def _ends(grid: Over | None) -> tuple[float, ...]:
+    return (grid.lowest, grid.highest) if grid else ()
+
+
+def _train(request: Request, cell: Cell, design: Design, problems: list[str], until: float = math.inf) -> Design:
+    """Train the missing runs of a design, and return it with its runs."""
+    session = request.session(cell, design.seeds, _grid(cell, design))
+    problems += carry_out(session, cell.id, until)
+    return replace(design, runs=tuple(session.plan.runs))
+
+
+def carry_out(session: Session, name: str, until: float = math.inf) -> list[str]:
     """Train the missing runs of a design, and return the failures.
+
+    Args:
+        session: The planned design.
+        name: Whose design it is, for messages.
+        until: When to stop.
 
     Raises:
         OutOfTime: If time.monotonic passes `until` before all runs are trained; finished runs are kept.
     """
     with session.alone(say) as ready:
         if ready.to_train:
-            say(f"{claim.id}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
+            say(f"{name}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
             with SweepView(ready.to_train, None) as view:
                 ready.keep_times(ready.execute(view, until))
     refresh(session.study.folder)
-    return [f"{claim.id}: run {run_id} failed: {error}" for run_id, error in sorted(session.failures().items())]
+    return [f"{name}: run {run_id} failed: {error}" for run_id, error in sorted(session.failures().items())]
 
 
 def _check(claim: Claim, study: Path) -> None:

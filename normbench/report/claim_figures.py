@@ -24,7 +24,7 @@ _NONE = np.empty(0)
 def claim_figures(found: Findings, design: MeasuredDesign) -> list[Figure]:
     """Return the figures of a claim: its measure over the whole design, and its tuning."""
     figures: list[Figure] = []
-    if found.claim.estimand is not None and found.claim.estimand.name == "matched_gap":
+    if found.cell.estimand.name == "matched_gap":
         figures.append(_gap(found))
     if any(arm.measure.name == "steps_to_target" for arm in found.arms):
         figures.append(_survival(found))
@@ -44,9 +44,9 @@ def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
     made, left_out = panels(design.frame, axes, design.words)
     if not made:
         return None
-    tuned = f", each arm and seed at its own best {found.claim.over.key}" if found.claim.over else ""
+    tuned = f", each arm and seed at its own best {found.cell.over.key}" if found.cell.over else ""
     return Figure(
-        f"{found.claim.id}-{axes.x}",
+        f"{found.cell.id}-{axes.x}",
         f"{design.words} against {axes.x}",
         f"One dot per seed; means with 95 % t intervals{tuned}. A ring marks an optimum or limit at a grid end.",
         tuple(made),
@@ -57,7 +57,7 @@ def _by_factor(found: Findings, design: MeasuredDesign) -> Figure | None:
 
 def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
     """Return the tuning curves: the selection criterion against the tuned key, with the share that diverged."""
-    over = found.claim.over
+    over = found.cell.over
     if over is None:
         return None
     runs = found.records.runs
@@ -69,7 +69,7 @@ def _rates(found: Findings, design: MeasuredDesign) -> Figure | None:
     note = f"Every run of the design. A ring: more than {AT_EDGE:.0%} of seeds have their optimum or limit at this end."
     if diverged_as_chance:
         note += " Diverged runs count as chance."
-    return Figure(f"{found.claim.id}-tuning", f"Tuning {over.key}", note, tuple(made), left_out, _filters(found))
+    return Figure(f"{found.cell.id}-tuning", f"Tuning {over.key}", note, tuple(made), left_out, _filters(found))
 
 
 def _tuned_by(measure: Measure, runs: pd.DataFrame) -> tuple["pd.Series[Any]", str, bool]:
@@ -113,7 +113,7 @@ def _survival(found: Findings) -> Figure:
         behind.append((in_words(dict(seen.arm)), seen.measured.rows["run_id"]))
     panel = Panel("", tuple(series), "steps", "share of seeds not yet at the target", False, True, listed(behind))
     note = "Each seed's chosen run, until its validation accuracy first reaches the target or its budget runs out."
-    return Figure(f"{found.claim.id}-survival", "Steps to the target", note, (panel,), filters=_filters(found))
+    return Figure(f"{found.cell.id}-survival", "Steps to the target", note, (panel,), filters=_filters(found))
 
 
 def _gap(found: Findings) -> Figure:
@@ -137,7 +137,7 @@ def _gap(found: Findings) -> Figure:
     y_label = f"{worse} − {as_shown(better)}"  # noqa: RUF001 - a minus sign
     panel = Panel("", tuple(series), "train_loss", y_label, True, behind=listed(behind))
     note = "One line per seed, at its chosen rate; read right to left. Arms are compared at equal training loss."
-    return Figure(f"{found.claim.id}-gap", "Generalisation gap", note, (panel,), filters=_filters(found))
+    return Figure(f"{found.cell.id}-gap", "Generalisation gap", note, (panel,), filters=_filters(found))
 
 
 def arm_styles(found: Findings) -> list[Style]:
@@ -149,4 +149,4 @@ def arm_styles(found: Findings) -> list[Style]:
 
 
 def _filters(found: Findings) -> str:
-    return f"the rows of runs.csv whose run_id is in claims/{found.claim.id}.json"
+    return f"the rows of runs.csv whose run_id is in claims/{found.cell.id}.json"

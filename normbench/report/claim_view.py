@@ -1,8 +1,8 @@
-"""A claim as the page shows it: its verdict, arms and figures, and the claims that contradict it."""
+"""A claim as the page shows it: the verdicts on it and its cells, arms, figures, and what contradicts it."""
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from normbench.claims.estimands.arms import MeasuredArm
 from normbench.claims.estimands.contrast import in_words
 from normbench.claims.estimands.measures import Measured
 from normbench.claims.signed_rank import hodges_lehmann, interval
-from normbench.claims.spec import Claim
+from normbench.claims.spec import Cell, Claim, Estimand
 from normbench.errors import StudyError
 from normbench.report.claim_figures import claim_figures
 from normbench.report.contents import Contents, Row
@@ -60,12 +60,14 @@ class EffectRow:
 
 @dataclass(frozen=True, eq=False)
 class ClaimView:
-    """A claim with its verdict. What only experiments have is empty for other kinds and for claims not run.
+    """A claim or one of its cells with its verdict. What the records lack, or another kind has, is empty.
 
     Attributes:
-        id: The claim's.
+        id: The claim's; with that of its cell, if this is a named one.
         claim: The claim; None if the catalogue has none with that id.
         row: Its row of verdicts.csv.
+        cell: The cell; None for a claim as a whole with named cells, or without any.
+        cells: The named cells.
         picture: The interval of the effect in units of the margin.
         notes: What is wrong with the records, or out of date.
         effects: The effect seed by seed, one row per level.
@@ -82,11 +84,14 @@ class ClaimView:
         design: The judged part as YAML.
         seeds: How many seeds the design has.
         runs: How many runs the design has.
+        checked: What the check of a property or fact computed, by name.
     """
 
     id: str
     claim: Claim | None
     row: Row
+    cell: Cell | None = None
+    cells: tuple["ClaimView", ...] = ()
     picture: str = ""
     notes: tuple[str, ...] = ()
     effects: tuple[EffectRow, ...] = ()
@@ -115,67 +120,85 @@ class ClaimView:
         """Whether an effect was estimated."""
         return bool(np.isfinite(self.row["effect"]))
 
+    @property
+    def has_section(self) -> bool:
+        """Whether there is more to show than its row."""
+        return self.kind == "experiment" and bool(
+            self.arms or self.has_effect or any(c.has_section for c in self.cells)
+        )
+
 
 def claim_views(study: Contents) -> list[ClaimView]:
-    """Return every claim of a study's verdicts.csv, in its order."""
-    by_id = {str(row["claim"]): row for row in study.verdicts}
+    """Return every claim of a study's verdicts.csv, in its order, each with its cells."""
+    by_id = {str(row["claim"]): row for row in study.verdicts if not row["cell"]}
     scale = margin_scale(study.verdicts)
-    return [_view(study, row, by_id, scale) for row in study.verdicts]
+    views = [_view(study, row, by_id, scale) for row in study.verdicts]
+    named: dict[str, list[ClaimView]] = {}
+    for view in views:
+        if view.row["cell"]:
+            named.setdefault(str(view.row["claim"]), []).append(view)
+    return [replace(view, cells=tuple(named.get(view.id, ()))) for view in views if not view.row["cell"]]
 
 
 def margin_scale(verdicts: tuple[Row, ...]) -> Scale:
-    """Return the common axis of the effects, in units of each claim's margin."""
+    """Return the common axis of the effects, in units of each cell's margin."""
     return Scale.in_margins(
         row[name] / row["margin"] for row in verdicts for name in ("effect", "ci_low", "ci_high") if row["margin"] > 0
     )
 
 
 def _view(study: Contents, row: Row, by_id: dict[str, Row], scale: Scale) -> ClaimView:
-    name = str(row["claim"])
+    name, place = str(row["claim"]), str(row["cell"])
     claim = study.claims.get(name)
-    shared: dict[str, Any] = {
-        "picture": _in_margins(row, scale),
-        "contrasts": tuple(one for one in study.contrasts if one["claim"] == name),
-        "collapse": _collapse(row),
-        "command": (claim.command if claim else f"normbench claims run {name}") + _place(study),
-    }
-    if claim is None:
-        return ClaimView(
-            name, None, row, notes=("The catalogue has no claim with this id; pass its --config-dir.",), **shared
-        )
-    against = [other for other in claim.contradicts if other in by_id and other in study.claims]
-    shared["against"] = tuple((by_id[other], study.claims[other]) for other in against)
-    shared["design"] = _design_text(claim)
-    if claim.spec_sha256 != row["spec_sha256"]:
-        versions = f"{row['spec_sha256'][:12]}, the catalogue has {claim.spec_sha256[:12]}"
-        note = f"The verdict is for another version of the claim: {versions}."
-        return ClaimView(name, claim, row, notes=(note,), **shared)
+    cell = next((one for one in claim.cells if one.name == place), None) if claim else None
+    view = ClaimView(
+        f"{name}.{place}" if place else name,
+        claim,
+        row,
+        cell,
+        picture=_in_margins(row, scale),
+        contrasts=tuple(one for one in study.contrasts if (one["claim"], one["cell"]) == (name, place)),
+        collapse=_collapse(row),
+        command=(claim.command if claim else f"normbench claims run {name}") + _place(study),
+    )
+    if claim is None or (place and cell is None):
+        what = "cell of this name" if claim else "claim with this id"
+        return replace(view, notes=(f"The catalogue has no {what}; pass its --config-dir.",))
+    against = [other for other in claim.contradicts if other in by_id and other in study.claims and not place]
+    view = replace(
+        view,
+        against=tuple((by_id[other], study.claims[other]) for other in against),
+        design=_design_text(cell) if cell else yaml.safe_dump({"check": claim.check}) if claim.check else "",
+    )
+    spec = (cell or claim).spec_sha256
+    if spec != row["spec_sha256"]:
+        versions = f"{row['spec_sha256'][:12]}, the catalogue has {spec[:12]}"
+        return replace(view, notes=(f"The verdict is for another version of the claim: {versions}.",))
     try:
-        design = kept(study.folder, claim)
-        if not isinstance(design, Design):
-            numbers = tuple(design.numbers.items()) if design is not None else ()
-            return ClaimView(name, claim, row, checked=numbers, **shared)
-        found = findings(claim, design, study.tables)
+        if cell is None:
+            finding = None if claim.cells else kept(study.folder, claim)
+            return replace(view, checked=tuple(finding.numbers.items()) if finding else ())
+        design = kept(study.folder, cell)
+        return view if design is None else _experiment(view, findings(cell, design, study.tables), design)
     except StudyError as error:
-        return ClaimView(name, claim, row, notes=(str(error),), **shared)
-    return _experiment(found, row, design, shared)
+        return replace(view, notes=(str(error),))
 
 
-def _experiment(found: Findings, row: Row, design: Design, shared: dict[str, Any]) -> ClaimView:
+def _experiment(view: ClaimView, found: Findings, design: Design) -> ClaimView:
+    row = view.row
     judged = int(row["n_seeds"]) if np.isfinite(row["n_seeds"]) else 0
     levels = values_by_level(found.contrast)
-    margin = found.claim.margin or 0.0
-    effect_scale = Scale.around(np.concatenate(list(levels.values())), margin)
+    effect_scale = Scale.around(np.concatenate(list(levels.values())), found.cell.margin)
     arm_scale = Scale.around(np.concatenate([arm.measured.values.to_numpy(np.float64) for arm in found.arms]))
     notes = (_stale(row, levels, judged),) if judged else ()
     design_arms = MeasuredDesign.of(found)
     around = design_arms.arms() if len(design_arms.ends) > len(found.arms) else []
     around_scale = Scale.around(design_arms.frame["value"])
-    return ClaimView(
-        found.claim.id, found.claim, row,
+    return replace(
+        view,
         notes=tuple(filter(None, notes)),
         effects=tuple(
-            _effect_row(name, values, judged, effect_scale, found.claim.unit) for name, values in levels.items()
+            _effect_row(name, values, judged, effect_scale, found.cell.unit) for name, values in levels.items()
         ),
         effect_axis=effect_scale.axis(),
         arms=tuple(_arm_row(arm, arm_scale) for arm in found.arms),
@@ -185,8 +208,7 @@ def _experiment(found: Findings, row: Row, design: Design, shared: dict[str, Any
         surroundings_axis=around_scale.axis(),
         seeds=len(design.seeds),
         runs=len(design.runs),
-        **shared,
-    )  # fmt: skip
+    )
 
 
 def _stale(row: Row, levels: dict[str, Floats], judged: int) -> str:
@@ -297,13 +319,20 @@ def _in_margins(row: Row, scale: Scale) -> str:
 VERDICT_COLOURS = {"supported": "green", "refuted": "vermillion", "inconclusive": "muted"}
 
 
-def _design_text(claim: Claim) -> str:
-    """Return the judged part of a claim as YAML."""
-    if claim.estimand is None:
-        return yaml.safe_dump({"check": claim.check}) if claim.check else ""
-    parts: dict[str, Any] = {"design": [" ".join(sweep) for sweep in claim.design]}
-    if claim.over is not None:
-        parts["over"] = {name: getattr(claim.over, name) for name in ("key", "lowest", "highest", "step")}
-    parts["estimand"] = json.loads(json.dumps({"name": claim.estimand.name, "args": claim.estimand.args}))
-    parts |= {"form": claim.form, "margin": claim.margin, "unit": claim.unit}
+def _design_text(cell: Cell) -> str:
+    """Return the judged part of a cell as YAML."""
+    parts: dict[str, Any] = {"design": [" ".join(sweep) for sweep in cell.design]}
+    if cell.over is not None:
+        parts["over"] = {name: getattr(cell.over, name) for name in ("key", "lowest", "highest", "step")}
+    parts["estimand"] = _plain_estimand(cell.estimand)
+    parts |= {"form": cell.form, "margin": cell.margin, "unit": cell.unit}
+    if (asked := cell.manipulation) is not None:
+        estimand = _plain_estimand(asked.estimand)
+        parts["manipulation"] = {
+            "label": asked.label, "estimand": estimand, "margin": asked.margin, "unit": asked.unit,
+        }  # fmt: skip
     return yaml.safe_dump(parts, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _plain_estimand(estimand: Estimand) -> Any:
+    return json.loads(json.dumps({"name": estimand.name, "args": estimand.args}))

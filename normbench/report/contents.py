@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from normbench.analysis.study import load_provenance
+from normbench.claims.contrasts import CONTRAST_COLUMNS
 from normbench.claims.spec import KINDS, VERDICTS, Claim
-from normbench.claims.verdicts import COLUMNS, CONTRAST_COLUMNS, Tables
+from normbench.claims.tables import Tables
+from normbench.claims.verdicts import COLUMNS
 from normbench.errors import StudyError
 
 Row = Mapping[str, Any]
@@ -58,7 +60,7 @@ def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
         folder,
         Tables.of(folder),
         _rows(folder / "verdicts.csv", COLUMNS[:15]),
-        _rows(folder / "contrasts.csv", CONTRAST_COLUMNS),
+        _rows(folder / "contrasts.csv", CONTRAST_COLUMNS[:9]),
         claims,
         _provenance(folder),
         _command(folder / "plan.jsonl"),
@@ -66,7 +68,7 @@ def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
-    """Return the rows of a file of verdicts; none if there is no such file."""
+    """Return the rows of a file of verdicts, those of an older one without cells; none if there is no such file."""
     if not path.exists():
         return ()
     try:
@@ -80,7 +82,8 @@ def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
         if isinstance(error, StudyError):
             raise
         raise StudyError(f"{path} is damaged ({error}); `normbench claims verdict` writes it again.") from error
-    return tuple({str(name): value for name, value in row.items()} for row in table.to_dict("records"))
+    rows = table.to_dict("records")
+    return tuple({"cell": ""} | {str(name): value for name, value in row.items()} for row in rows)
 
 
 def _reject_unknown(path: Path, table: pd.DataFrame) -> None:

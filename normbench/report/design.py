@@ -40,7 +40,7 @@ class MeasuredDesign:
     @classmethod
     def of(cls, found: Findings) -> "MeasuredDesign":
         """Measure the whole design as the claim's first arm is measured."""
-        records, key = found.records, found.claim.over.key if found.claim.over else None
+        records, key = found.records, found.cell.over.key if found.cell.over else None
         measure = _of_design(found.arms[0].measure, key)
         tuned = measure.argument("over") or ()
         names = telling(records.runs, leave_out=tuned)

@@ -1,4 +1,4 @@
-"""The basis of an experiment claim's verdict: the arms it compares, one number per seed, and the runs."""
+"""The basis of the verdict on a cell: the arms it compares, one number per seed, and the runs."""
 
 from dataclasses import dataclass
 
@@ -11,33 +11,33 @@ from normbench.claims.estimands import REGISTRY, Contrast, MissingCells, check
 from normbench.claims.estimands.arms import MeasuredArm
 from normbench.claims.estimands.contrast import in_words
 from normbench.claims.estimands.records import Records
-from normbench.claims.spec import Claim
-from normbench.claims.verdicts import Tables
+from normbench.claims.spec import Cell
+from normbench.claims.tables import Tables
 from normbench.record.columns import FIXED
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """The records of one claim, and its estimand's result.
+    """The records of one cell, and its estimand's result.
 
     Attributes:
-        claim: The claim.
+        cell: The cell.
         records: Its runs and curves.
         contrast: The number per seed that is judged.
         arms: The arms that the estimand compares, once each.
     """
 
-    claim: Claim
+    cell: Cell
     records: Records
     contrast: Contrast
     arms: tuple[MeasuredArm, ...]
 
 
-def findings(claim: Claim, design: Design, tables: Tables) -> Findings:
-    """Return what the records of a study say about an experiment claim.
+def findings(cell: Cell, design: Design, tables: Tables) -> Findings:
+    """Return what the records of a study say about a cell.
 
     Args:
-        claim: The claim.
+        cell: The cell.
         design: Its expanded design.
         tables: The records.
 
@@ -45,17 +45,16 @@ def findings(claim: Claim, design: Design, tables: Tables) -> Findings:
         MissingCells: Runs are missing or failed.
         StudyError: The records cannot answer.
     """
-    assert claim.estimand is not None
     own = set(design.runs)
     runs = tables.runs[tables.runs["run_id"].isin(own)]
     if len(runs) < len(own):
         raise MissingCells([f"{len(own) - len(runs)} of {len(own)} runs"])
     foreign = [name for name in runs.columns if name not in FIXED and runs[name].isna().all()]
-    runs = runs.drop(columns=foreign)  # what other claims vary: pandas copies every column at every choice
+    runs = runs.drop(columns=foreign)  # what other cells vary: pandas copies every column at every choice
     records = Records.of(runs, tables.curves[tables.curves["run_id"].isin(own)])
-    contrast = REGISTRY[claim.estimand.name](records, **check(claim.estimand.name, claim.estimand.args))
+    contrast = REGISTRY[cell.estimand.name](records, **check(cell.estimand.name, cell.estimand.args))
     seen = {(in_words(dict(one.arm)), one.measured.words, str(one.measure)): one for one in contrast.arms}
-    return Findings(claim, records, contrast, tuple(seen.values()))
+    return Findings(cell, records, contrast, tuple(seen.values()))
 
 
 def values_by_level(contrast: Contrast) -> dict[str, Floats]:

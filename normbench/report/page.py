@@ -130,7 +130,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         anchor,
         _facts(study),
         tuple((kind, own) for kind, own in by_kind.items() if own),
-        tuple(view for view in views if view.kind == "experiment" and (view.arms or view.has_effect)),
+        tuple(view for view in views if view.has_section),
         margin_scale(study.verdicts).axis(),
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
         sweep_sections(anchor, runs, study.tables.curves) if len(runs) and not views else (),

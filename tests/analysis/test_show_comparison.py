@@ -67,7 +67,7 @@ def test_a_copy_has_nothing_to_tell(tmp_path: Path) -> None:
     text = show_comparison(compare_studies(study(tmp_path / "old"), study(tmp_path / "new")))
     assert "every metric: 6." in text.replace("\n", " ")
     assert "the same in every seed: 2." in text
-    assert "Claims in both: 1, with a different verdict: 0" in text
+    assert "Claims and cells in both: 1, with a different verdict: 0" in text
     assert "No recorded version" in text
     assert "exclude" not in text
 

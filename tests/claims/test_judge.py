@@ -8,8 +8,24 @@ import pytest
 from scipy import stats
 
 from normbench.analysis.intervals import Floats
-from normbench.claims.family import ALPHA, LOOKS, REFUTE, REVERSED, SUPPORT, WITHIN, Form, claim_p, decide, holm, weigh
-from normbench.claims.judge import Evidence, Verdict, judge_family, second_look
+from normbench.claims.evidence import Evidence, Verdict
+from normbench.claims.family import (
+    ALPHA,
+    LOOKS,
+    REFUTE,
+    REVERSED,
+    SCHEDULES,
+    SUPPORT,
+    TWO_LOOKS,
+    WITHIN,
+    Form,
+    Looks,
+    cell_p,
+    decide,
+    holm,
+    weigh,
+)
+from normbench.claims.judge import judge_family
 from normbench.claims.signed_rank import hodges_lehmann, p_values
 
 SPREAD = np.linspace(-1, 1, 16)
@@ -23,9 +39,9 @@ def seeds(center: float, spread: float = 1.0, *, looks: int = 1) -> Floats:
 
 
 def judged(values: Floats, form: Form = "greater", margin: float = 1.0, others: int = 0) -> Verdict:
-    """Judge one claim, in a family with so many others that were not run."""
+    """Judge one cell, in two looks, in a family with so many others that were not run."""
     levels = tuple("abcdef"[: values.shape[1]]) if form == "equivalent" else ()
-    family = [Evidence("it", form, margin, values, levels)]
+    family = [Evidence("it", form, margin, values, levels, looks=TWO_LOOKS)]
     return judge_family([*family, *(Evidence(f"other{i}", "greater", 0.0) for i in range(others))])[0]
 
 
@@ -35,16 +51,32 @@ def test_holm_is_the_worked_example() -> None:
     np.testing.assert_allclose(holm([[0.7, 0.6], [0.01, 0.02]]), [[1.0, 1.0], [0.02, 0.02]])
 
 
-def test_the_looks_spend_the_whole_error_rate() -> None:
-    """The shares of the looks add up to 5 %, and the looks come in order."""
-    assert sum(look.share for look in LOOKS) == pytest.approx(ALPHA)
-    assert [look.seeds for look in LOOKS] == [16, 32]
+@pytest.mark.parametrize("seeds", SCHEDULES)
+def test_the_looks_spend_the_whole_error_rate(seeds: tuple[int, ...]) -> None:
+    """The shares of the looks add up to 5 %, and each look takes twice the seeds of the one before."""
+    assert sum(look.share for look in SCHEDULES[seeds]) == pytest.approx(ALPHA)
+    assert seeds == (16, 32, 64)[: len(seeds)]
+
+
+def test_new_designs_have_three_looks() -> None:
+    """At 2.5, 1.5 and 1 %; those that name none have two."""
+    assert [(look.seeds, look.share) for look in LOOKS] == [(16, 0.025), (32, 0.015), (64, 0.01)]
+    assert [(look.seeds, look.share) for look in TWO_LOOKS] == [(16, 0.03), (32, 0.02)]
+
+
+@pytest.mark.parametrize("count", [16, 32, 64])
+def test_each_look_weighs_its_own_seeds(count: int) -> None:
+    """A side is the smallest p over the looks that are complete, each divided by its part of the 5 %."""
+    values = np.random.default_rng(7).normal(0.1, 1, 64)
+    shares = {16: 0.5, 32: 0.3, 64: 0.2}
+    looks = [min(1, p_values(values[:seen], 0.0)[0] / share) for seen, share in shares.items() if seen <= count]
+    assert weigh("greater", values[None, :count], 0.0, LOOKS)[SUPPORT] == pytest.approx(min(looks))
 
 
 def test_the_first_look_weighs_sixteen_seeds() -> None:
     """The sides are the one-sided p-values at both margins, times 5 over 3."""
     values = np.random.default_rng(2).normal(0.2, 1, 16)
-    sides = weigh("greater", values[None], 0.5)
+    sides = weigh("greater", values[None], 0.5, TWO_LOOKS)
     wilcoxon = {
         SUPPORT: stats.wilcoxon(values - 0.5, alternative="greater"),
         REFUTE: stats.wilcoxon(values - 0.5, alternative="less"),
@@ -59,7 +91,7 @@ def test_the_first_look_weighs_sixteen_seeds() -> None:
 def test_the_second_look_weighs_all_seeds(first: bool) -> None:
     """With 32 seeds a side is the smaller of 5/3 of the first look's p and 5/2 of the p of all 32."""
     early, late = seeds(0.5), seeds(-0.9 if first else 0.5, 1.1)
-    sides = weigh("greater", np.concatenate([early, late])[None], 0.0)
+    sides = weigh("greater", np.concatenate([early, late])[None], 0.0, TWO_LOOKS)
     looks = [p_values(early, 0.0)[0] * 5 / 3, p_values(np.concatenate([early, late]), 0.0)[0] * 5 / 2]
     assert sides[SUPPORT] == pytest.approx(looks[0 if first else 1])
     assert min(looks) == looks[0 if first else 1]
@@ -68,7 +100,9 @@ def test_the_second_look_weighs_all_seeds(first: bool) -> None:
 def test_seeds_between_the_looks_do_not_count() -> None:
     """What lies beyond the last complete look changes neither weights nor effect, and is mentioned."""
     values = np.concatenate([seeds(1.5), np.full(15, -50.0)])
-    np.testing.assert_array_equal(weigh("greater", values[None], 1.0), weigh("greater", values[None, :16], 1.0))
+    np.testing.assert_array_equal(
+        weigh("greater", values[None], 1.0, TWO_LOOKS), weigh("greater", values[None, :16], 1.0, TWO_LOOKS)
+    )
     early, late = judged(values[:16]), judged(values)
     assert late == replace(early, reason=f"{early.reason} (15 further seeds do not count at this look)")
 
@@ -88,7 +122,7 @@ def test_the_sides_of_an_equivalence() -> None:
     samples = np.random.default_rng(3).normal([[0.0], [0.3], [-0.5]], 1, (3, 16))
     at_most, at_least = p_values(samples, 0.5)
     at_most_minus, at_least_minus = p_values(samples, -0.5)
-    sides = weigh("equivalent", samples, 0.5)
+    sides = weigh("equivalent", samples, 0.5, TWO_LOOKS)
     assert sides[SUPPORT] == pytest.approx(min(1, max(*at_least, *at_most_minus) * 5 / 3))
     assert sides[REFUTE] == pytest.approx(min(1, 3 * min(*at_most, *at_least_minus) * 5 / 3))
 
@@ -96,7 +130,7 @@ def test_the_sides_of_an_equivalence() -> None:
 def test_a_claims_p_is_twice_the_smaller_side() -> None:
     """Either side counts, and p never exceeds 1."""
     sides = np.array([[0.01, 0.9, 0.7], [0.8, 0.02, 0.6], [1, 1, 1], [1, 1, 1]])
-    np.testing.assert_allclose(claim_p(sides), [0.02, 0.04, 1.0])
+    np.testing.assert_allclose(cell_p(sides), [0.02, 0.04, 1.0])
     np.testing.assert_array_equal(decide(sides, np.array([0.049, 0.049, 0.05])), [1, -1, 0])
 
 
@@ -174,25 +208,69 @@ def test_the_outcome_is_tested_in_the_family_too() -> None:
 def test_the_grids_edge_decides_nothing() -> None:
     """However clear the seeds, an optimum at the edge is inconclusive, counts as p = 1 and says so."""
     clear = Evidence("it", "greater", 0.0, np.arange(1.0, 17), at_edge=True)
-    found, other = judge_family([clear, replace(clear, claim="other", at_edge=False)])
+    found, other = judge_family([clear, replace(clear, cell="other", at_edge=False)])
     assert (found.verdict, found.outcome, found.p_adjusted) == ("inconclusive", "grid edge", 1)
     assert found.seeds_needed is None and "grid's edge" in found.reason
     assert other.p_adjusted == 2 * other.p and other.verdict == "supported"
 
 
-def test_only_the_undecided_get_a_second_look() -> None:
-    """Decided, edged, unfinished and twice-judged claims do not."""
-    verdicts = judge_family(
-        [
-            Evidence("decided", "greater", 1.0, seeds(9.0)),
-            Evidence("undecided", "greater", 1.0, seeds(1.1)),
-            Evidence("twice", "greater", 1.0, seeds(1.1, looks=2)),
-            Evidence("edge", "greater", 1.0, seeds(1.1), at_edge=True),
-            Evidence("short", "greater", 1.0, seeds(1.1)[:9]),
-            Evidence("none", "greater", 1.0),
-        ]
-    )
-    assert second_look(verdicts) == ("undecided",)
+NEXT = {
+    "decided": (Evidence("it", "greater", 1.0, seeds(9.0)), None),
+    "undecided": (Evidence("it", "greater", 1.0, seeds(1.1)), 32),
+    "twice": (Evidence("it", "greater", 1.0, seeds(1.1, looks=2)), 64),
+    "three times": (Evidence("it", "greater", 1.0, seeds(1.1, looks=4)), None),
+    "twice, of two looks": (Evidence("it", "greater", 1.0, seeds(1.1, looks=2), looks=TWO_LOOKS), None),
+    "between two looks": (Evidence("it", "greater", 1.0, seeds(1.1, looks=2)[:20]), 32),
+    "edge": (Evidence("it", "greater", 1.0, seeds(1.1), at_edge=True), None),
+    "short": (Evidence("it", "greater", 1.0, seeds(1.1)[:9]), None),
+    "no manipulation": (Evidence("it", "greater", 1.0, seeds(1.1), manipulation="no"), None),
+    "no room": (Evidence("it", "greater", 1.0, seeds(0.0), room=0.5), None),
+    "not run": (Evidence("it", "greater", 1.0), None),
+}
+
+
+@pytest.mark.parametrize(("evidence", "expected"), NEXT.values(), ids=NEXT)
+def test_only_the_undecided_get_a_next_look(evidence: Evidence, expected: int | None) -> None:
+    """Not the decided, the edged, the unfinished, nor those that more seeds would not help."""
+    assert judge_family([evidence])[0].next_look == expected
+
+
+def test_no_cells_are_a_family_too() -> None:
+    """A catalogue may have facts alone."""
+    assert judge_family([]) == []
+
+
+@pytest.mark.parametrize(("room", "told"), [(1.9, True), (2.0, False), (None, False)], ids=["little", "two", "any"])
+@pytest.mark.parametrize("center", [0.0, -0.7], ids=["equivalent", "too small"])
+def test_without_room_a_lack_of_effect_says_nothing(center: float, room: float | None, told: bool) -> None:
+    """Under two margins below the best possible value `greater` could only be refuted, so it is not decided here."""
+    (found,) = judge_family([Evidence("it", "greater", 1.0, seeds(center), room=room)])
+    assert (found.outcome == "cannot tell here", found.verdict) == (told, "inconclusive" if told else "refuted")
+    assert ("1.9 below the best possible value" in found.reason) == told
+    assert found.seeds_needed is None
+
+
+@pytest.mark.parametrize(("center", "outcome"), [(2.5, "greater"), (-2.5, "reversed"), (1.1, "undecided")])
+def test_an_effect_needs_no_room(center: float, outcome: str) -> None:
+    """What is better or worse near the best possible value is shown all the same."""
+    assert judge_family([Evidence("it", "greater", 1.0, seeds(center), room=0.1)])[0].outcome == outcome
+
+
+@pytest.mark.parametrize(("center", "outcome"), [(0.0, "cannot tell here"), (2.5, "different")])
+def test_without_room_levels_are_equal_of_themselves(center: float, outcome: str) -> None:
+    """An equivalence cannot be supported there, but it can be refuted."""
+    values = np.stack([seeds(center), seeds(0.0)], axis=1)
+    (found,) = judge_family([Evidence("it", "equivalent", 1.0, values, ("a", "b"), room=0.5)])
+    assert found.outcome == outcome
+
+
+def test_a_manipulation_that_is_not_shown_decides_nothing() -> None:
+    """However clear the effect; the cell counts as p = 1, and the reason says what was not shown."""
+    clear = Evidence("it", "greater", 0.0, np.arange(1.0, 17), manipulation="the drift is not shown to grow")
+    found, other = judge_family([clear, replace(clear, cell="other", manipulation=None)])
+    assert (found.verdict, found.outcome, found.p_adjusted) == ("inconclusive", "manipulation not shown", 1)
+    assert "the drift is not shown to grow" in found.reason and found.seeds_needed is None
+    assert other.p_adjusted == 2 * other.p and other.verdict == "supported"
 
 
 def test_the_second_look_shows_all_seeds() -> None:
@@ -272,7 +350,7 @@ def test_the_seeds_needed_are_enough() -> None:
     needed = judged(sample, margin=0.0).seeds_needed
     assert needed is not None and 32 < needed < 53
     more = np.random.default_rng(4).normal(0.55, sample.std(ddof=1), (2000, needed))
-    assert 0.77 < np.mean(p_values(more, 0.0)[0] < LOOKS[-1].share / 2) < 0.9
+    assert 0.77 < np.mean(p_values(more, 0.0)[0] < TWO_LOOKS[-1].share / 2) < 0.9
 
 
 SEEDS_NEEDED: dict[str, tuple[Floats, Form, int | None]] = {
@@ -329,10 +407,10 @@ def bound(rate: float, studies: int = STUDIES) -> float:
     return rate + 3 * float(np.sqrt(rate * (1 - rate) / studies))
 
 
-def decisions(form: Form, samples: Floats, margin: float) -> Floats:
+def decisions(form: Form, samples: Floats, margin: float, looks: Looks = TWO_LOOKS) -> Floats:
     """Return the decisions on families of claims, shape (families, claims) from (families, claims, levels, seeds)."""
-    sides = weigh(form, samples, margin)
-    return decide(sides, holm(claim_p(sides))).astype(np.float64)
+    sides = weigh(form, samples, margin, looks)
+    return decide(sides, holm(cell_p(sides))).astype(np.float64)
 
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -354,6 +432,14 @@ NOISE: dict[str, Draw] = {
 def test_an_effect_at_the_margin_is_rarely_decided(draw: Draw, margin: float) -> None:
     """Through both looks, at most 2.5 % are supported and 2.5 % refuted; at margin 0 this is the effect of nothing."""
     found = decisions("greater", margin + draw(np.random.default_rng(6), (STUDIES, 1, 1, 32)), margin)
+    assert np.mean(found > 0) <= bound(ALPHA / 2)
+    assert np.mean(found < 0) <= bound(ALPHA / 2)
+
+
+@pytest.mark.parametrize("draw", [NOISE[name] for name in ("normal", "coarse lattice")], ids=["normal", "lattice"])
+def test_three_looks_err_as_rarely(draw: Draw) -> None:
+    """Through all three at most 2.5 % are supported and 2.5 % refuted."""
+    found = decisions("greater", 4 / 360 + draw(np.random.default_rng(15), (STUDIES, 1, 1, 64)), 4 / 360, LOOKS)
     assert np.mean(found > 0) <= bound(ALPHA / 2)
     assert np.mean(found < 0) <= bound(ALPHA / 2)
 
@@ -422,6 +508,8 @@ def test_families_are_judged_as_arrays_are() -> None:
     expected = decisions("greater", samples, 0.0)
     signs = {"supported": 1, "refuted": -1, "inconclusive": 0}
     for family, row in zip(samples, expected, strict=True):
-        verdicts = judge_family([Evidence(str(i), "greater", 0.0, claim[0]) for i, claim in enumerate(family)])
+        verdicts = judge_family(
+            [Evidence(str(i), "greater", 0.0, cell[0], looks=TWO_LOOKS) for i, cell in enumerate(family)]
+        )
         assert [signs[verdict.verdict] for verdict in verdicts] == row.tolist()
     assert 0 < np.count_nonzero(expected) < expected.size

@@ -55,15 +55,17 @@ def test_the_records_are_small() -> None:
 def test_designs_expand_to_the_ids_of_the_records(tmp_path: Path) -> None:
     """A key that came later, the task among them, changes no id: each recorded design names the runs that it named."""
     claims = load_claims(*find_catalogues(shipped_conf(), None)[""])
+    cells = {cell.id: cell for claim in claims.values() for cell in claim.cells}
     request, designs = Request(claims, (), tmp_path, None), 0
     for path in sorted((REFERENCE / "claims").glob("*.json")):
-        claim, kept = claims[path.stem], json.loads(path.read_text())
+        kept = json.loads(path.read_text())
         if "runs" not in kept:
             continue
-        over = claim.over and replace(claim.over, lowest=kept["over"][0], highest=kept["over"][1])
-        runs = request.sweep(claim, kept["seeds"], over).runs
+        cell = cells[path.stem]
+        over = cell.over and replace(cell.over, lowest=kept["over"][0], highest=kept["over"][1])
+        runs = request.sweep(cell, kept["seeds"], over).runs
         found = {run_id(planned(run), load_data(run.data).content) for run in runs}
-        assert found == set(kept["runs"]), claim.id
+        assert found == set(kept["runs"]), cell.id
         designs += 1
     assert designs == 25
 

@@ -1,6 +1,7 @@
 """The signed-rank machinery against enumeration of every sign pattern, against scipy, and against tables."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -66,6 +67,22 @@ def test_rounding_breaks_no_tie() -> None:
     assert len(set(np.abs(rounded[:3]))) > 1
     np.testing.assert_array_equal(p_values(rounded, 0), p_values([1, 1, -1, 2], 0))
     np.testing.assert_array_equal(p_values(rounded, 0.2), p_values([1, 1, -1, 2], 2))
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["no ties", "ties"])
+def test_sixty_four_seeds_are_exact_to_rounding(ties: bool) -> None:
+    """The third look has more sign patterns than 64-bit numbers count; whole numbers of any size agree."""
+    values = np.random.default_rng(5).normal(0.2, 1, 64)
+    values = np.round(values, 1) if ties else values
+    doubled = [round(2 * rank) for rank in stats.rankdata(np.abs(values))]
+    ways = Counter({0: 1})
+    for value, rank in zip(values, doubled, strict=True):
+        if value:
+            ways = ways + Counter({total + rank: count for total, count in ways.items()})
+    above = sum(rank for value, rank in zip(values, doubled, strict=True) if value > 0)
+    tail = sum(count for total, count in ways.items() if total >= above)
+    assert p_values(values, 0.0)[0] == pytest.approx(tail / ways.total(), rel=1e-12)
+    assert p_values(np.arange(1.0, 65), 0.0)[0] == 2.0**-64
 
 
 def test_small_p_values_are_exact() -> None:

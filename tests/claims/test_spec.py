@@ -15,7 +15,7 @@ import yaml
 from normbench.analysis.study import load_curves, load_runs
 from normbench.claims.estimands import evaluate
 from normbench.claims.loading import find_catalogues, load_claim, load_claims
-from normbench.claims.spec import Claim, Over, power_of_two
+from normbench.claims.spec import Cell, Claim, Curve, Over, power_of_two
 from normbench.config.rules import RULES
 from normbench.config.shipped import shipped_conf
 from normbench.config.sweep import expand
@@ -57,22 +57,132 @@ def claim(folder: Path, **changes: Any) -> Claim:
     return load_claim(written(folder, {**EXPERIMENT, **changes}))
 
 
+def cell(folder: Path, **changes: Any) -> Cell:
+    """Return the only cell of a claim."""
+    (only,) = claim(folder, **changes).cells
+    return only
+
+
 def test_a_claim_is_what_its_file_says(tmp_path: Path) -> None:
-    """Every field arrives, the id is the file's name, texts are one line."""
-    loaded = claim(tmp_path)
-    assert (loaded.id, loaded.kind, loaded.form, loaded.margin) == ("mine", "experiment", "greater", 1.0)
-    assert loaded.statement == "Batch norm is better than none."
+    """Every field arrives, the id is the file's name, texts are one line, and there is one cell without a name."""
+    loaded, only = claim(tmp_path, assertions=[20, 3]), cell(tmp_path)
+    assert (loaded.id, loaded.kind, loaded.assertions) == ("mine", "experiment", (20, 3))
+    assert loaded.statement == only.statement == "Batch norm is better than none."
     assert loaded.literature[0].figures == "1 against 2"
-    assert loaded.design == (("norm=batch,none", "batch_size=32"), ("norm=layer", "lr=0.5"))
-    assert loaded.over == Over("lr", -2, 0, 1, extend=2, span=16)
-    assert loaded.estimand is not None and loaded.estimand.args["control"] == {"norm": "none"}
-    assert loaded.exploratory == ()
+    assert (only.id, only.name, only.form, only.margin, only.scope) == ("mine", "", "greater", 1.0, "An MLP.")
+    assert only.design == (("norm=batch,none", "batch_size=32"), ("norm=layer", "lr=0.5"))
+    assert only.over == Over("lr", -2, 0, 1, extend=2, span=16)
+    assert only.estimand.args["control"] == {"norm": "none"}
+    assert (only.exploratory, only.curves, only.manipulation) == ((), (), None)
+
+
+MANIPULATION = {"label": "it moves", "estimand": copy.deepcopy(EXPERIMENT["estimand"]), "margin": 0, "unit": "points"}
+CURVE = {"label": "rate", "argument": ["control", "lr"], "values": [0.25, 0.5]}
+CELLS: dict[str, Any] = {
+    **{name: value for name, value in EXPERIMENT.items() if name not in ("scope", "design", "over")},
+    "cells": {
+        "digits_mlp": {"scope": "An MLP.", "design": ["norm=batch,none"], "over": EXPERIMENT["over"]},
+        "scenes_resnet": {
+            "scope": "A ResNet.",
+            "design": ["norm=batch,none data=scenes"],
+            "margin": 2,
+            "manipulation": MANIPULATION,
+            "curves": [CURVE],
+        },
+    },
+}
+
+
+def with_cells(folder: Path, **changes: Any) -> Claim:
+    return load_claim(written(folder, {**CELLS, **changes}))
+
+
+def test_cells_take_what_their_claim_gives(tmp_path: Path) -> None:
+    """A field of the claim is the default of every cell, and each has what is its own."""
+    loaded = with_cells(tmp_path)
+    first, second = loaded.cells
+    assert [one.id for one in loaded.cells] == ["mine.digits_mlp", "mine.scenes_resnet"]
+    assert (first.form, first.margin, second.margin, second.unit) == ("greater", 1.0, 2.0, "accuracy points")
+    assert first.estimand == second.estimand and second.over is None
+    assert (loaded.scope, first.scope, second.scope) == ("", "An MLP.", "A ResNet.")
+    assert second.curves == (Curve("rate", ("control", "lr"), (0.25, 0.5)),)
+    assert second.manipulation is not None and second.manipulation.label == "it moves"
+    assert loaded.command == first.command == "normbench claims run mine"
+
+
+def test_a_cell_may_drop_what_its_claim_gives(tmp_path: Path) -> None:
+    """An empty field is no field."""
+    cells = {"a": {**CELLS["cells"]["digits_mlp"], "over": None}, "b": {"scope": "x", "design": ["norm=batch,none"]}}
+    first, second = with_cells(tmp_path, over=EXPERIMENT["over"], cells=cells).cells
+    assert first.over is None and second.over is not None
+
+
+def test_a_named_cell_has_the_hash_of_a_claim_without_cells(tmp_path: Path) -> None:
+    """What was judged stays judged when a claim gets further cells: the name is no part, nor are curves."""
+    flat = {name: EXPERIMENT[name] for name in ("scope", "design", "over")}
+    for own in (flat, {**flat, "curves": [CURVE]}):
+        (named,) = with_cells(tmp_path, cells={"digits_mlp": own}).cells
+        assert named.spec_sha256 == cell(tmp_path).spec_sha256
+    (asked,) = with_cells(tmp_path, cells={"digits_mlp": {**flat, "manipulation": MANIPULATION}}).cells
+    assert asked.spec_sha256 != cell(tmp_path).spec_sha256
+
+
+def test_a_claim_with_cells_is_the_sum_of_them(tmp_path: Path) -> None:
+    """Its hash changes with a cell's name or hash, and not with their order; without names it is that of its cell."""
+    first, second = CELLS["cells"].items()
+    whole = with_cells(tmp_path).spec_sha256
+    assert with_cells(tmp_path, cells=dict([second, first])).spec_sha256 == whole
+    assert with_cells(tmp_path, cells=dict([first, ("other", second[1])])).spec_sha256 != whole
+    assert with_cells(tmp_path, cells=dict([first])).spec_sha256 not in (whole, cell(tmp_path).spec_sha256)
+    assert claim(tmp_path).spec_sha256 == cell(tmp_path).spec_sha256
+
+
+WRONG_CELLS: dict[str, tuple[str, Any, str]] = {
+    "no cells": ("cells", {}, "cells: got {}, expected a mapping of names to cells"),
+    "a list": ("cells", ["x"], "cells: got ['x'], expected a mapping"),
+    "name": ("cells", {"Digits MLP": {}}, "cells: got the name 'Digits MLP', expected lowercase letters"),
+    "no mapping": ("cells/digits_mlp", 3, "cells.digits_mlp: got 3, expected a mapping of fields"),
+    "unknown field": ("cells/digits_mlp/margn", 3, "unknown field 'margn' in cells.digits_mlp; did you mean 'margin'?"),
+    "a field of the claim": ("cells/digits_mlp/caveat", "x", "unknown field 'caveat' in cells.digits_mlp"),
+    "missing field": ("cells/digits_mlp/scope", ..., "the field 'scope' in cells.digits_mlp is missing"),
+    "missing in all": ("unit", ..., "the field 'unit' in cells.digits_mlp is missing"),
+    "value": ("cells/scenes_resnet/margin", -1, "cells.scenes_resnet: margin: got -1"),
+    "curves": ("cells/scenes_resnet/curves", CURVE, "cells.scenes_resnet: curves: got {"),
+    "curve": ("cells/scenes_resnet/curves/0/label", ..., "the field 'label' in curves[0] is missing"),
+    "dose": ("cells/scenes_resnet/curves/0/argument", [], "curves[0].argument: got [], expected the keys"),
+    "dose of a wrong type": ("cells/scenes_resnet/curves/0/argument", [1.5], "curves[0].argument: got [1.5]"),
+    "doses": ("cells/scenes_resnet/curves/0/values", [2], "curves[0].values: got [2], expected at least two different"),
+    "doses twice": ("cells/scenes_resnet/curves/0/values", [2, 2], "curves[0].values: got [2, 2], expected at least"),
+    "manipulation": ("cells/scenes_resnet/manipulation/unit", ..., "the field 'unit' in manipulation is missing"),
+    "its margin": ("cells/scenes_resnet/manipulation/margin", -1, "manipulation.margin: got -1"),
+    "its estimand": ("cells/scenes_resnet/manipulation/estimand/name", "x", "manipulation: estimand: unknown name 'x'"),
+    "its form": (
+        "cells/scenes_resnet/manipulation/estimand",
+        LEVELS,
+        "got 'over_levels', expected one number per seed",
+    ),
+    "literature": ("literature", ..., "the field 'literature' of kind experiment is missing"),
+    "assertions": ("assertions", ["3"], "assertions: got '3', expected a whole number of at least 1"),
+    "no assertion": ("assertions", [0], "assertions: got 0, expected a whole number of at least 1"),
+}
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG_CELLS.values(), ids=WRONG_CELLS)
+def test_a_wrong_cell_names_itself_and_its_file(tmp_path: Path, field: str, value: Any, message: str) -> None:
+    """One line, as for any field."""
+    values = copy.deepcopy(CELLS)
+    wrong(field, value)(values)
+    path = written(tmp_path, values)
+    with pytest.raises(ConfigError) as caught:
+        load_claim(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_fact_has_a_check_and_no_design(tmp_path: Path) -> None:
     """What is no experiment has neither estimand nor margin."""
     loaded = load_claim(written(tmp_path, FACT))
-    assert (loaded.check, loaded.design, loaded.estimand, loaded.margin) == ("bert_uses_bn", (), None, None)
+    assert (loaded.check, loaded.cells, loaded.scope) == ("bert_uses_bn", (), "An MLP.")
 
 
 def wrong(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -182,7 +292,7 @@ def test_a_name_that_is_no_id_is_refused(tmp_path: Path) -> None:
 
 def test_equivalence_needs_a_margin(tmp_path: Path) -> None:
     """Nothing is shown to be equal to within zero; a difference may have margin 0."""
-    assert claim(tmp_path, margin=0).margin == 0
+    assert cell(tmp_path, margin=0).margin == 0
     with pytest.raises(ConfigError, match="margin: got 0, expected above 0"):
         claim(tmp_path, estimand=LEVELS, form="equivalent", margin=0)
 
@@ -225,13 +335,13 @@ def test_the_hash_is_of_canonical_json(tmp_path: Path) -> None:
 
 def test_sweeps_have_grid_and_seeds(tmp_path: Path) -> None:
     """The grid is added where a sweep does not set the rate itself; a longer grid takes its place."""
-    loaded = claim(tmp_path)
+    loaded = cell(tmp_path)
     assert loaded.sweeps(range(2)) == (
         ("norm=batch,none", "batch_size=32", "lr=0.25,0.5,1.0", "seed=0,1"),
         ("norm=layer", "lr=0.5", "seed=0,1"),
     )
     assert loaded.sweeps([7], Over("lr", 0, 1, 1))[0][2:] == ("lr=1.0,2.0", "seed=7")
-    assert claim(tmp_path, over=None).sweeps([7])[0] == ("norm=batch,none", "batch_size=32", "seed=7")
+    assert cell(tmp_path, over=None).sweeps([7])[0] == ("norm=batch,none", "batch_size=32", "seed=7")
 
 
 def test_grids_are_powers_of_two() -> None:
@@ -340,7 +450,7 @@ def test_catalogues_are_the_folders_of_one_name(tmp_path: Path) -> None:
 
 CATALOGUE = load_claims(shipped_conf() / "claim")
 HASHES: dict[str, str] = json.loads(Path(__file__).with_name("hashes.json").read_text())
-EXPERIMENTS = {name: claim for name, claim in CATALOGUE.items() if claim.kind == "experiment"}
+EXPERIMENTS = {cell.id: cell for claim in CATALOGUE.values() for cell in claim.cells}
 
 KINDS = {
     "experiment": """small_batch_hurts ln_gn_batch_invariant higher_lr faster_convergence better_final_accuracy
@@ -363,14 +473,14 @@ def overrides(sweep: tuple[str, ...]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def designs() -> dict[str, dict[str, Run]]:
-    """Return the runs of each claim, at two seeds, by run_id."""
+    """Return the runs of each cell, at two seeds, by run_id."""
     return {
         name: {
             run_id(run, "content"): run
-            for sweep in claim.sweeps(range(2))
+            for sweep in cell.sweeps(range(2))
             for run in expand(overrides(sweep), multirun=True).runs
         }
-        for name, claim in EXPERIMENTS.items()
+        for name, cell in EXPERIMENTS.items()
     }
 
 
@@ -447,8 +557,8 @@ def test_the_claims_on_photographs_can_be_planned() -> None:
     """They are a catalogue of their own, whose data the user has to name."""
     claims = load_claims(shipped_conf() / "claim" / "cifar10")
     assert set(claims) == {f"{name}_cifar10" for name in ("small_batch_hurts", "higher_lr", "better_final_accuracy")}
-    for claim in claims.values():
-        sweeps = [expand((*sweep, "data.root=x"), multirun=True) for sweep in claim.sweeps([0])]
+    for cell in (cell for claim in claims.values() for cell in claim.cells):
+        sweeps = [expand((*sweep, "data.root=x"), multirun=True) for sweep in cell.sweeps([0])]
         assert {one.place["root"] for sweep in sweeps for one in sweep.requested} == {"x"}
 
 
@@ -460,16 +570,15 @@ def test_every_claim_tells_what_the_literature_says() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_each_design_answers_its_question(name: str, designs: dict[str, dict[str, Run]], study: Path) -> None:
     """From the claim's own runs, read back from CSV, come numbers for both seeds, of each exploratory row too."""
-    claim = EXPERIMENTS[name]
+    cell = EXPERIMENTS[name]
     runs, curves = load_runs(study), load_curves(study)
     own = runs[runs["run_id"].isin(designs[name])]
-    assert claim.estimand is not None
-    for estimand in (claim.estimand, *(row.estimand for row in claim.exploratory)):
+    for estimand in (cell.estimand, *(row.estimand for row in cell.exploratory)):
         contrast = evaluate(estimand.name, estimand.args, own, curves)
         assert contrast.values.index.tolist() == contrast.collapsed.index.tolist() == [0, 1]
         assert np.isfinite(contrast.values.to_numpy()).all()
-        if estimand is claim.estimand:
-            assert isinstance(contrast.values, pd.DataFrame) == (claim.form == "equivalent")
+        if estimand is cell.estimand:
+            assert isinstance(contrast.values, pd.DataFrame) == (cell.form == "equivalent")
 
 
 def test_the_catalogue_stays_within_its_budget(designs: dict[str, dict[str, Run]]) -> None:
@@ -481,10 +590,9 @@ def test_the_catalogue_stays_within_its_budget(designs: dict[str, dict[str, Run]
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_margin_is_an_attainable_difference(name: str) -> None:
     """Limits differ by half-octaves, and shares of trained seeds by halves."""
-    claim = EXPERIMENTS[name]
-    assert claim.estimand is not None and claim.margin is not None
-    measure = claim.estimand.args.get("measure", {}).get("name")
+    cell = EXPERIMENTS[name]
+    measure = cell.estimand.args.get("measure", {}).get("name")
     if measure == "largest_rate":
-        assert claim.over is not None and claim.margin % claim.over.step
+        assert cell.over is not None and cell.margin % cell.over.step
     if measure == "trained":
-        assert claim.margin % 0.5
+        assert cell.margin % 0.5

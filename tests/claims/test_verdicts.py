@@ -1,5 +1,6 @@
 """From tables and designs on disk to verdicts, without a training."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from normbench.claims.designs import Design, FixedFinding, keep, kept
-from normbench.claims.spec import Claim, Estimand, Over
-from normbench.claims.verdicts import Judged, Tables, contrast_rows, judge_study, write_verdicts
+from normbench.claims.contrasts import contrast_rows
+from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
+from normbench.claims.spec import Cell, Claim, Estimand, Exploratory, Over
+from normbench.claims.tables import Tables
+from normbench.claims.verdicts import Judged, judge_study, write_verdicts
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED
 
@@ -21,12 +24,11 @@ DIFFERENCE = {
     "treatment": {"norm": "batch"},
     "control": {"norm": "none"},
 }
-CLAIM = Claim(
+SWAPPED = {"treatment": {"norm": "none"}, "control": {"norm": "batch"}}
+CELL = Cell(
     "better",
-    "experiment",
+    "",
     "Batch norm is more accurate.",
-    (),
-    "supported",
     "made-up runs",
     design=(("norm=batch,none",),),
     over=Over("lr", -2, 0, 1, extend=2, span=2),
@@ -34,6 +36,17 @@ CLAIM = Claim(
     form="greater",
     margin=1.0,
     unit="accuracy points",
+)
+
+
+def claim_of(*cells: Cell) -> Claim:
+    return Claim(cells[0].claim, "experiment", CELL.statement, (), "supported", "made-up runs", cells=cells)
+
+
+CLAIM = claim_of(CELL)
+# Batch norm gains in one data set and loses in the other.
+APART = claim_of(
+    replace(CELL, name="gains"), replace(CELL, name="loses", estimand=Estimand("difference", {**DIFFERENCE, **SWAPPED}))
 )
 SHIPPED = Path(__file__).parents[2] / "conf" / "claim"
 RATES = (0.25, 0.5, 1.0)
@@ -62,11 +75,13 @@ def write_study(folder: Path, gain: float, seeds: int = 16) -> None:
     table = pd.DataFrame(rows, columns=list(FIXED)).astype({"steps": "Int64"})
     table.to_csv(folder / "runs.csv", index=False)
     pd.DataFrame(columns=list(CURVES)).to_csv(folder / "curves.csv", index=False)
-    keep(folder, CLAIM.id, Design(CLAIM.spec_sha256, tuple(range(seeds)), tuple(table["run_id"]), (-2.0, 0.0)))
+    for cell in (CELL, *APART.cells):
+        keep(folder, cell.id, Design(cell.spec_sha256, tuple(range(seeds)), tuple(table["run_id"]), (-2.0, 0.0)))
 
 
 def judged(folder: Path, *claims: Claim) -> dict[str, Judged]:
-    return {one.claim.id: one for one in judge_study(folder, {claim.id: claim for claim in claims or (CLAIM,)})}
+    found = judge_study(folder, {claim.id: claim for claim in claims or (CLAIM,)})
+    return {one.verdict.id: one for one in found}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +151,7 @@ def test_an_optimum_at_the_edge_decides_nothing(tmp_path: Path) -> None:
 def test_a_quick_design_decides_nothing(tmp_path: Path) -> None:
     """Whatever its runs show."""
     write_study(tmp_path, 10)
-    design = kept(tmp_path, CLAIM)
+    design = kept(tmp_path, CELL)
     assert isinstance(design, Design)
     keep(tmp_path, CLAIM.id, replace(design, quick=True))
     assert judged(tmp_path)["better"].verdict.verdict == "not_run"
@@ -145,7 +160,7 @@ def test_a_quick_design_decides_nothing(tmp_path: Path) -> None:
 def test_another_version_of_a_claim_is_not_judged_by_old_runs(tmp_path: Path) -> None:
     """The error names the file and both versions."""
     write_study(tmp_path, 10)
-    changed = replace(CLAIM, margin=0.5)
+    changed = claim_of(replace(CELL, margin=0.5))
     with pytest.raises(StudyError, match=rf"claims/better\.json.*another version.*{changed.spec_sha256[:12]}"):
         judged(tmp_path, changed)
 
@@ -171,10 +186,84 @@ def test_the_family_is_the_whole_catalogue(tmp_path: Path) -> None:
     """A claim that was not run counts as p = 1, so that judging one alone changes nothing."""
     write_study(tmp_path, 10)
     alone = judged(tmp_path)["better"].verdict
-    among = judged(tmp_path, CLAIM, *(replace(CLAIM, id=f"other{number}") for number in range(9)))
+    among = judged(tmp_path, CLAIM, *(claim_of(replace(CELL, claim=f"other{number}")) for number in range(9)))
     assert among["better"].verdict.p == alone.p
     assert among["better"].verdict.p_adjusted == pytest.approx(10 * alone.p)
     assert among["other3"].verdict.verdict == "not_run"
+
+
+def test_a_claim_with_cells_has_a_verdict_beside_theirs(tmp_path: Path) -> None:
+    """Supported in one cell and refuted in the other it depends, and the reason says on what; no effect is averaged."""
+    write_study(tmp_path, 10)
+    whole, gains, loses = judge_study(tmp_path, {"better": APART})
+    assert [one.verdict.verdict for one in (whole, gains, loses)] == ["depends", "supported", "refuted"]
+    assert (whole.verdict.outcome, loses.verdict.outcome) == ("cells disagree", "reversed")
+    assert whole.verdict.reason == "gains: supported (greater); loses: refuted (reversed)"
+    assert np.isnan(whole.verdict.effect) and gains.verdict.effect == -loses.verdict.effect
+
+
+def test_rows_of_cells_follow_their_claim(tmp_path: Path) -> None:
+    """That of the claim as a whole has no cell and no numbers."""
+    write_study(tmp_path, 10)
+    extra = Exploratory("again", APART.cells[1].estimand, "points")
+    claims = {"better": replace(APART, cells=(APART.cells[0], replace(APART.cells[1], exploratory=(extra,))))}
+    table_bytes(tmp_path, claims)
+    table = pd.read_csv(tmp_path / "verdicts.csv", dtype="str", keep_default_na=False)
+    assert table["claim"].tolist() == ["better"] * 3
+    assert table["cell"].tolist() == ["", "gains", "loses"]
+    assert table.columns[-1] == "cell"
+    empty = ["effect", "unit", "ci_low", "ci_high", "p", "p_adjusted", "n_seeds", "margin", "n_collapsed"]
+    assert (table.loc[0, empty] == "").all() and (table.loc[1:, empty] != "").all(axis=None)
+    assert table["spec_sha256"].nunique() == 3
+    assert pd.read_csv(tmp_path / "contrasts.csv")["cell"].tolist() == ["loses"]
+
+
+def test_every_cell_counts_in_the_family(tmp_path: Path) -> None:
+    """Two cells are two hypotheses, whether they are one claim or two."""
+    write_study(tmp_path, 10)
+    found = judged(tmp_path, APART)
+    assert found["better.gains"].verdict.p_adjusted == 2 * found["better.gains"].verdict.p
+
+
+def test_a_cell_that_was_not_run_leaves_its_claim_open(tmp_path: Path) -> None:
+    """Supported in one cell is not supported; without any cell it is not run."""
+    write_study(tmp_path, 10)
+    (tmp_path / "claims" / "better.loses.json").unlink()
+    assert judged(tmp_path, APART)["better"].verdict.verdict == "inconclusive"
+    (tmp_path / "claims" / "better.gains.json").unlink()
+    assert judged(tmp_path, APART)["better"].verdict.verdict == "not_run"
+
+
+def test_a_design_has_its_own_looks(tmp_path: Path) -> None:
+    """One that names none has two, and its p-value is that of their shares; others are refused."""
+    write_study(tmp_path, 10)
+    path = tmp_path / "claims" / "better.json"
+    text = json.loads(path.read_text())
+    two = judged(tmp_path)["better"].verdict.p
+    path.write_text(json.dumps({name: value for name, value in text.items() if name != "looks"}))
+    assert judged(tmp_path)["better"].verdict.p == two
+    path.write_text(json.dumps({**text, "looks": [16, 32, 64]}))
+    assert judged(tmp_path)["better"].verdict.p == pytest.approx(two * 0.03 / 0.025)
+    path.write_text(json.dumps({**text, "looks": [8]}))
+    with pytest.raises(StudyError, match=r"better\.json is damaged \(looks: got \[8\]"):
+        judged(tmp_path)
+
+
+def test_a_block_of_seeds_may_begin_anywhere(tmp_path: Path) -> None:
+    """A look takes the first seeds of the block, whatever their numbers."""
+    write_study(tmp_path, 10, seeds=20)
+    first = judged(tmp_path)["better"].verdict
+    runs = pd.read_csv(tmp_path / "runs.csv", dtype={"run_id": str})
+    runs.assign(seed=runs["seed"] + 96).to_csv(tmp_path / "runs.csv", index=False)
+    assert judged(tmp_path)["better"].verdict == first and first.n_seeds == 16
+
+
+def test_a_cell_that_the_catalogue_lacks_is_an_error(tmp_path: Path) -> None:
+    """Its verdict would be lost; the design of a claim before it had cells is none of them."""
+    write_study(tmp_path, 10)
+    check_catalogue(tmp_path, {"better": APART})
+    with pytest.raises(StudyError, match=r"better\.gains\.json: this catalogue lacks the claim"):
+        check_catalogue(tmp_path, {"better": CLAIM})
 
 
 def test_checks_and_literature_have_rows_too(tmp_path: Path) -> None:
@@ -210,7 +299,8 @@ def test_judging_needs_no_torch(tmp_path: Path) -> None:
     """`claims verdict` works where torch cannot be imported."""
     study = tmp_path / "results" / "claims"
     write_study(study, 10)
-    (study / "claims" / "better.json").unlink()
+    for path in (study / "claims").iterdir():
+        path.unlink()
     (study / "verdicts.csv").write_text("claim\n")
     program = (
         "import sys\n"

@@ -4,16 +4,19 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, keep
 from normbench.claims.loading import load_claims
-from normbench.claims.spec import Claim
-from normbench.claims.verdicts import contrast_rows, judge_study, write_verdicts
+from normbench.claims.spec import Cell, Claim
+from normbench.claims.tables import Tables
+from normbench.claims.verdicts import judge_study, write_verdicts
 from normbench.record.columns import CURVES, FIXED, cell_text
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "claim"
@@ -33,12 +36,12 @@ def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16, **
     for claim in claims.values():
         if names and claim.id not in names:
             continue
-        if claim.design:
-            own = design_runs(claim, seeds)
+        for cell in claim.cells:
+            own = design_runs(cell, seeds)
             runs |= own
-            over = () if claim.over is None else (claim.over.lowest, claim.over.highest)
-            keep(folder, claim.id, Design(claim.spec_sha256, tuple(range(seeds)), tuple(sorted(own)), over))
-        elif claim.check:
+            over = () if cell.over is None else (cell.over.lowest, cell.over.highest)
+            keep(folder, cell.id, Design(cell.spec_sha256, tuple(range(seeds)), tuple(sorted(own)), over))
+        if claim.check:
             keep(
                 folder,
                 claim.id,
@@ -49,16 +52,27 @@ def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16, **
     return claims
 
 
-def tables(folder: Path) -> Any:
-    from normbench.claims.verdicts import Tables
+def in_two_cells(claim: Claim) -> Claim:
+    """Return a claim asked in two cells: as it was, and with its arms the other way round."""
+    (cell,) = claim.cells
+    args = cell.estimand.args
+    swapped = replace(cell.estimand, args={**args, "treatment": args["control"], "control": args["treatment"]})
+    design = tuple((*sweep, "model.depth=5") for sweep in cell.design)
+    cells = (
+        replace(cell, name="digits_mlp", scope="A made-up MLP."),
+        replace(cell, name="digits_deep", scope="A made-up deep MLP.", design=design, estimand=swapped),
+    )
+    return replace(claim, scope="", cells=cells)
 
+
+def tables(folder: Path) -> Tables:
     return Tables.of(folder)
 
 
-def design_runs(claim: Claim, seeds: int) -> dict[str, dict[str, Any]]:
+def design_runs(cell: Cell, seeds: int) -> dict[str, dict[str, Any]]:
     """Return a row of each run of a design, by run_id."""
     found = {}
-    for sweep in claim.sweeps(range(seeds)):
+    for sweep in cell.sweeps(range(seeds)):
         keys = [override.partition("=")[0] for override in sweep if not override.startswith("probes")]
         axes = [
             [value(text) for text in override.partition("=")[2].split(",")]

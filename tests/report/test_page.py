@@ -18,7 +18,7 @@ from normbench.errors import StudyError
 from normbench.record.columns import CURVES
 from normbench.report import sweep_view
 from normbench.report.page import page
-from report.made_up import SHIPPED, judged_study, tables
+from report.made_up import SHIPPED, in_two_cells, judged_study, tables
 
 NAMES = (
     "small_batch_hurts", "faster_convergence", "higher_lr", "regularizes", "eval_consistent", "vanishing_exploding",
@@ -105,12 +105,18 @@ def test_figures_follow_the_design(judged: tuple[Path, dict[str, Claim], str], c
     assert found == figures
 
 
+def with_args(claim: Claim, **args: object) -> Claim:
+    """Return a claim whose estimand has other arguments."""
+    (cell,) = claim.cells
+    estimand = replace(cell.estimand, args={**cell.estimand.args, **args})
+    return replace(claim, cells=(replace(cell, estimand=estimand),))
+
+
 def test_tuning_is_shown_by_what_was_tuned_by(tmp_path: Path) -> None:
     """Where a claim chooses by the validation loss, the figure shows that, and not the accuracy."""
     shipped = load_claims(SHIPPED)["small_batch_hurts"]
-    assert shipped.estimand is not None
-    measure = {**shipped.estimand.args["measure"], "by": "val_loss"}
-    claim = replace(shipped, estimand=replace(shipped.estimand, args={**shipped.estimand.args, "measure": measure}))
+    measure = {**shipped.cells[0].estimand.args["measure"], "by": "val_loss"}
+    claim = with_args(shipped, measure=measure)
     claims = judged_study(tmp_path / "s", [claim.id], seeds=4, **{claim.id: claim})
     text = section(page([tmp_path / "s"], claims), claim.id)
     tuning = text[text.index(f'<figure id="s0-{claim.id}-tuning"') :]
@@ -120,9 +126,7 @@ def test_tuning_is_shown_by_what_was_tuned_by(tmp_path: Path) -> None:
 
 def test_a_gap_is_shown_in_the_metric_that_was_judged(tmp_path: Path) -> None:
     """Of accuracies in points, training less validation, in the table of arms and in the figure."""
-    shipped = load_claims(SHIPPED)["regularizes"]
-    assert shipped.estimand is not None
-    claim = replace(shipped, estimand=replace(shipped.estimand, args={**shipped.estimand.args, "metric": "accuracy"}))
+    claim = with_args(load_claims(SHIPPED)["regularizes"], metric="accuracy")
     claims = judged_study(tmp_path / "s", [claim.id], seeds=4, **{claim.id: claim})
     text = section(page([tmp_path / "s"], claims), claim.id)
     assert "gap of accuracy in points at equal training loss" in text
@@ -132,7 +136,7 @@ def test_a_gap_is_shown_in_the_metric_that_was_judged(tmp_path: Path) -> None:
 def test_every_run_of_a_design_can_be_looked_up(judged: tuple[Path, dict[str, Claim], str]) -> None:
     """Its tuning figure lists all, the comparison those that the verdict rests on."""
     folder, claims, text = judged
-    design = kept(folder, claims["faster_convergence"])
+    design = kept(folder, claims["faster_convergence"].cells[0])
     assert isinstance(design, Design)
     assert all(run_id in section(text, "faster_convergence") for run_id in design.runs)
 
@@ -201,6 +205,60 @@ def test_a_claim_that_the_catalogue_lacks_is_shown_and_told(tmp_path: Path) -> N
     del claims["affine_helps"]
     text = page([tmp_path], claims)
     assert "The catalogue has no claim with this id" in section(text, "affine_helps")
+
+
+@pytest.fixture(scope="module")
+def celled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Claim]]:
+    """Return a judged study of a claim of two cells that come out against each other, and the catalogue."""
+    folder = tmp_path_factory.mktemp("results") / "claims"
+    claim = in_two_cells(load_claims(SHIPPED)["higher_lr"])
+    return folder, judged_study(folder, [claim.id], higher_lr=claim)
+
+
+def test_cells_stand_under_their_claim(celled: tuple[Path, dict[str, Claim]]) -> None:
+    """In the table with a row each, and with a section each that has effect, arms and figures; the claim has none."""
+    text = page([celled[0]], celled[1])
+    places = [text.index(f'id="s0-row-higher_lr{name}"') for name in ("", ".digits_mlp", ".digits_deep")]
+    assert places == sorted(places)
+    row = text[places[0] : places[1]]
+    assert "◐ depends" in row and "digits_mlp: supported" in row and "n&nbsp;=" not in row
+    whole = text[text.index('<section class="claim" id="s0-higher_lr"') :]
+    first, second = (
+        whole.index(f'<section class="cell" id="s0-higher_lr.{name}"') for name in ("digits_mlp", "digits_deep")
+    )
+    assert whole[:first].count("seed by seed") == 0
+    for own, scope in ((whole[first:second], "A made-up MLP."), (whole[second:], "A made-up deep MLP.")):
+        assert scope in own and "<h5>The effect, seed by seed</h5>" in own and "<h5>What is compared</h5>" in own
+        assert "<figure id=" in own
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_claim_of_cells_counts_once(celled: tuple[Path, dict[str, Claim]]) -> None:
+    """In the tally at the head of the page."""
+    text = page([celled[0]], celled[1])
+    tally = text[text.index('<div class="tally">') :].partition("</div>")[0]
+    assert f"Of {sum(bool(claim.cells) for claim in celled[1].values())} claims" in tally
+    assert '<span>1 <span class="badge depends">' in " ".join(tally.split())
+
+
+def test_a_cell_that_the_catalogue_lacks_is_told(celled: tuple[Path, dict[str, Claim]]) -> None:
+    """Its row stays."""
+    folder, claims = celled
+    known = claims["higher_lr"]
+    fewer = {**claims, "higher_lr": replace(known, cells=known.cells[:1])}
+    assert "The catalogue has no cell of this name" in page([folder], fewer)
+
+
+def test_an_older_study_without_cells_has_its_page(tmp_path: Path) -> None:
+    """The column came later."""
+    claims = judged_study(tmp_path, ["small_batch_hurts"])
+    text = page([tmp_path], claims)
+    for name in ("verdicts.csv", "contrasts.csv"):
+        pd.read_csv(tmp_path / name, dtype="str", keep_default_na=False).drop(columns="cell").to_csv(
+            tmp_path / name, index=False
+        )
+    assert page([tmp_path], claims) == text
 
 
 def test_runs_that_are_missing_are_told(tmp_path: Path) -> None:
@@ -282,7 +340,8 @@ def test_a_study_that_is_only_planned_has_a_page(tmp_path: Path) -> None:
 def test_a_claim_judged_in_another_version_is_told(tmp_path: Path) -> None:
     """Its figures would be of another design."""
     claims = judged_study(tmp_path, ["affine_helps"], seeds=2)
-    claims["affine_helps"] = replace(claims["affine_helps"], margin=2.0)
+    (cell,) = claims["affine_helps"].cells
+    claims["affine_helps"] = replace(claims["affine_helps"], cells=(replace(cell, margin=2.0),))
     assert "The verdict is for another version of the claim" in section(page([tmp_path], claims), "affine_helps")
 
 
