@@ -11,8 +11,9 @@ from unicodedata import normalize
 import pytest
 from pypdf import PdfReader
 
+from normbench.claims.loading import load_claims
 from normbench.report.page import page
-from report.made_up import judged_study
+from report.made_up import SHIPPED, in_two_cells, judged_study
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -107,6 +108,22 @@ def test_tables_sort_and_filter(drawn: Path) -> None:
     assert up == sorted(up) and down == sorted(down, reverse=True) and len(up) == 3
     assert 0 < seen["filtered"] < len(seen["up"])
     assert seen["counted"] == f"{seen['filtered']} of {len(seen['up'])}"
+
+
+@pytest.mark.slow
+def test_cells_stay_under_their_claim(drawn: Path) -> None:
+    """However a table is sorted; a filter shows a claim with its cells where any of them has the word."""
+    folder = drawn.parent / "cells"
+    claims = judged_study(folder, ["higher_lr"], higher_lr=in_two_cells(load_claims(SHIPPED)["higher_lr"]))
+    text = POLICY.sub("", page([folder], claims))
+    sorted_ = "seen.ids = [...table.tBodies[0].rows].map((row) => row.id).filter((id) => id.includes('higher_lr'));"
+    clicks = CLICKS.replace('"small batch"', '"made-up deep"').replace("const input", f"{sorted_} const input")
+    (folder / "clicked.html").write_text(text.replace("</body>", f"{clicks}</body>"), encoding="utf-8")
+    found = re.search(r'data-seen="([^"]*)"', opened(folder / "clicked.html").stdout)
+    assert found is not None
+    seen = json.loads(found[1].replace("&quot;", '"'))
+    assert seen["ids"] == [f"s0-row-higher_lr{cell}" for cell in ("", ".digits_mlp", ".digits_deep")]
+    assert seen["filtered"] == 3 and seen["counted"] == "1 of 25"
 
 
 @pytest.mark.slow
