@@ -173,6 +173,7 @@ def claims_verdict(
     from normbench.analysis.refresh import refresh
     from normbench.claims.contrasts import contrast_rows
     from normbench.claims.designs import check_catalogue
+    from normbench.claims.doses import dose_rows
     from normbench.claims.tables import Tables
     from normbench.claims.verdicts import judge_study, write_verdicts
 
@@ -190,7 +191,7 @@ def claims_verdict(
     tables = Tables.of(folder)
     judged = judge_study(folder, known, tables)
     contrasts = contrast_rows(folder, known, tables)
-    write_verdicts(folder, judged, contrasts)
+    write_verdicts(folder, judged, contrasts, dose_rows(folder, known, tables))
     _show_verdicts(judged, contrasts, ids)
     return 0
 
@@ -199,6 +200,7 @@ def claims_verdict(
 @click.argument("ids", nargs=-1, metavar="[ID]... [OVERRIDE]...", shell_complete=cursor.claim)
 @click.option("--all", "every", is_flag=True, help="Every claim of the catalogue.")
 @click.option("--quick", is_flag=True, help="Two seeds that no verdict uses: a trial that decides nothing.")
+@click.option("--reason", metavar="TEXT", help="Why a design was changed; it is then judged on fresh seeds.")
 @click.option("--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop after this time.")
 @click.option("--cfg", is_flag=True, help="Print the resolved configs of the designs as YAML and stop.")
 @_claims_place
@@ -206,6 +208,7 @@ def claims_run(
     ids: tuple[str, ...],
     every: bool,
     quick: bool,
+    reason: str | None,
     budget: float | None,
     cfg: bool,
     study: str | None,
@@ -224,6 +227,7 @@ def claims_run(
         raise ConfigError("name the claims to run, or give --all." if not every else "give names or --all, not both.")
     from normbench.commands import claiming
     from normbench.commands.closing import complain_of
+    from normbench.commands.registering import register_designs
 
     chosen = [name for name in known if every or name in names]
     folder = _claims_folder(study, results_dir, catalogue)
@@ -240,6 +244,8 @@ def claims_run(
         for line in lines:
             print(line)
         return complain_of(problems)
+    request = register_designs(request, reason)
+    known = request.claims
     try:
         judged, problems = claiming.run_claims(request, minutes=budget)
     except StudyError as error:

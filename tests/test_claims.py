@@ -68,6 +68,26 @@ def test_a_claim_is_trained_judged_and_shown(normbench: Command, conf: str) -> N
     assert {name: (STUDY / name).read_bytes() for name in tables} == tables
 
 
+def test_the_ledger_says_which_seeds_a_design_is_judged_on(normbench: Command, conf: str) -> None:
+    """A new design starts at seed 0; a changed one wants a reason, and is judged on seeds that none has seen."""
+    ledger = Path(conf) / "claim" / "ledger.csv"
+    own = ("claims", "run", "mine", "--config-dir", conf, "engine.workers=1")
+    assert normbench(*own, "--quick").code == 0 and not ledger.exists()
+    first = normbench(*own)
+    assert first.code == 0 and "mine: seeds 0 to 63, by " in first.err
+    assert [row.split(",")[3:5] for row in ledger.read_text().splitlines()[1:]] == [["0", "16 32 64"]]
+    claim = Path(conf) / "claim" / "mine.yaml"
+    claim.write_text(claim.read_text().replace("steps=3", "steps=4"))
+    refused = normbench(*own)
+    assert refused.code == 2 and "mine: its design was changed (" in refused.err and "--reason TEXT" in refused.err
+    assert normbench("claims", "verdict", "mine", "--config-dir", conf).code == 2
+    again = normbench(*own, "--reason", "a step more, to be fair")
+    assert again.code == 0 and "mine: seeds 64 to 127, by " in again.err
+    assert ledger.read_text().splitlines()[2].endswith(',"a step more, to be fair"')
+    seeds = json.loads((STUDY / "claims" / "mine.json").read_text())["seeds"]
+    assert seeds == list(range(64, 64 + len(seeds)))
+
+
 CELLS = """
   a: {scope: a tiny net, design: ["%s"], over: {key: lr, lowest: -6, highest: -6, step: 1, extend: 0}}
   b: {scope: another one, design: ["%s"], form: greater, margin: 0.5}
@@ -235,7 +255,8 @@ def test_a_design_of_an_older_version_is_expanded_anew(normbench: Command, conf:
     refused = normbench("claims", "verdict", "mine", "--config-dir", conf)
     assert refused.code == 2
     assert "another version of the claim" in refused.err
-    assert normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1").code == 0
+    again = normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1", "--reason", "a larger margin")
+    assert again.code == 0
     assert normbench("claims", "verdict", "mine", "--config-dir", conf).code == 0
 
 

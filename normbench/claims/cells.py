@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from normbench.claims import estimands
+from normbench.claims.estimands.curve import check_curve
 from normbench.claims.fields import choice, items, known, number, section, text
 from normbench.claims.spec import FORMS, Cell, Curve, Estimand, Exploratory, Manipulation, Over
 from normbench.errors import ConfigError
@@ -67,6 +68,7 @@ def _experiment(values: Mapping[str, Any]) -> dict[str, Any]:
     if levelled and margin == 0:
         raise ConfigError("margin: got 0, expected above 0: no data can show that two arms are exactly equivalent.")
     manipulation = values.get("manipulation")
+    curves = tuple(_curve(place, curve, estimand) for place, curve in enumerate(items("curves", values)))
     return {
         "scope": text("scope", values["scope"]),
         "design": tuple(_sweep(place, line) for place, line in enumerate(items("design", values, required=True))),
@@ -76,7 +78,7 @@ def _experiment(values: Mapping[str, Any]) -> dict[str, Any]:
         "margin": margin,
         "unit": text("unit", values["unit"]),
         "exploratory": tuple(_exploratory(place, row) for place, row in enumerate(items("exploratory", values))),
-        "curves": tuple(_curve(place, curve) for place, curve in enumerate(items("curves", values))),
+        "curves": curves,
         "manipulation": None if manipulation is None else _manipulation(manipulation),
     }
 
@@ -128,15 +130,14 @@ def _exploratory(place: int, value: object) -> Exploratory:
     return Exploratory(text(f"{field}.label", own["label"]), estimand, text(f"{field}.unit", own["unit"]))
 
 
-def _curve(place: int, value: object) -> Curve:
+def _curve(place: int, value: object, estimand: Estimand) -> Curve:
     field = f"curves[{place}]"
     own = section(field, value, ("label", "argument", "values"))
-    argument, values = (items(f"{field}.{name}", {f"{field}.{name}": own[name]}) for name in ("argument", "values"))
-    if not argument or not all(isinstance(key, str | int) and not isinstance(key, bool) for key in argument):
-        raise ConfigError(f"{field}.argument: got {argument!r}, expected the keys on the way to an argument.")
-    if len(values) < 2 or any(value in values[:place] for place, value in enumerate(values)):
-        raise ConfigError(f"{field}.values: got {values!r}, expected at least two different doses.")
-    return Curve(text(f"{field}.label", own["label"]), tuple(argument), tuple(values))
+    try:
+        check_curve(estimand.name, estimand.args, own["argument"], own["values"])
+    except ConfigError as error:
+        raise ConfigError(f"{field}.{error}") from error
+    return Curve(text(f"{field}.label", own["label"]), tuple(own["argument"]), tuple(own["values"]))
 
 
 def _manipulation(value: object) -> Manipulation:

@@ -1,15 +1,18 @@
 """The rows of doses.csv: the curve of a claim over the dose of which its primary contrast is one point."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from normbench.claims.designs import Design, kept
 from normbench.claims.estimands.contrast import Contrast
-from normbench.claims.estimands.curve import Scalar, curve
+from normbench.claims.estimands.curve import curve
 from normbench.claims.signed_rank import hodges_lehmann, interval
-from normbench.claims.spec import Estimand
+from normbench.claims.spec import Cell, Claim, Curve
+from normbench.claims.tables import Tables
+from normbench.errors import StudyError
 
 DOSE_COLUMNS = (
     "claim", "cell", "curve", "dose", "effect", "unit", "ci_low", "ci_high", "n_seeds", "n_collapsed", "primary",
@@ -18,60 +21,36 @@ DOSE_COLUMNS = (
 """Of doses.csv, in order. Intervals are of 95 % and unadjusted: only the primary point is judged, in verdicts.csv."""
 
 
-class DoseCurve(Protocol):
-    """A curve as a claim's YAML gives it."""
+def dose_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[dict[str, object]]:
+    """Return the rows of doses.csv: typical effect and unadjusted 95 % interval at each dose of each curve.
 
-    @property
-    def argument(self) -> Sequence[str | int]:
-        """Where the dose is among the arguments of the estimand."""
-
-    @property
-    def values(self) -> Sequence[Scalar]:
-        """The doses."""
-
-    @property
-    def label(self) -> str:
-        """The name of the dose."""
-
-
-def dose_rows(
-    claim: str,
-    cell: str,
-    estimand: Estimand,
-    unit: str,
-    dose_curve: DoseCurve,
-    *,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    seeds: Sequence[int] | None = None,
-) -> list[dict[str, object]]:
-    """Return the rows of one curve of one cell.
-
-    Args:
-        claim: The claim's id.
-        cell: The cell's name.
-        estimand: Its primary contrast.
-        unit: What the effect is measured in.
-        dose_curve: The curve.
-        runs: The runs of the cell's design and no others.
-        curves: The study's curves.csv.
-        seeds: The seeds that the verdict is taken over; None takes all.
-
-    Returns:
-        One row per dose, or per dose and level where the estimand has levels; a dose that the records cannot answer has
-        a reason instead of an effect.
+    A dose has a row per level where the estimand has levels; one that the records cannot answer has the reason.
     """
     rows: list[dict[str, object]] = []
-    for dose in curve(estimand.name, estimand.args, dose_curve.argument, dose_curve.values, runs, curves):
+    for cell in (cell for claim in claims.values() for cell in claim.cells if cell.curves):
+        try:
+            design = kept(study, cell)
+        except StudyError:
+            continue  # Its verdict says why.
+        if design is not None and not design.quick:
+            rows += [row for one in cell.curves for row in curve_rows(cell, one, design, tables)]
+    return rows
+
+
+def curve_rows(cell: Cell, dose_curve: Curve, design: Design, tables: Tables) -> Iterator[dict[str, object]]:
+    """Yield the rows of one curve of a cell, over the seeds that its verdict is taken over."""
+    runs = tables.runs[tables.runs["run_id"].isin(design.runs)]
+    seeds = design.seeds[: max((look for look in design.looks if look <= len(design.seeds)), default=None)]
+    estimand = cell.estimand
+    for dose in curve(estimand.name, estimand.args, dose_curve.argument, dose_curve.values, runs, tables.curves):
         row: dict[str, object] = dict.fromkeys(DOSE_COLUMNS)
-        row |= {"claim": claim, "cell": cell, "curve": dose_curve.label, "dose": dose.value, "unit": unit}
-        row |= {"primary": dose.primary, "reason": dose.reason}
+        row |= {"claim": cell.claim, "cell": cell.name, "curve": dose_curve.label, "dose": dose.value}
+        row |= {"unit": cell.unit, "primary": dose.primary, "reason": dose.reason}
         if dose.contrast is None:
-            rows.append(row)
+            yield row
             continue
         for level, numbers in typical(dose.contrast, seeds):
-            rows.append(row | {"curve": f"{dose_curve.label}, {level}" if level else dose_curve.label} | numbers)
-    return rows
+            yield row | {"curve": f"{dose_curve.label}, {level}" if level else dose_curve.label} | numbers
 
 
 def typical(contrast: Contrast, seeds: Sequence[int] | None = None) -> Iterator[tuple[str, dict[str, float | int]]]:

@@ -31,6 +31,7 @@ class Evidence:
         looks: When it is judged.
         room: The best possible value minus that of the better arm for a typical seed; None if it has no bound.
         manipulation: Why the manipulation is not shown; None if it is shown, or none is asked for.
+        exploratory: Why its seeds may have been seen before it was designed; None if they were not.
     """
 
     cell: str
@@ -45,6 +46,7 @@ class Evidence:
     looks: Looks = LOOKS
     room: float | None = None
     manipulation: str | None = None
+    exploratory: str | None = None
 
     def __post_init__(self) -> None:
         assert self.margin > 0 or (self.form == "greater" and self.margin == 0)
@@ -74,6 +76,11 @@ class Evidence:
         """Whether the first look is complete."""
         return self.n_judged >= self.looks[0].seeds
 
+    @property
+    def undecidable(self) -> bool:
+        """Whether no number of its seeds decides it."""
+        return self.at_edge or self.manipulation is not None or self.exploratory is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -83,8 +90,9 @@ class Verdict:
         id: Of the cell, or of the claim.
         verdict: `supported`, `refuted`, `depends`, `inconclusive` or `not_run`; `depends` only for a whole claim.
         outcome: If supported, `greater` or `equivalent`; if refuted, `reversed`, `equivalent`, `too small` or
-            `different`; if inconclusive, `undecided`, `too few seeds`, `grid edge`, `manipulation not shown` or
-            `cannot tell here`; or `not run`. For a whole claim see `normbench.claims.combining`.
+            `different`; if inconclusive, `undecided`, `too few seeds`, `exploratory`, `grid edge`,
+            `manipulation not shown` or `cannot tell here`; or `not run`. For a whole claim see
+            `normbench.claims.combining`.
         effect: The estimate for a typical seed (Hodges & Lehmann); at `level` if there are levels.
         ci_low: Lower end of the unadjusted 95 % interval of the effect.
         ci_high: Upper end.

@@ -36,6 +36,8 @@ LOOKS: Looks = (Look(16, 0.025), Look(32, 0.015), Look(64, 0.01))
 TWO_LOOKS: Looks = (Look(16, 0.03), Look(32, 0.02))
 """Of designs that do not name theirs."""
 
+STANDARD_LOOKS = tuple(look.seeds for look in LOOKS)
+
 SCHEDULES: Mapping[tuple[int, ...], Looks] = {
     tuple(look.seeds for look in looks): looks for looks in (TWO_LOOKS, LOOKS)
 }

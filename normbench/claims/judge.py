@@ -30,7 +30,7 @@ def judge_family(cells: Sequence[Evidence]) -> list[Verdict]:
     if not cells:
         return []
     sides = np.stack([weigh(cell.form, cell.samples, cell.margin, cell.looks) for cell in cells], axis=-1)
-    family = np.where([cell.at_edge or cell.manipulation is not None for cell in cells], 1, cell_p(sides))
+    family = np.where([cell.undecidable for cell in cells], 1, cell_p(sides))
     decisions = decide(sides, holm(family))
     return [_verdict(cell, sides, family, decisions, place) for place, cell in enumerate(cells)]
 
@@ -79,6 +79,8 @@ def _one_way(cell: Evidence, outcome: str) -> bool:
 def _not_refuted(cell: Evidence, *, supported: bool) -> str:
     if supported:
         return cell.form
+    if cell.exploratory is not None:
+        return "exploratory"
     if cell.at_edge:
         return "grid edge"
     if not cell.looked:
@@ -150,7 +152,7 @@ def _reason(cell: Evidence, outcome: str, effects: Effects, shown: int, needed: 
     text = f"typical effect{place} {effects.typical[shown]:+.3g}{_unit(cell)}, unadjusted 95 % {span}, {n} seeds: "
     text += _MEANING[cell.form, outcome].format(
         margin=f"{cell.margin:.3g}", first=cell.looks[0].seeds, room=f"{cell.room or 0:.3g}{_unit(cell)}",
-        manipulation=cell.manipulation,
+        manipulation=cell.manipulation, exploratory=cell.exploratory,
     )  # fmt: skip
     if outcome in ("undecided", "too few seeds"):
         text += f"; about {needed} seeds of this spread would decide" if needed else "; no number of seeds can be named"
@@ -165,6 +167,7 @@ def _unit(cell: Evidence) -> str:
 _UNSETTLED = {
     "undecided": "not told apart from the margin of {margin} once adjusted for looks and claims",
     "too few seeds": "the first look needs {first}",
+    "exploratory": "exploratory, since {exploratory}, so that nothing is decided",
     "grid edge": "an optimum or a limit lies at the grid's edge after its extension, so that nothing is decided",
     "manipulation not shown": "{manipulation}, so that nothing is decided",
     "cannot tell here": "the better arm is {room} below the best possible value, at a margin of {margin}, so that "

@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
 
+from normbench.claims.family import SCHEDULES
 from normbench.errors import ConfigError
 from normbench.record.files import write_whole
 
 TRIAL_SEEDS = (1000, 1001)
 """Seeds of a quick run; no verdict uses them or any later ones."""
-
-SCHEDULES = ((16, 32), (16, 32, 64))
-"""The looks that a design may have, in seeds: those of early designs, and those of designs since."""
 
 
 @dataclass(frozen=True, slots=True)

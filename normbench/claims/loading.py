@@ -10,6 +10,7 @@ import yaml
 
 from normbench.claims import cells
 from normbench.claims.fields import choice, items, known, section, text, whole
+from normbench.claims.ledger import Entry, history, read_ledger
 from normbench.claims.spec import KINDS, LITERATURE_VERDICTS, Claim, Source
 from normbench.errors import ConfigError, nearest
 
@@ -39,7 +40,20 @@ def load_claims(*folders: Path) -> dict[str, Claim]:
     if not paths:
         raise ConfigError(f"no claims in {', '.join(map(str, folders))}, expected one <id>.yaml per claim.")
     claims = {name: load_claim(path) for name, path in sorted(paths.items())}
-    return _contradicting(claims, paths)
+    ledger = read_ledger(dict.fromkeys(_root(folder) for folder in folders))
+    return {
+        name: with_history(replace(claim, folder=_root(paths[name].parent)), ledger)
+        for name, claim in _contradicting(claims, paths).items()
+    }
+
+
+def with_history(claim: Claim, ledger: Sequence[Entry]) -> Claim:
+    """Return a claim, and its cells, with their designs of a ledger."""
+    return replace(
+        claim,
+        history=tuple(entry for entry in ledger if entry.claim == claim.id),
+        cells=tuple(replace(cell, history=history(ledger, claim.id, cell.name)) for cell in claim.cells),
+    )
 
 
 def find_catalogues(shipped: Path, config_dir: Path | None) -> dict[str, list[Path]]:
@@ -99,6 +113,11 @@ def _files(folders: Iterable[Path]) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
 
 
+def _root(folder: Path) -> Path:
+    """Return the `conf/claim` folder of a catalogue's folder."""
+    return folder.parent if folder.parent.name == "claim" else folder
+
+
 def _catalogue(path: Path) -> str:
     return path.parent.name if path.parent.parent.name == "claim" else ""
 
@@ -148,7 +167,10 @@ def _claim(name: str, catalogue: str, values: object) -> Claim:
     return Claim(
         name,
         kind,
-        **{"scope": "", **texts},
+        statement=texts["statement"],
+        scope=texts.get("scope", ""),
+        caveat=texts.get("caveat", ""),
+        check=texts.get("check", ""),
         literature=tuple(_source(place, value) for place, value in enumerate(items("literature", values))),
         literature_verdict=choice("literature_verdict", values["literature_verdict"], LITERATURE_VERDICTS),
         contradicts=tuple(text("contradicts", other) for other in items("contradicts", values)),

@@ -5,7 +5,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from normbench.claims.ledger import Entry
 
 FORMS = ("greater", "equivalent")
 KINDS = ("experiment", "property", "fact", "literature")
@@ -124,6 +127,7 @@ class Cell:
         curves: The primary contrast at several doses.
         manipulation: What must be shown besides; None if nothing is.
         catalogue: The claim's.
+        history: The designs of it that the ledger has, the earliest first.
     """
 
     claim: str
@@ -140,6 +144,14 @@ class Cell:
     curves: tuple[Curve, ...] = ()
     manipulation: Manipulation | None = None
     catalogue: str = ""
+    history: tuple[Entry, ...] = ()
+
+    @property
+    def registered(self) -> Entry | None:
+        """Return the row of the ledger for this design; None if it has none."""
+        if not self.history or self.history[-1].spec_sha256 != self.spec_sha256:
+            return None
+        return self.history[-1]
 
     @property
     def id(self) -> str:
@@ -188,6 +200,8 @@ class Claim:
         cells: Of an experiment: where it is asked.
         check: Name of the check of a property or fact.
         catalogue: The family that it is judged in; empty for the main one.
+        folder: The `conf/claim` folder of its file, which also has the ledger.
+        history: All designs of it that the ledger has, those of former cells too.
     """
 
     id: str
@@ -202,6 +216,8 @@ class Claim:
     cells: tuple[Cell, ...] = ()
     check: str = ""
     catalogue: str = ""
+    folder: Path | None = None
+    history: tuple[Entry, ...] = ()
 
     @property
     def has_named_cells(self) -> bool:

@@ -12,10 +12,13 @@ from normbench.analysis.summary import csv_text
 from normbench.claims.combining import combine
 from normbench.claims.contrasts import CONTRAST_COLUMNS
 from normbench.claims.designs import Design, kept
+from normbench.claims.doses import DOSE_COLUMNS
 from normbench.claims.estimands import MissingCells
 from normbench.claims.evidence import Evidence, Verdict
 from normbench.claims.family import SCHEDULES, Form
 from normbench.claims.judge import judge_family
+from normbench.claims.ledger import seen_before
+from normbench.claims.manipulation import check_manipulation
 from normbench.claims.spec import Cell, Claim
 from normbench.claims.tables import Tables, contrast_of
 from normbench.errors import StudyError
@@ -137,6 +140,7 @@ def evidence_of(cell: Cell, design: Design | None, tables: Tables) -> tuple[Evid
         return nothing, f"a quick run decides nothing; {command}"
     try:
         contrast = contrast_of(cell.estimand, design, tables)
+        moved = contrast_of(cell.manipulation.estimand, design, tables) if cell.manipulation else None
     except MissingCells as error:
         whole = set(design.runs) <= set(tables.runs["run_id"][tables.runs["status"] != "failed"])
         return nothing, f"{error}; its design does not contain such runs" if whole else f"{error}; {command}"
@@ -159,8 +163,31 @@ def evidence_of(cell: Cell, design: Design | None, tables: Tables) -> tuple[Evid
             if not edge.trains
         ),
         looks=SCHEDULES[design.looks],
+        room=contrast.room,
+        exploratory=_exploratory(cell, design),
     )
-    return evidence, ""
+    if cell.manipulation is None or moved is None:
+        return evidence, ""
+    checked = check_manipulation(moved, cell.manipulation.margin, design.seeds[: evidence.n_judged])
+    words = checked.words(cell.manipulation.label, cell.manipulation.unit)
+    if not checked.shown:
+        return replace(evidence, manipulation=words), ""
+    return replace(evidence, remark="; ".join(filter(None, (evidence.remark, words)))), ""
+
+
+def _exploratory(cell: Cell, design: Design) -> str | None:
+    """Return why the seeds of a design may have been seen before it was made; None if the ledger shows otherwise."""
+    entry = cell.registered
+    if entry is None:
+        return "the ledger has no row for this design"
+    if design.looks != entry.looks or design.seeds[0] != entry.first_seed or design.seeds[-1] >= entry.end:
+        return f"the ledger has seeds {entry.first_seed} to {entry.end - 1} for it, and others were trained"
+    if earlier := seen_before(cell.history):
+        return (
+            f"it was redesigned on {entry.date} ({entry.reason}) after seeds {earlier.first_seed} to "
+            f"{earlier.end - 1} had been seen"
+        )
+    return None
 
 
 def _can_grow(cell: Cell, design: Design) -> bool:
@@ -171,8 +198,10 @@ def _can_grow(cell: Cell, design: Design) -> bool:
     return grid.extended("low") is not None
 
 
-def write_verdicts(study: Path, judged: list[Judged], contrasts: list[dict[str, object]]) -> None:
-    """Write verdicts.csv and contrasts.csv of a study.
+def write_verdicts(
+    study: Path, judged: list[Judged], contrasts: list[dict[str, object]], doses: list[dict[str, object]]
+) -> None:
+    """Write verdicts.csv, contrasts.csv and doses.csv of a study.
 
     Raises:
         StudyError: If a file cannot be written.
@@ -180,6 +209,7 @@ def write_verdicts(study: Path, judged: list[Judged], contrasts: list[dict[str, 
     for name, columns, rows in (
         ("verdicts.csv", COLUMNS, [one.row() for one in judged]),
         ("contrasts.csv", CONTRAST_COLUMNS, contrasts),
+        ("doses.csv", DOSE_COLUMNS, doses),
     ):
         whole = ("n_seeds", "n_collapsed", "seeds_needed")
         table = pd.DataFrame(rows, columns=list(columns))

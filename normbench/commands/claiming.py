@@ -12,7 +12,9 @@ from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
 from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
-from normbench.claims.family import LOOKS
+from normbench.claims.doses import dose_rows
+from normbench.claims.family import STANDARD_LOOKS
+from normbench.claims.ledger import TRIAL_SEEDS
 from normbench.claims.signed_rank import hodges_lehmann
 from normbench.claims.spec import Cell, Claim, Over
 from normbench.claims.tables import Tables, contrast_of
@@ -25,9 +27,6 @@ from normbench.engine.interrupt import OutOfTime
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.properties import CHECKS
 from normbench.record.store import Study
-
-TRIAL_SEEDS = (1000, 1001)
-"""Seeds of a quick run; no verdict uses them."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +143,11 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
 def first_look(cell: Cell) -> Design:
     """Return the design of the first look at a cell that has none yet, its runs left out.
 
-    This alone chooses the block of seeds that a new design is judged on, and when it is looked at.
+    The ledger says which seeds it is judged on, and when it is looked at.
     """
-    looks = tuple(look.seeds for look in LOOKS)
-    return Design(cell.spec_sha256, tuple(range(looks[0])), (), _ends(cell.over), looks=looks)
+    entry = cell.registered
+    first, looks = (entry.first_seed, entry.looks) if entry else (0, STANDARD_LOOKS)
+    return Design(cell.spec_sha256, tuple(range(first, first + looks[0])), (), _ends(cell.over), looks=looks)
 
 
 def _next_look(request: Request) -> list[tuple[Cell, int]]:
@@ -166,7 +166,7 @@ def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
         say(note)
     tables = Tables.of(study)
     judged = judge_study(study, claims, tables, strict=False)
-    write_verdicts(study, judged, contrast_rows(study, claims, tables))
+    write_verdicts(study, judged, contrast_rows(study, claims, tables), dose_rows(study, claims, tables))
     return judged
 
 

@@ -1,12 +1,12 @@
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from normbench.claims.doses import DOSE_COLUMNS, dose_rows
-from normbench.claims.estimands.curve import Scalar, check_curve, curve
-from normbench.claims.spec import Estimand
+from normbench.claims.designs import Design
+from normbench.claims.doses import DOSE_COLUMNS, curve_rows
+from normbench.claims.estimands.curve import check_curve, curve
+from normbench.claims.spec import Cell, Curve, Estimand
+from normbench.claims.tables import Tables
 from normbench.errors import ConfigError
 
 from .made_up import BATCH, NONE, SCORE, Row, curves_table, runs_of, seeds_of, table
@@ -19,16 +19,7 @@ ARGS: dict[str, Any] = {
     "at": {"batch_size": 2},
     "against": {"batch_size": 32},
 }
-AT = ["at", "batch_size"]
-
-
-@dataclass(frozen=True)
-class Made:
-    """A curve."""
-
-    argument: Sequence[str | int]
-    values: Sequence[Scalar]
-    label: str = "batch size"
+AT: list[str | int] = ["at", "batch_size"]
 
 
 def rows_of(seeds: int = 6) -> list[Row]:
@@ -41,15 +32,24 @@ def rows_of(seeds: int = 6) -> list[Row]:
     ]
 
 
-def rows(made: Made, args: dict[str, Any] = ARGS, name: str = "interaction", **more: Any) -> list[dict[str, Any]]:
+def rows(
+    argument: list[str | int],
+    values: list[int],
+    args: dict[str, Any] = ARGS,
+    name: str = "interaction",
+    looks: tuple[int, ...] = (6,),
+) -> list[dict[str, Any]]:
     """Return the rows of a curve."""
-    runs, curves = table(rows_of()), curves_table([])
-    return dose_rows("small", "digits", Estimand(name, args), "points", made, runs=runs, curves=curves, **more)
+    own = Curve("batch size", tuple(argument), tuple(values))
+    cell = Cell("small", "digits", "It hurts.", "", (), None, Estimand(name, args), "greater", 1, "points")
+    runs = table(rows_of())
+    design = Design(cell.spec_sha256, tuple(range(6)), tuple(runs["run_id"]), looks=looks)
+    return list(curve_rows(cell, own, design, Tables(runs, curves_table([]))))
 
 
 def test_a_curve_has_a_row_a_dose_and_marks_the_primary_one() -> None:
     """The effect falls from 30 points at 2 to 5 at 8; the primary point is the one of the claim's own arguments."""
-    found = rows(Made(AT, [2, 4, 8]))
+    found = rows(AT, [2, 4, 8])
     assert [(row["dose"], round(row["effect"], 6), row["primary"]) for row in found] == [
         (2, 30, True),
         (4, 10, False),
@@ -63,12 +63,12 @@ def test_a_curve_has_a_row_a_dose_and_marks_the_primary_one() -> None:
 
 def test_only_the_seeds_of_the_verdict_count() -> None:
     """Seeds of a look that is not complete are not in the curve either."""
-    assert [row["n_seeds"] for row in rows(Made(AT, [2, 4]), seeds=range(4))] == [4, 4]
+    assert [row["n_seeds"] for row in rows(AT, [2, 4], looks=(4, 8))] == [4, 4]
 
 
 def test_a_dose_that_the_records_lack_has_a_reason() -> None:
     """The other doses are there all the same."""
-    found = rows(Made(AT, [2, 16]))
+    found = rows(AT, [2, 16])
     assert found[0]["effect"] is not None and found[1]["effect"] is None
     assert str(found[1]["reason"]).startswith("missing: batch_size=16, norm=none, every seed")
 
@@ -76,7 +76,7 @@ def test_a_dose_that_the_records_lack_has_a_reason() -> None:
 def test_each_level_has_its_rows() -> None:
     """Of an estimand over levels."""
     args = {"measure": SCORE, "treatment": NONE, "control": BATCH, "levels": [{"batch_size": 2}, {"batch_size": 32}]}
-    found = rows(Made(["levels", 0, "batch_size"], [2, 8]), args, "over_levels")
+    found = rows(["levels", 0, "batch_size"], [2, 8], args, "over_levels")
     assert [(row["curve"], row["dose"]) for row in found] == [
         ("batch size, batch_size=2", 2),
         ("batch size, batch_size=32", 2),

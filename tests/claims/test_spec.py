@@ -77,7 +77,7 @@ def test_a_claim_is_what_its_file_says(tmp_path: Path) -> None:
 
 
 MANIPULATION = {"label": "it moves", "estimand": copy.deepcopy(EXPERIMENT["estimand"]), "margin": 0, "unit": "points"}
-CURVE = {"label": "rate", "argument": ["control", "lr"], "values": [0.25, 0.5]}
+CURVE = {"label": "statistics", "argument": ["control", "norm"], "values": ["none", "group"]}
 CELLS: dict[str, Any] = {
     **{name: value for name, value in EXPERIMENT.items() if name not in ("scope", "design", "over")},
     "cells": {
@@ -105,7 +105,7 @@ def test_cells_take_what_their_claim_gives(tmp_path: Path) -> None:
     assert (first.form, first.margin, second.margin, second.unit) == ("greater", 1.0, 2.0, "accuracy points")
     assert first.estimand == second.estimand and second.over is None
     assert (loaded.scope, first.scope, second.scope) == ("", "An MLP.", "A ResNet.")
-    assert second.curves == (Curve("rate", ("control", "lr"), (0.25, 0.5)),)
+    assert second.curves == (Curve("statistics", ("control", "norm"), ("none", "group")),)
     assert second.manipulation is not None and second.manipulation.label == "it moves"
     assert loaded.command == first.command == "normbench claims run mine"
 
@@ -149,10 +149,18 @@ WRONG_CELLS: dict[str, tuple[str, Any, str]] = {
     "value": ("cells/scenes_resnet/margin", -1, "cells.scenes_resnet: margin: got -1"),
     "curves": ("cells/scenes_resnet/curves", CURVE, "cells.scenes_resnet: curves: got {"),
     "curve": ("cells/scenes_resnet/curves/0/label", ..., "the field 'label' in curves[0] is missing"),
-    "dose": ("cells/scenes_resnet/curves/0/argument", [], "curves[0].argument: got [], expected the keys"),
-    "dose of a wrong type": ("cells/scenes_resnet/curves/0/argument", [1.5], "curves[0].argument: got [1.5]"),
-    "doses": ("cells/scenes_resnet/curves/0/values", [2], "curves[0].values: got [2], expected at least two different"),
-    "doses twice": ("cells/scenes_resnet/curves/0/values", [2, 2], "curves[0].values: got [2, 2], expected at least"),
+    "dose": ("cells/scenes_resnet/curves/0/argument", [], "curves[0].argument: got [], expected a list of keys"),
+    "dose of a wrong type": (
+        "cells/scenes_resnet/curves/0/argument",
+        [1.5],
+        "curves[0].argument: got 1.5 in [1.5], expected one of",
+    ),
+    "doses": (
+        "cells/scenes_resnet/curves/0/values",
+        ["none"],
+        "curves[0].values: got ['none'], expected a list of at least two",
+    ),
+    "doses twice": ("cells/scenes_resnet/curves/0/values", ["none", "none"], "curves[0].values: got 'none' twice"),
     "manipulation": ("cells/scenes_resnet/manipulation/unit", ..., "the field 'unit' in manipulation is missing"),
     "its margin": ("cells/scenes_resnet/manipulation/margin", -1, "manipulation.margin: got -1"),
     "its estimand": ("cells/scenes_resnet/manipulation/estimand/name", "x", "manipulation: estimand: unknown name 'x'"),

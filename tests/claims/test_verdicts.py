@@ -13,6 +13,8 @@ import pytest
 
 from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
+from normbench.claims.ledger import Entry, register
+from normbench.claims.loading import with_history
 from normbench.claims.spec import Cell, Claim, Estimand, Exploratory, Over
 from normbench.claims.tables import Tables
 from normbench.claims.verdicts import Judged, judge_study, write_verdicts
@@ -40,7 +42,10 @@ CELL = Cell(
 
 
 def claim_of(*cells: Cell) -> Claim:
-    return Claim(cells[0].claim, "experiment", CELL.statement, (), "supported", "made-up runs", cells=cells)
+    """Return a claim whose designs are the first ones in the ledger."""
+    claim = Claim(cells[0].claim, "experiment", CELL.statement, (), "supported", "made-up runs", cells=cells)
+    designs = [(cell.name, cell.spec_sha256) for cell in cells]
+    return with_history(claim, register((), claim.id, designs, looks=(16, 32), reason="made up"))
 
 
 CLAIM = claim_of(CELL)
@@ -100,6 +105,39 @@ def test_known_effects_are_judged_right(tmp_path: Path, gain: float, verdict: st
     found = judged(tmp_path)["better"].verdict
     assert (found.verdict, found.outcome, found.n_seeds) == (verdict, outcome, 16)
     assert found.effect == pytest.approx(gain, abs=0.5)
+
+
+FIRST = CLAIM.history[0]
+
+
+@pytest.mark.parametrize(
+    ("designs", "reason"),
+    [
+        ((), "the ledger has no row for this design"),
+        ((replace(FIRST, spec_sha256="0" * 64),), "the ledger has no row for this design"),
+        ((replace(FIRST, first_seed=32),), "the ledger has seeds 32 to 63 for it, and others were trained"),
+        ((replace(FIRST, looks=(16, 32, 64)),), "the ledger has seeds 0 to 63 for it, and others were trained"),
+        (
+            (replace(FIRST, spec_sha256="0" * 64), replace(FIRST, reason="a finer grid")),
+            f"it was redesigned on {FIRST.date} (a finer grid) after seeds 0 to 31 had been seen",
+        ),
+    ],
+    ids=["no row", "another hash", "other seeds", "other looks", "seen seeds"],
+)
+def test_a_design_on_seen_seeds_decides_nothing(tmp_path: Path, designs: tuple[Entry, ...], reason: str) -> None:
+    """However large the effect: the verdict says why, and no further look is asked for."""
+    write_study(tmp_path, 10)
+    found = judged(tmp_path, with_history(CLAIM, designs))["better"].verdict
+    assert (found.verdict, found.outcome, found.p_adjusted) == ("inconclusive", "exploratory", 1)
+    assert found.effect == pytest.approx(10, abs=0.5) and found.next_look is None
+    assert f"exploratory, since {reason}, so that nothing is decided" in found.reason
+
+
+def test_the_same_design_may_be_run_again_on_fresh_seeds(tmp_path: Path) -> None:
+    """The last row counts, and a design that shares seeds with itself alone was not redesigned."""
+    write_study(tmp_path, 10)
+    seen = (replace(FIRST, first_seed=64), FIRST)
+    assert judged(tmp_path, with_history(CLAIM, seen))["better"].verdict.verdict == "supported"
 
 
 def test_runs_that_are_not_the_designs_are_not_looked_at(tmp_path: Path) -> None:
@@ -280,7 +318,7 @@ def test_checks_and_literature_have_rows_too(tmp_path: Path) -> None:
 
 def table_bytes(folder: Path, claims: Mapping[str, Claim]) -> list[bytes]:
     tables = Tables.of(folder)
-    write_verdicts(folder, judge_study(folder, claims, tables), contrast_rows(folder, claims, tables))
+    write_verdicts(folder, judge_study(folder, claims, tables), contrast_rows(folder, claims, tables), [])
     return [(folder / name).read_bytes() for name in ("verdicts.csv", "contrasts.csv")]
 
 
