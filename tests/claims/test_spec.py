@@ -467,8 +467,9 @@ KINDS = {
         placement_before affine_helps affine_hurts_gradients clipping_helps_bn eval_consistent eval_adapts_shift
         ics_reduced ics_is_mechanism""",
     "property": """running_stats_fix_gradients standardized_outputs affine_restores_capacity tiny_norm_batch
-        scale_invariance""",
-    "fact": "resnet_uses_bn bert_uses_bn history_2015 sota_required",
+        scale_invariance sample_independence""",
+    "fact": """resnet_uses_bn bert_uses_bn history_2015 sota_required standard_placement
+        standard_in_architectures""",
     "literature": """rnn_no_benefit rnn_benefit ln_for_sequences transformer_bn detection_bn detection_gn style_in
         interpretability_harder lrp_helps viz_before_after""",
 }
