@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from normbench.norms.factory import norm_layers
+
 aten = torch.ops.aten
 
 
@@ -17,7 +19,7 @@ class Cost:
     """The cost of forward passes so far.
 
     Attributes:
-        multiply_adds: Multiply-adds of matrix products, convolutions, attention and recurrent layers.
+        multiply_adds: Multiply-adds of matrix products, convolutions, attention and recurrent layers, outside norms.
         outputs: Output values of all layers.
     """
 
@@ -30,9 +32,11 @@ def counting(model: nn.Module) -> Iterator[Cost]:
     """Count the cost of forward passes on the CPU inside the context.
 
     Args:
-        model: The model, for the outputs of its layers. Multiply-adds are those of all operations, whatever calls them.
+        model: The model. Its multiply-adds are those of all operations, whatever calls them, except in norm layers:
+            some norms take their means by a matrix product.
     """
     cost = Cost()
+    mode = _CountingMode(cost)
 
     def count(module: nn.Module, args: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
@@ -40,14 +44,17 @@ def counting(model: nn.Module) -> Iterator[Cost]:
 
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d) or not any(m.children())]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    with _CountingMode(cost):
+    for norm in norm_layers(model).values():
+        hooks.append(norm.register_forward_pre_hook(mode.enter))
+        hooks.append(norm.register_forward_hook(mode.leave))
+    with mode:
         yield cost
     for hook in hooks:
         hook.remove()
 
 
 class _Counting:
-    """Adds the multiply-adds of each operation to a cost.
+    """Adds the multiply-adds of each operation outside norm layers to a cost.
 
     These are not methods of `_CountingMode`, because the first call of a `__torch_dispatch__` that a subclass of
     `TorchDispatchMode` defines imports torch._dynamo, which takes seconds.
@@ -56,12 +63,19 @@ class _Counting:
     def __init__(self, cost: Cost) -> None:
         super().__init__()
         self.cost = cost
+        self.norms = 0
+
+    def enter(self, norm: nn.Module, args: Any) -> None:
+        self.norms += 1
+
+    def leave(self, norm: nn.Module, args: Any, output: Any) -> None:
+        self.norms -= 1
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if formula := _FORMULAS.get(func.overloadpacket):
+        if not self.norms and (formula := _FORMULAS.get(func.overloadpacket)):
             self.cost.multiply_adds += formula(out, *args)
         return out
 

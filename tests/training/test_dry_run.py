@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import problem
+from problems import ARMS, problem
 from torch import nn
 
 from normbench.data import load
@@ -46,6 +46,13 @@ def with_model(target: str, **args: float) -> Run:
 def test_multiply_adds_of_a_known_model(name: str, per_sample: int) -> None:
     """The cost is that of the linear and convolutional layers over one batch, counted by hand."""
     assert dry_run(problem(name), DATA).multiply_adds == per_sample * 16
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_norms_add_no_multiply_adds(arm: str) -> None:
+    """However a norm takes its means, threads and packs are those of the model without it."""
+    model = arm.partition("-")[0]
+    assert dry_run(problem(arm), DATA).multiply_adds == dry_run(problem(f"{model}-none"), DATA).multiply_adds
 
 
 def test_activations_are_what_the_layers_put_out() -> None:
