@@ -24,7 +24,8 @@ DOSE_COLUMNS = (
 def dose_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[dict[str, object]]:
     """Return the rows of doses.csv: typical effect and unadjusted 95 % interval at each dose of each curve.
 
-    A dose has a row per level where the estimand has levels; one that the records cannot answer has the reason.
+    A dose has a row per level where the estimand has levels. One that the records cannot answer has the reason; one with
+    an optimum or limit at an end of the grid has it beside its effect.
     """
     rows: list[dict[str, object]] = []
     for cell in (cell for claim in claims.values() for cell in claim.cells if cell.curves):
@@ -49,6 +50,10 @@ def curve_rows(cell: Cell, dose_curve: Curve, design: Design, tables: Tables) ->
         if dose.contrast is None:
             yield row
             continue
+        row["reason"] = "; ".join(
+            f"{edge.seeds} seeds are at the {edge.end} end of the grid for {edge.arm}"
+            for edge in dose.contrast.open_edges
+        )
         for level, numbers in typical(dose.contrast, seeds):
             yield row | {"curve": f"{dose_curve.label}, {level}" if level else dose_curve.label} | numbers
 

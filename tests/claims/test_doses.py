@@ -1,5 +1,6 @@
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from normbench.claims.designs import Design
@@ -34,16 +35,17 @@ def rows_of(seeds: int = 6) -> list[Row]:
 
 def rows(
     argument: list[str | int],
-    values: list[int],
+    values: list[Any],
     args: dict[str, Any] = ARGS,
     name: str = "interaction",
     looks: tuple[int, ...] = (6,),
+    records: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of a curve."""
     own = Curve("batch size", tuple(argument), tuple(values))
     cell = Cell("small", "digits", "It hurts.", "", (), None, Estimand(name, args), "greater", 1, "points")
-    runs = table(rows_of())
-    design = Design(cell.spec_sha256, tuple(range(6)), tuple(runs["run_id"]), looks=looks)
+    runs = table(rows_of()) if records is None else records
+    design = Design(cell.spec_sha256, tuple(sorted(set(runs["seed"]))), tuple(runs["run_id"]), looks=looks)
     return list(curve_rows(cell, own, design, Tables(runs, curves_table([]))))
 
 
@@ -71,6 +73,17 @@ def test_a_dose_that_the_records_lack_has_a_reason() -> None:
     found = rows(AT, [2, 16])
     assert found[0]["effect"] is not None and found[1]["effect"] is None
     assert str(found[1]["reason"]).startswith("missing: batch_size=16, norm=none, every seed")
+
+
+def test_a_dose_at_the_end_of_the_grid_says_so() -> None:
+    """Its effect may be larger than it looks."""
+    records = table(runs_of(BATCH, {0: {0.25: 0.9, 0.5: 0.95}}) + runs_of(NONE, {0: {0.25: 0.9, 0.5: 0.8}}))
+    args = {"measure": SCORE, "treatment": BATCH, "control": NONE}
+    found = rows(["control", "norm"], ["none", "group"], args, "difference", records=records)
+    assert found[0]["reason"] == (
+        "1 seeds are at the high end of the grid for norm=batch; 1 seeds are at the low end of the grid for norm=none"
+    )
+    assert found[0]["effect"] == 5
 
 
 def test_each_level_has_its_rows() -> None:
