@@ -80,16 +80,17 @@ class BatchNoisy(BatchStatistics):
         return _with(noise, super().by_training(x))
 
     def disturbed(self, y: Tensor, later: int) -> Tensor:
-        """Add the noise of a step of training, drawn as that step drew or will draw it."""
-        return _with(self.noise(y.shape[0], y.dtype, later), y)
+        """Add the noise of a step of training, as that step draws it."""
+        assert self.num_batches_tracked is not None
+        return _with(self.noise(y.shape[0], y.dtype, self.num_batches_tracked + later), y)
 
     @torch.no_grad()
-    def noise(self, samples: int, dtype: torch.dtype, later: int = 0) -> tuple[Tensor, Tensor]:
-        """Return the factors and shifts of the next step, or of one so many later, (N, C) each."""
+    def noise(self, samples: int, dtype: torch.dtype, count: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return factors and shifts, (N, C) each, of the step after `count` others; None takes the next step."""
         assert self.num_batches_tracked is not None
         channels, each = (self.num_features,), (samples, self.num_features)
         # A copy: the count increases before the noise is used.
-        key = self.seed, self.num_batches_tracked + later
+        key = self.seed, self.num_batches_tracked.clone() if count is None else count
         mean_shift = self.shift * (2 * uniform(*key, 0, channels, dtype) - 1)
         mean_factor = 1 + (self.scale - 1) * uniform(*key, 1, channels, dtype)
         shifts = mean_shift + self.shift_spread * (2 * uniform(*key, 2, each, dtype) - 1)
