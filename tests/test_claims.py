@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from commands import Command
 
+from normbench.claims.designs import Design, keep
 from normbench.claims.loading import load_claims
 from normbench.commands.claiming import Request
 from normbench.config.shipped import shipped_conf
@@ -111,6 +112,17 @@ def test_a_claim_of_cells_trains_all_and_shows_each(normbench: Command, conf: st
     assert re.search(r"^mine +\w.*open (.*\n)+?  a  (.*\n)+?  b  ", judged, re.MULTILINE)
     assert max(len(line) for out in (ran.out, listed, judged) for line in out.splitlines()) <= 80
     assert normbench("claims", "run", "mine", "--config-dir", conf, "--cfg").out.count("# mine.") == 2
+
+
+def test_a_design_keeps_its_block_of_seeds_and_its_looks(normbench: Command, conf: str) -> None:
+    """One that was begun elsewhere than at seed 0, or with two looks, goes on like that."""
+    (cell,) = load_claims(Path(conf) / "claim")["mine"].cells
+    keep(STUDY, "mine", Design(cell.spec_sha256, tuple(range(40, 56)), (), (-6.0, -5.0), looks=(16, 32)))
+    assert normbench("claims", "run", "mine", "--config-dir", conf, "engine.workers=1").code == 0
+    design = json.loads((STUDY / "claims" / "mine.json").read_text())
+    assert design["looks"] == [16, 32]
+    assert design["seeds"] == list(range(40, 40 + len(design["seeds"]))) and len(design["seeds"]) in (16, 32)
+    assert set(pd.read_csv(STUDY / "runs.csv")["seed"]) == set(design["seeds"])
 
 
 def test_a_limit_at_the_edge_makes_the_grid_longer_for_every_arm(normbench: Command, conf: str) -> None:
