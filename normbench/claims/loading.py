@@ -182,5 +182,5 @@ def _claim(name: str, catalogue: str, values: object) -> Claim:
 
 def _source(place: int, value: object) -> Source:
     field = f"literature[{place}]"
-    own = section(field, value, ("source", "figures", "says"))
+    own = section(field, value, ("source", "figures", "says"), ("figures",))
     return Source(**{name: text(f"{field}.{name}", given) for name, given in own.items()})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from normbench.claims.calibration import Rate
-from normbench.claims.spec import VERDICTS, Claim
+from normbench.claims.spec import VERDICTS, Claim, Source
 from normbench.claims.verdicts import Judged
 
 _NARROW = 40
@@ -59,7 +59,7 @@ def details(
     parts = [
         ("claim", claim.statement),
         *_verdict(first, contrasts),
-        *(("literature", f"{one.source}: {one.figures}; {one.says}") for one in claim.literature),
+        *(("literature", _reported(one)) for one in claim.literature),
         ("scope", claim.scope),
         ("caveat", claim.caveat),
         *(("contradicted by", f"{one.claim.id}: {one.verdict.verdict}. {one.claim.scope}") for one in others),
@@ -71,6 +71,10 @@ def details(
         own = [*_verdict(one, contrasts), ("scope", one.cell.scope), ("spec", one.cell.spec_sha256[:12])]
         lines += [f"  {one.name}", *_wrapped(own, "    ", width)]
     return "\n".join(lines) + "\n"
+
+
+def _reported(source: Source) -> str:
+    return f"{source.source}: {'; '.join(filter(None, (source.figures, source.says)))}"
 
 
 def _verdict(judged: Judged, contrasts: Iterable[Mapping[str, object]]) -> list[tuple[str, str]]:

@@ -20,11 +20,11 @@ _JUDGED = ("statement", "design", "over", "estimand", "form", "margin", "unit", 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a publication reports: where, the figures, and what they say of the claim."""
+    """What a publication reports: where, what it says of the claim, and the figures if it has any."""
 
     source: str
-    figures: str
     says: str
+    figures: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Claim:
         scope: What the verdict is about; empty if each cell says it for itself.
         caveat: What to keep in mind with the verdict.
         contradicts: Claims to be shown side by side with this one.
-        assertions: Numbers of the sentences of popular texts that it answers.
+        assertions: Numbers of the sentences in `conf/assertions.yaml` that it examines.
         cells: Of an experiment: where it is asked.
         check: Name of the check of a property or fact.
         catalogue: The family that it is judged in; empty for the main one.

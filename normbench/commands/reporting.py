@@ -26,6 +26,8 @@ def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, con
     """
     from normbench.analysis.folders import find_studies
     from normbench.analysis.refresh import refresh
+    from normbench.claims.assertions import load_assertions
+    from normbench.config.shipped import shipped_conf
     from normbench.record.files import write_whole
     from normbench.report.page import page
 
@@ -34,7 +36,7 @@ def report(studies: tuple[str, ...], output: Path | None, results_dir: Path, con
     for note in filter(None, map(refresh, folders)):
         print(note, file=sys.stderr)
     path = output or (folders[0] if len(folders) == 1 else results_dir) / "report.html"
-    write_whole(path, [page(folders, catalogue)])
+    write_whole(path, [page(folders, catalogue, load_assertions(shipped_conf() / "assertions.yaml"))])
     print(path)
     return 0
 

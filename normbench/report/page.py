@@ -12,7 +12,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from normbench.analysis.folders import is_packed
+from normbench.claims.assertions import Assertion
 from normbench.claims.spec import VERDICTS, Claim
+from normbench.report.assertions import sentences
 from normbench.report.claim_view import ClaimView, claim_views, margin_scale
 from normbench.report.contents import Contents, read_study
 from normbench.report.draw import draw
@@ -68,29 +70,28 @@ class StudyView:
     n_failed: int
 
 
-def page(folders: Sequence[Path], claims: Mapping[str, Claim]) -> str:
+def page(folders: Sequence[Path], claims: Mapping[str, Claim], assertions: Sequence[Assertion] = ()) -> str:
     """Return the page of some studies.
 
     Args:
         folders: The studies.
         claims: The catalogue.
+        assertions: What popular texts say, for the table of sentences and verdicts.
 
     Raises:
         StudyError: A file of a study is missing or damaged.
+        ConfigError: A claim names a sentence that does not exist.
     """
     studies = [_study_view(read_study(folder, claims), f"s{place}") for place, folder in enumerate(folders)]
+    judged = [(study.anchor, view) for study in studies for _, views in study.claims for view in views]
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     style = theme_css() + (_FOLDER / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = _environment().from_string((_FOLDER / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        studies=studies,
-        kinds=KIND_TITLES,
-        script=Markup(script),
-        style=Markup(style),
-        digest=digest,
-        title=_title(folders),
-    )
+        studies=studies, kinds=KIND_TITLES, script=Markup(script), style=Markup(style), digest=digest, title=_title(folders),
+        said=sentences(assertions, claims, judged), said_in=judged[0][0] if judged else "",
+    )  # fmt: skip
 
 
 def _environment() -> Environment:

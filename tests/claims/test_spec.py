@@ -193,6 +193,19 @@ def test_a_fact_has_a_check_and_no_design(tmp_path: Path) -> None:
     assert (loaded.check, loaded.cells, loaded.scope) == ("bert_uses_bn", (), "An MLP.")
 
 
+def test_shipped_figures_are_figures() -> None:
+    """A source without one leaves the field out."""
+    claims = [load_claim(path) for path in sorted((shipped_conf() / "claim").rglob("*.yaml"))]
+    figures = [one.figures for loaded in claims for one in loaded.literature]
+    assert figures and not [text for text in figures if text.startswith("none")]
+
+
+def test_a_source_need_not_report_figures(tmp_path: Path) -> None:
+    """What it says is enough."""
+    source = {name: text for name, text in EXPERIMENT["literature"][0].items() if name != "figures"}
+    assert claim(tmp_path, literature=[source]).literature[0].figures == ""
+
+
 def wrong(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     """Return what sets one field, or deletes it where the value is `...`."""
 
@@ -222,6 +235,8 @@ WRONG = {
     "source": (wrong("literature/0/says", ...), "the field 'says' in literature[0] is missing"),
     "source of a wrong type": (wrong("literature/0/figures", 3), "literature[0].figures: got 3, expected a non-empty"),
     "literature verdict": (wrong("literature_verdict", "true"), "literature_verdict: unknown value 'true'"),
+    "assertions": (wrong("assertions", ["3"]), "assertions: got '3', expected numbers of sentences"),
+    "an assertion's number": (wrong("assertions", [0]), "assertions: got 0, expected numbers of sentences"),
     "contradicts": (wrong("contradicts", [3]), "contradicts: got 3, expected a non-empty text"),
     "form": (wrong("form", "less"), "form: unknown value 'less'"),
     "form against estimand": (wrong("form", "equivalent"), "'equivalent' does not fit the estimand 'difference'"),
@@ -310,6 +325,7 @@ TEXTS = {
     "literature_verdict": "open",
     "literature": [],
     "contradicts": ["other"],
+    "assertions": [3],
     "exploratory": [{"label": "x", "unit": "y", "estimand": EXPERIMENT["estimand"]}],
 }
 JUDGED = {

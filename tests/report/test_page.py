@@ -76,6 +76,13 @@ def test_kinds_stand_apart(judged: tuple[Path, dict[str, Claim], str]) -> None:
     assert "s0-row-scale_invariance" in proved and "largest error" in proved
 
 
+def test_a_source_without_figures_shows_what_it_says(judged: tuple[Path, dict[str, Claim], str]) -> None:
+    """And one with figures shows both."""
+    text = judged[2]
+    assert "Understanding Batch Normalization. <i>without batch norm" in text
+    assert "section 4.2.2: Inception on ImageNet trains at a rate of 0.045 (BN-x30)" in text
+
+
 def test_every_effect_stands_beside_its_interval_and_n(judged: tuple[Path, dict[str, Claim], str]) -> None:
     """And no p-value is on the page."""
     folder, _, text = judged
