@@ -24,8 +24,8 @@ DOSE_COLUMNS = (
 def dose_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[dict[str, object]]:
     """Return the rows of doses.csv: typical effect and unadjusted 95 % interval at each dose of each curve.
 
-    A dose has a row per level where the estimand has levels. One that the records cannot answer has the reason; one with
-    an optimum or limit at an end of the grid has it beside its effect.
+    A dose has a row per level where the estimand has levels. One that the records cannot answer has the reason; one
+    with an optimum or limit at an end of the grid has it beside its effect.
     """
     rows: list[dict[str, object]] = []
     for cell in (cell for claim in claims.values() for cell in claim.cells if cell.curves):

@@ -1,11 +1,12 @@
 """Where batch norm stands in the architectures that people build."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from normbench.properties.data_flow import Place, places
-from normbench.properties.finding import Citation, Finding, Verdict
+from normbench.properties.finding import Citation, Finding
 from normbench.properties.published import Architecture, has_batch_norm, torchvision_architectures, without_memory
 
 _USUAL = 0.75
@@ -65,7 +66,9 @@ def standard_placement(
         f"activation. Of {len(layer_norms)} layer norms {numbers['layer_norms_between']:g} stand between. "
         f"An exception by design: {exception} {exception.shows}."
     )
-    verdict: Verdict = "supported" if usual >= _USUAL else "inconclusive" if usual >= 0.5 else "refuted"
+    verdict: Literal["supported", "inconclusive", "refuted"] = (
+        "supported" if usual >= _USUAL else "inconclusive" if usual >= 0.5 else "refuted"
+    )
     return Finding(verdict, "read off", evidence, numbers)
 
 

@@ -89,8 +89,8 @@ def page(folders: Sequence[Path], claims: Mapping[str, Claim], assertions: Seque
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = _environment().from_string((_FOLDER / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        studies=studies, kinds=KIND_TITLES, script=Markup(script), style=Markup(style), digest=digest, title=_title(folders),
-        said=sentences(assertions, claims, judged), said_in=judged[0][0] if judged else "",
+        studies=studies, kinds=KIND_TITLES, title=_title(folders), script=Markup(script), style=Markup(style),
+        digest=digest, said=sentences(assertions, claims, judged), said_in=judged[0][0] if judged else "",
     )  # fmt: skip
 
 
