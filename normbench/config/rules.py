@@ -151,7 +151,7 @@ RULES: Mapping[str, Rule] = {
     "data.max_size": Rule(int, low=8, high=32),
     "data.clutter": Rule(int, low=0, high=64),
     "data.overlap": _SHARE,
-    "data.contrast": Rule(float, above=0, high=1),
+    "data.contrast": Rule(float, low=0.001, high=1),
     "optimizer.name": Rule(str),
     "optimizer.momentum": _PART,
     "optimizer.nesterov": Rule(bool),

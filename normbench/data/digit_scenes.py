@@ -57,7 +57,7 @@ def digit_scenes(
         ("max_size", max_size, min_size, CANVAS),
         ("clutter", clutter, 0, None),
         ("overlap", overlap, 0, 1),
-        ("contrast", contrast, 0, 1),
+        ("contrast", contrast, 0.001, 1),
         ("generator_seed", generator_seed, 0, None),
     ):
         if value < low or (high is not None and value > high):

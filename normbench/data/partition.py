@@ -1,4 +1,4 @@
-"""Training, validation and test part of a run: stratified and drawn from the run's seed."""
+"""Training, validation and test part of a run: drawn from the run's seed, stratified or by whole groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -61,8 +61,7 @@ def split(
 
     A part has exactly ``round(n * fraction)`` samples, where n is the number of samples outside the set's own test and
     validation part. If the set has groups, a part has whole groups, not stratified: as many as come nearest, at least
-    one. The test part does not depend on `val_fraction`. More label noise keeps the wrong labels of less
-    noise.
+    one. The test part does not depend on `val_fraction`. More label noise keeps the wrong labels of less noise.
 
     Args:
         dataset: The data set to split.

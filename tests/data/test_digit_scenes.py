@@ -108,7 +108,7 @@ def test_it_splits_as_any_set(limit: int | None) -> None:
         ("max_size", 33, "data.max_size must be at least 16 and at most 32, got 33"),
         ("clutter", -1, "data.clutter must be at least 0, got -1"),
         ("overlap", 1.1, "data.overlap must be at least 0 and at most 1, got 1.1"),
-        ("contrast", -0.1, "data.contrast must be at least 0 and at most 1, got -0.1"),
+        ("contrast", 0, "data.contrast must be at least 0.001 and at most 1, got 0"),
         ("generator_seed", -1, "data.generator_seed must be at least 0, got -1"),
     ],
 )
