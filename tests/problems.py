@@ -71,7 +71,7 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("mlp-batch", "resnet-batch"),
         ("data=synthetic", "data.num_samples=300", "data.num_classes=4", "data.image_size=8"),
     ),
-    "grouped": (("mlp-batch", "resnet-batch"), ("data=digit_scenes", "data.num_scenes=600", "data.size=8")),
+    "grouped": (("mlp-batch", "resnet-batch"), ("data=digit_scenes", "data.num_scenes=500", "data.size=8")),
 }
 
 PROBLEMS: Mapping[str, tuple[str, ...]] = {

@@ -14,8 +14,8 @@ from normbench.errors import DataError
 
 CANVAS = 32
 BACKGROUND = 64
-BLOCKS = 60
-"""Each has three digits of each class: enough blocks to split, and enough digits in each for its scenes."""
+BLOCKS = 50
+"""Each has three or four digits of each class: enough blocks to split, enough digits in each for its scenes."""
 
 
 def digit_scenes(
@@ -29,13 +29,13 @@ def digit_scenes(
 ) -> Dataset:
     """Paste scikit-learn's digits into scenes of 32 x 32 pixels; the class is the digit that is shown as a whole.
 
-    The digits are dealt into 60 blocks, class by class. A scene takes its digit and its pieces from one block, and a
+    The digits are dealt into 50 blocks, class by class. A scene takes its digit and its pieces from one block, and a
     split has whole blocks. So no digit of a test scene is in a training scene, not even as a piece. A piece is a window
     of 4 x 4 of the 8 x 8 pixels. Only integer arithmetic and PCG64's raw bits are used, so the images are the same on
     every machine.
 
     Args:
-        num_scenes: Images N.
+        num_scenes: Images N; with a multiple of 500 all blocks have as many, so that runs can train together.
         min_size: Smallest height and width of the digit in pixels; pieces are half as large.
         max_size: Largest.
         clutter: Pieces in each scene.

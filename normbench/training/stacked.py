@@ -32,6 +32,10 @@ def why_alone(run: Run, dataset: Examples) -> str:
         setups = [set_up(replace(run, epochs=None, steps=1, schedule=constant), dataset, cpu) for _ in range(2)]
         if setups[0].task.alone:
             return setups[0].task.alone
+        if dataset.groups is not None:
+            pool = dataset.groups[: dataset.num_pool - dataset.num_val]
+            if len(pool.unique(return_counts=True)[1].unique()) > 1:
+                return "cannot be stacked: groups of samples differ in size, and so do the training sets of its seeds"
         if unknown := unknown_layers(setups[0].model):
             return f"cannot be stacked: {unknown[0]} is unknown, its rounding may depend on neighbouring runs"
         if not run_multiple(setups[0].model):

@@ -201,6 +201,14 @@ def test_runs_with_a_warm_up_train_together() -> None:
     assert stacked.why_alone(run, dataset_of(run)) == ""
 
 
+def test_groups_of_unequal_size_train_alone() -> None:
+    """Whole groups make up the parts, so seeds have training sets of several sizes: a pack would fail on them."""
+    run = problem("mlp-batch-grouped")
+    dataset = dataset_of(run)
+    assert stacked.why_alone(run, dataset) == ""
+    assert stacked.why_alone(run, limit(dataset, 499)).startswith("cannot be stacked: groups of samples differ in size")
+
+
 def test_a_layer_that_nothing_is_known_of_trains_alone() -> None:
     """Bits that depend on neighbours would show in no other test: what was not looked into is not stacked."""
     known = nn.Sequential(nn.Linear(4, 4), NormFactory(LayerNorm)(4), nn.ReLU(), nn.Linear(4, 2))
