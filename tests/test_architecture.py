@@ -57,12 +57,13 @@ FACES = {
     "rerun": EVERYTHING,
     "closing": "metrics spec engine analysis terminal api",
     "claiming": EVERYTHING + " api terminal",
+    "registering": "claims errors claiming terminal",
     "calibrating": EVERYTHING + " api claiming",
     "__init__": f"{EVERYTHING} api",
     "cli": " ".join(
         (
             EVERYTHING,
-            "api calibrating claiming closing cursor doctor listing reporting rerun",
+            "api calibrating claiming closing cursor doctor listing registering reporting rerun",
             "shells streams studies tabulating terminal",
             "api calibrating claiming closing cursor doctor listing paths reporting rerun",
             "shells studies tabulating terminal",

@@ -13,7 +13,7 @@ from normbench.commands import merging
 from normbench.commands.merging import Merged, merge_studies
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.record.columns import CURVES
-from normbench.record.store import Cell, Record, Study
+from normbench.record.store import CellValue, Record, Study
 from normbench.record.tables import PROVENANCE
 
 TINY = ["steps=3", "model.width=8", "model.depth=1", "engine.workers=1"]
@@ -36,11 +36,11 @@ def ids(*names: str) -> list[str]:
 def record(
     run_id: str, block: int, pack: int, *, score: float = 0.5, status: str = "finished", probe: str = ""
 ) -> Record:
-    result: dict[str, Cell] = {"num_classes": 10, **({"test_accuracy": score} if status == "finished" else {})}
+    result: dict[str, CellValue] = {"num_classes": 10, **({"test_accuracy": score} if status == "finished" else {})}
     scores = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
     curves: dict[str, list[float]] = {"epoch": [1.0], "step": [9], "lr": [0.1], **{name: [score] for name in scores}}
     curves |= {f"probe.{probe}.x": [7.0]} if probe else {}
-    origin: dict[str, Cell] = {**dict.fromkeys(PROVENANCE[1:], "a, b"), "block": block, "pack": pack}
+    origin: dict[str, CellValue] = {**dict.fromkeys(PROVENANCE[1:], "a, b"), "block": block, "pack": pack}
     return Record(run_id, status, result, curves, origin)
 
 

@@ -16,7 +16,7 @@ from normbench.engine.prepare import Work, load_data
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, run_id
 from normbench.record.columns import cell_text
-from normbench.record.store import Block, Cell, Record, Study
+from normbench.record.store import Block, CellValue, Record, Study
 from normbench.record.tables import PROVENANCE
 from normbench.spec import Requested, Run
 
@@ -49,7 +49,7 @@ class Recorded:
     fill: int
 
     @property
-    def origin(self) -> Mapping[str, Cell]:
+    def origin(self) -> Mapping[str, CellValue]:
         """How and where it was trained: cells of provenance.csv."""
         return self.record.provenance
 
@@ -198,18 +198,20 @@ def _train(recorded: Recorded, device: torch.device) -> Record:
 
 def _cell_differences(then: Record, now: Record) -> Iterator[Difference]:
     yield from _differences({"status": then.status, **then.result}, {"status": now.status, **now.result}, "")
-    nothing: dict[str, Cell | None] = {}
+    nothing: dict[str, CellValue | None] = {}
     for old, new in zip_longest(_points(then), _points(now), fillvalue=nothing):
         yield from _differences(old, new, f" at step {(old or new)['step']}")
 
 
-def _points(record: Record) -> list[dict[str, Cell | None]]:
+def _points(record: Record) -> list[dict[str, CellValue | None]]:
     """Return the cells of each evaluation by column."""
     points = zip(*record.curves.values(), strict=True)
     return [dict(zip(record.curves, point, strict=True)) for point in points]
 
 
-def _differences(then: Mapping[str, Cell | None], now: Mapping[str, Cell | None], where: str) -> Iterator[Difference]:
+def _differences(
+    then: Mapping[str, CellValue | None], now: Mapping[str, CellValue | None], where: str
+) -> Iterator[Difference]:
     for column in dict.fromkeys((*then, *now)):
         old, new = cell_text(then.get(column)), cell_text(now.get(column))
         if old != new:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from normbench.engine.prepare import Work
 from normbench.record.provenance import commit, machine, versions
-from normbench.record.store import Cell, Record
+from normbench.record.store import CellValue, Record
 from normbench.record.tables import PROVENANCE
 from normbench.training.outcome import Evaluation, Outcome, Score
 
 
-def record(run_id: str, outcome: Outcome, provenance: Mapping[str, Cell]) -> Record:
+def record(run_id: str, outcome: Outcome, provenance: Mapping[str, CellValue]) -> Record:
     """Return the record of a run.
 
     Args:
@@ -17,7 +17,7 @@ def record(run_id: str, outcome: Outcome, provenance: Mapping[str, Cell]) -> Rec
         outcome: The result of its training; a diverged run keeps no metric.
         provenance: Its cells of provenance.csv.
     """
-    cells: dict[str, Cell | None] = {
+    cells: dict[str, CellValue | None] = {
         "num_params": outcome.num_params,
         "num_classes": outcome.num_classes,
         "steps_to_target": outcome.steps_to_target,
@@ -40,7 +40,7 @@ def record(run_id: str, outcome: Outcome, provenance: Mapping[str, Cell]) -> Rec
     )
 
 
-def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cell]:
+def provenance_cells(run_id: str, work: Work, **measured: CellValue) -> dict[str, CellValue]:
     """Return a run's cells of provenance.csv.
 
     Args:
@@ -49,7 +49,7 @@ def provenance_cells(run_id: str, work: Work, **measured: Cell) -> dict[str, Cel
         **measured: Measurements of this training.
     """
     pack = work.pack
-    cells: dict[str, Cell] = {
+    cells: dict[str, CellValue] = {
         "seed": work.runs[run_id].run.seed,
         "block": work.block,
         "pack": work.index,

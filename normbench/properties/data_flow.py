@@ -23,7 +23,7 @@ _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NormPlace:
     """Where a norm stands.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place:
         return self.after_linear and self.before_activation
 
 
-def places(model: nn.Module, image: Tensor) -> list[Place]:
+def places(model: nn.Module, image: Tensor) -> list[NormPlace]:
     """Return the place of every norm that a forward pass calls, in the order of the calls.
 
     Functions count as well as layers.
@@ -106,12 +106,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(one)
 
 
-def _place(call: _Call) -> Place:
+def _place(call: _Call) -> NormPlace:
     source = call
     while source.sources and (source is call or source.kind == "passing"):
         source = source.sources[0]
     before = "" if source is call else source.kind
-    return Place(call.name, before == "linear", before == "activation", _reaches_activation(call))
+    return NormPlace(call.name, before == "linear", before == "activation", _reaches_activation(call))
 
 
 def _reaches_activation(call: _Call) -> bool:

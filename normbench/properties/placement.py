@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from normbench.properties.data_flow import Place, places
+from normbench.properties.data_flow import NormPlace, places
 from normbench.properties.finding import Citation, Finding
 from normbench.properties.published import Architecture, has_batch_norm, torchvision_architectures, without_memory
 
@@ -37,8 +37,8 @@ def standard_placement(
         `supported` if at least three quarters of the architectures with batch norm have the placement, `refuted` if
         less than half or none has batch norm, otherwise `inconclusive`.
     """
-    with_batch_norm: dict[str, list[Place]] = {}
-    layer_norms: list[Place] = []
+    with_batch_norm: dict[str, list[NormPlace]] = {}
+    layer_norms: list[NormPlace] = []
     for architecture in torchvision_architectures() if architectures is None else architectures:
         name, found = _first_with_batch_norm(architecture)
         layer_norms += [place for place in found if place.norm == "layer_norm"]
@@ -72,7 +72,7 @@ def standard_placement(
     return Finding(verdict, "read off", evidence, numbers)
 
 
-def _first_with_batch_norm(architecture: Architecture) -> tuple[str, list[Place]]:
+def _first_with_batch_norm(architecture: Architecture) -> tuple[str, list[NormPlace]]:
     """Return the name and places of its first model with batch norm; of its last model if none has it."""
     models = ((name, without_memory(build)) for name, build in architecture.builders.items())
     for name, model in models:  # noqa: B007  # both are used after the loop
@@ -81,7 +81,7 @@ def _first_with_batch_norm(architecture: Architecture) -> tuple[str, list[Place]
     return name, places(model, torch.zeros(1, 3, 224, 224, device="meta"))
 
 
-def _share(found: Sequence[Place]) -> float:
+def _share(found: Sequence[NormPlace]) -> float:
     return sum(place.between for place in found) / len(found)
 
 

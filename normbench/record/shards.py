@@ -10,7 +10,7 @@ from normbench.errors import StudyError
 from normbench.record.files import reading
 from normbench.record.positional import named
 
-Cell = str | int | float
+CellValue = str | int | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Record:
 
     run_id: str
     status: str
-    result: Mapping[str, Cell]
-    curves: Mapping[str, Sequence[Cell | None]]
-    provenance: Mapping[str, Cell]
+    result: Mapping[str, CellValue]
+    curves: Mapping[str, Sequence[CellValue | None]]
+    provenance: Mapping[str, CellValue]
 
     @property
     def error(self) -> str:

@@ -13,7 +13,7 @@ from normbench.errors import StudyError
 from normbench.record.columns import PACKED
 from normbench.record.files import append_lines, make_folder, reading, remove_drafts, write_whole
 from normbench.record.lock import FolderLock, Say
-from normbench.record.shards import Cell as Cell
+from normbench.record.shards import CellValue as CellValue
 from normbench.record.shards import Record as Record
 from normbench.record.shards import read_shard, shard_text
 

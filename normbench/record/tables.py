@@ -13,7 +13,7 @@ from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED, PROBE, cell_text
 from normbench.record.files import write_whole
 from normbench.record.planned import Planned
-from normbench.record.shards import Cell, Record
+from normbench.record.shards import CellValue, Record
 from normbench.record.store import Study
 
 _CONFIG = [name for name in FIXED if name not in ("run_id", "study", "status")]
@@ -127,7 +127,7 @@ def _row(record: Record) -> _Row:
     )
 
 
-def _filled(column: Sequence[Cell | None]) -> Iterable[str]:
+def _filled(column: Sequence[CellValue | None]) -> Iterable[str]:
     return map(cell_text, column)
 
 

@@ -18,6 +18,7 @@ from normbench.report.claim_figures import claim_figures
 from normbench.report.claim_rows import ArmRow, EffectRow, arm_row, effect_row, surrounding_row
 from normbench.report.contents import Contents, Row
 from normbench.report.design import MeasuredDesign
+from normbench.report.dose_figures import dose_figure
 from normbench.report.findings import Findings, findings, values_by_level
 from normbench.report.panels import Figure
 from normbench.report.strip import Scale, strip
@@ -41,6 +42,7 @@ class ClaimView:
         arms: What is compared.
         arm_axis: The scale of these rows.
         figures: Chosen by the design.
+        doses: The effect over each of its doses, a panel per cell; only for a claim as a whole.
         surroundings: All arms of the design; none if they are those compared.
         surroundings_axis: The scale of these rows.
         contrasts: Its rows of contrasts.csv.
@@ -65,6 +67,7 @@ class ClaimView:
     arms: tuple[ArmRow, ...] = ()
     arm_axis: str = ""
     figures: tuple[Figure, ...] = ()
+    doses: tuple[Figure, ...] = ()
     surroundings: tuple[ArmRow, ...] = ()
     surroundings_axis: str = ""
     contrasts: tuple[Row, ...] = ()
@@ -134,6 +137,7 @@ def _view(study: Contents, row: Row, by_id: dict[str, Row], scale: Scale) -> Cla
     view = replace(
         view,
         against=tuple((by_id[other], study.claims[other]) for other in against),
+        doses=() if place else _doses(study, claim),
         design=_design_text(cell) if cell else yaml.safe_dump({"check": claim.check}) if claim.check else "",
     )
     spec = (cell or claim).spec_sha256
@@ -175,6 +179,23 @@ def _experiment(view: ClaimView, found: Findings, design: Design) -> ClaimView:
         seeds=len(design.seeds),
         runs=len(design.runs),
     )
+
+
+def _doses(study: Contents, claim: Claim) -> tuple[Figure, ...]:
+    rows = [row for row in study.doses if row["claim"] == claim.id]
+    margins = {
+        cell.name: (cell.margin,) if cell.form == "greater" else (-cell.margin, cell.margin) for cell in claim.cells
+    }
+    labels = dict.fromkeys(curve.label for cell in claim.cells for curve in cell.curves)
+    figures = (
+        dose_figure(
+            [row for row in rows if row["curve"] == label or str(row["curve"]).startswith(f"{label}, ")],
+            margins,
+            f"{claim.id}-dose-{place}",
+        )
+        for place, label in enumerate(labels)
+    )
+    return tuple(figure for figure in figures if figure is not None)
 
 
 def _stale(row: Row, levels: dict[str, Floats], judged: int) -> str:

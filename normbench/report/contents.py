@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from normbench.analysis.study import load_provenance
 from normbench.claims.contrasts import CONTRAST_COLUMNS
+from normbench.claims.doses import DOSE_COLUMNS
 from normbench.claims.spec import KINDS, VERDICTS, Claim
 from normbench.claims.tables import Tables
 from normbench.claims.verdicts import COLUMNS
@@ -32,6 +34,7 @@ class Contents:
         tables: Its runs and curves.
         verdicts: Rows of verdicts.csv; none if the study has not been judged.
         contrasts: Rows of contrasts.csv.
+        doses: Rows of doses.csv, `dose` a number where it is one and `primary` a bool.
         claims: The catalogue.
         provenance: The distinct values of a few columns of provenance.csv.
         command: The overrides of its last planned block.
@@ -41,6 +44,7 @@ class Contents:
     tables: Tables
     verdicts: tuple[Row, ...]
     contrasts: tuple[Row, ...]
+    doses: tuple[Row, ...]
     claims: Mapping[str, Claim]
     provenance: Mapping[str, tuple[str, ...]]
     command: tuple[str, ...]
@@ -61,6 +65,7 @@ def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
         Tables.of(folder),
         _rows(folder / "verdicts.csv", COLUMNS[:15]),
         _rows(folder / "contrasts.csv", CONTRAST_COLUMNS[:9]),
+        tuple(map(_dose, _rows(folder / "doses.csv", DOSE_COLUMNS))),
         claims,
         _provenance(folder),
         _command(folder / "plan.jsonl"),
@@ -84,6 +89,11 @@ def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
         raise StudyError(f"{path} is damaged ({error}); `normbench claims verdict` writes it again.") from error
     rows = table.to_dict("records")
     return tuple({"cell": ""} | {str(name): value for name, value in row.items()} for row in rows)
+
+
+def _dose(row: Row) -> Row:
+    number = pd.to_numeric(row["dose"], errors="coerce")
+    return {**row, "dose": row["dose"] if np.isnan(number) else float(number), "primary": row["primary"] == "True"}
 
 
 def _reject_unknown(path: Path, table: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from normbench.analysis.intervals import Floats
+from normbench.report.contents import Row
 from normbench.report.palette import Style, nth_style
 from normbench.report.panels import Figure, Panel, Series
 from normbench.report.text import number
@@ -17,8 +18,6 @@ _LOG_FROM = 4
 """Doses above 0 that span at least this factor are shown on a logarithmic axis."""
 
 _NONE = np.empty(0)
-
-Row = Mapping[str, Any]
 
 
 def dose_figure(rows: Sequence[Row], margins: Mapping[str, Sequence[float]], anchor: str) -> Figure | None:

@@ -34,7 +34,7 @@ def why_alone(run: Run, dataset: Examples) -> str:
             return setups[0].task.alone
         if dataset.groups is not None:
             pool = dataset.groups[: dataset.num_pool - dataset.num_val]
-            if len(pool.unique(return_counts=True)[1].unique()) > 1:
+            if len(set(pool.bincount().tolist()) - {0}) > 1:
                 return "cannot be stacked: groups of samples differ in size, and so do the training sets of its seeds"
         if unknown := unknown_layers(setups[0].model):
             return f"cannot be stacked: {unknown[0]} is unknown, its rounding may depend on neighbouring runs"

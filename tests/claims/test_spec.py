@@ -235,8 +235,6 @@ WRONG = {
     "source": (wrong("literature/0/says", ...), "the field 'says' in literature[0] is missing"),
     "source of a wrong type": (wrong("literature/0/figures", 3), "literature[0].figures: got 3, expected a non-empty"),
     "literature verdict": (wrong("literature_verdict", "true"), "literature_verdict: unknown value 'true'"),
-    "assertions": (wrong("assertions", ["3"]), "assertions: got '3', expected numbers of sentences"),
-    "an assertion's number": (wrong("assertions", [0]), "assertions: got 0, expected numbers of sentences"),
     "contradicts": (wrong("contradicts", [3]), "contradicts: got 3, expected a non-empty text"),
     "form": (wrong("form", "less"), "form: unknown value 'less'"),
     "form against estimand": (wrong("form", "equivalent"), "'equivalent' does not fit the estimand 'difference'"),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normbench.properties.data_flow import Place, places
+from normbench.properties.data_flow import NormPlace, places
 from normbench.properties.published import without_memory
 
 IMAGE = torch.zeros(1, 3, 64, 64, device="meta")
@@ -51,7 +51,7 @@ def test_what_stands_before_and_after(
     passed: Callable[[Net, Tensor], Tensor], expected: tuple[bool, bool, bool]
 ) -> None:
     """By the tensors, whether layers or functions make them, and through what only moves values."""
-    assert places(without_memory(lambda: Net(passed)), IMAGE) == [Place("batch_norm", *expected)]
+    assert places(without_memory(lambda: Net(passed)), IMAGE) == [NormPlace("batch_norm", *expected)]
 
 
 def test_a_norm_that_is_not_called_has_no_place() -> None:

@@ -16,7 +16,7 @@ from measure.made_up import make_up
 from normbench.analysis.study import load_runs
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED, cell_text, is_metric
-from normbench.record.store import Cell, Record, Study
+from normbench.record.store import CellValue, Record, Study
 from normbench.record.tables import PROVENANCE, RESULT, line, merge
 
 CONTRACT = [
@@ -70,9 +70,9 @@ def record(
     run_id: str,
     status: str = "finished",
     curves: dict[str, list[float | None]] | None = None,
-    **cells: Cell,
+    **cells: CellValue,
 ) -> Record:
-    values: dict[str, Cell] = {"num_params": 10, "num_classes": 10, **cells}
+    values: dict[str, CellValue] = {"num_params": 10, "num_classes": 10, **cells}
     return Record(
         run_id=run_id,
         status=status,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, keep
+from normbench.claims.doses import dose_rows
 from normbench.claims.ledger import register
 from normbench.claims.loading import load_claims, with_history
 from normbench.claims.spec import Cell, Claim
@@ -49,7 +50,9 @@ def judged_study(folder: Path, names: Iterable[str] = (), *, seeds: int = 16, **
                 FixedFinding(claim.spec_sha256, "supported", "proved", "It is so.", {"largest error": 1e-9}),
             )
     write_tables(folder, list(runs.values()))
-    write_verdicts(folder, judge_study(folder, claims), contrast_rows(folder, claims, tables(folder)), [])
+    records = Tables.of(folder)
+    contrasts, doses = contrast_rows(folder, claims, records), dose_rows(folder, claims, records)
+    write_verdicts(folder, judge_study(folder, claims, records), contrasts, doses)
     return claims
 
 

@@ -13,7 +13,7 @@ from commands import Command
 
 from normbench.claims.designs import Design, kept
 from normbench.claims.loading import load_claims
-from normbench.claims.spec import Claim
+from normbench.claims.spec import Claim, Curve
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES
 from normbench.report import sweep_view
@@ -239,6 +239,21 @@ def test_cells_stand_under_their_claim(celled: tuple[Path, dict[str, Claim]]) ->
         assert "<figure id=" in own
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
+
+
+def test_a_claim_has_its_curve_and_the_history_of_its_designs(tmp_path: Path) -> None:
+    """A panel per cell with the judged dose marked, and the seeds that each design was judged on."""
+    claim = in_two_cells(load_claims(SHIPPED)["higher_lr"])
+    curve = Curve("threshold of trained", ("measure", "threshold"), (0.3, 0.5, 0.9))
+    claim = replace(claim, cells=tuple(replace(cell, curves=(curve,)) for cell in claim.cells))
+    claims = judged_study(tmp_path / "claims", [claim.id], higher_lr=claim)
+    assert len(pd.read_csv(tmp_path / "claims" / "doses.csv")) == 6
+    text = page([tmp_path / "claims"], claims)
+    whole = text[text.index('<section class="claim" id="s0-higher_lr"') :]
+    doses = whole[whole.index("<h4>Dose and response</h4>") : whole.index('<section class="cell"')]
+    assert "digits_mlp" in doses and "digits_deep" in doses and "Effect against threshold of trained" in doses
+    designs = whole[whole.index("designs of this claim, with the seeds") :]
+    assert "(2)</summary>" in designs and designs.count("<td>0 to 31</td>") == 2 and "made up" in designs
 
 
 def test_a_claim_of_cells_counts_once(celled: tuple[Path, dict[str, Claim]]) -> None:
