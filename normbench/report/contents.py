@@ -93,7 +93,7 @@ def _rows(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
 
 def _dose(row: Row) -> Row:
     number = pd.to_numeric(row["dose"], errors="coerce")
-    return {**row, "dose": row["dose"] if np.isnan(number) else float(number), "primary": row["primary"] == "True"}
+    return {**row, "dose": row["dose"] if np.isnan(number) else float(number), "primary": row["primary"] == "true"}
 
 
 def _reject_unknown(path: Path, table: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from normbench.claims.spec import Claim, Curve
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES
 from normbench.report import sweep_view
+from normbench.report.contents import read_study
 from normbench.report.page import page
 from report.made_up import SHIPPED, in_two_cells, judged_study, tables
 
@@ -248,6 +249,8 @@ def test_a_claim_has_its_curve_and_the_history_of_its_designs(tmp_path: Path) ->
     claim = replace(claim, cells=tuple(replace(cell, curves=(curve,)) for cell in claim.cells))
     claims = judged_study(tmp_path / "claims", [claim.id], higher_lr=claim)
     assert len(pd.read_csv(tmp_path / "claims" / "doses.csv")) == 6
+    judged_at = [row["dose"] for row in read_study(tmp_path / "claims", claims).doses if row["primary"]]
+    assert judged_at == [0.5, 0.5]
     text = page([tmp_path / "claims"], claims)
     whole = text[text.index('<section class="claim" id="s0-higher_lr"') :]
     doses = whole[whole.index("<h4>Dose and response</h4>") : whole.index('<section class="cell"')]
