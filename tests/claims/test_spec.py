@@ -479,7 +479,7 @@ KINDS = {
         init_robustness hparam_robustness vanishing_exploding bn_causes_gradient_issues deep_trainability dying_relu
         regularizes replaces_dropout bn_plus_dropout larger_batch_faster huge_batch_hurts saturating_unstable
         placement_before affine_helps affine_hurts_gradients clipping_helps_bn eval_consistent eval_adapts_shift
-        ics_reduced ics_is_mechanism""",
+        ics_reduced ics_is_mechanism no_divergence_risk depth_costs_steps adaptive_optimizers""",
     "property": """running_stats_fix_gradients standardized_outputs affine_restores_capacity tiny_norm_batch
         scale_invariance sample_independence""",
     "fact": """resnet_uses_bn bert_uses_bn history_2015 sota_required standard_placement
