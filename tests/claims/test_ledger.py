@@ -87,5 +87,5 @@ def test_the_shipped_ledger_has_every_shipped_design() -> None:
     ledger = read_ledger([shipped_conf() / "claim"])
     for folders in find_catalogues(shipped_conf(), None).values():
         for claim in load_claims(*folders).values():
-            if claim.kind == "experiment":
-                assert history(ledger, claim.id, "")[-1].spec_sha256 == claim.spec_sha256, claim.id
+            for cell in claim.cells:
+                assert history(ledger, claim.id, cell.name)[-1].spec_sha256 == cell.spec_sha256, cell.id
