@@ -62,9 +62,20 @@ def registered(claim: Claim) -> Claim:
     return with_history(claim, register((), claim.id, cells, looks=(16, 32), reason="made up"))
 
 
+def in_one_cell(claim: Claim) -> Claim:
+    """Return a claim asked only as in its first cell, which has no name and no curves."""
+    cell = replace(claim.cells[0], name="", curves=())
+    return replace(claim, scope=cell.scope, cells=(cell,))
+
+
+def alone() -> dict[str, Claim]:
+    """Return the shipped claims of named cells, each asked in its first cell alone."""
+    return {name: in_one_cell(claim) for name, claim in load_claims(SHIPPED).items() if claim.has_named_cells}
+
+
 def in_two_cells(claim: Claim) -> Claim:
-    """Return a claim asked in two cells: as it was, and with its arms the other way round."""
-    (cell,) = claim.cells
+    """Return a claim asked in two cells: as in its first, and with its arms the other way round."""
+    (cell,) = in_one_cell(claim).cells
     args = cell.estimand.args
     swapped = replace(cell.estimand, args={**args, "treatment": args["control"], "control": args["treatment"]})
     design = tuple((*sweep, "model.depth=5") for sweep in cell.design)

@@ -19,7 +19,7 @@ from normbench.record.columns import CURVES
 from normbench.report import sweep_view
 from normbench.report.contents import read_study
 from normbench.report.page import page
-from report.made_up import SHIPPED, in_two_cells, judged_study, tables
+from report.made_up import SHIPPED, alone, in_two_cells, judged_study, tables
 
 NAMES = (
     "small_batch_hurts", "faster_convergence", "higher_lr", "regularizes", "eval_consistent", "vanishing_exploding",
@@ -31,7 +31,7 @@ NAMES = (
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Claim], str]:
     """Return a judged study of ten claims, the catalogue and its page."""
     folder = tmp_path_factory.mktemp("results") / "claims"
-    claims = judged_study(folder, NAMES)
+    claims = judged_study(folder, NAMES, **alone())
     return folder, claims, page([folder], claims)
 
 
@@ -277,7 +277,7 @@ def test_a_cell_that_the_catalogue_lacks_is_told(celled: tuple[Path, dict[str, C
 
 def test_an_older_study_without_cells_has_its_page(tmp_path: Path) -> None:
     """The column came later."""
-    claims = judged_study(tmp_path, ["small_batch_hurts"])
+    claims = judged_study(tmp_path, ["small_batch_hurts"], **alone())
     text = page([tmp_path], claims)
     for name in ("verdicts.csv", "contrasts.csv"):
         pd.read_csv(tmp_path / name, dtype="str", keep_default_na=False).drop(columns="cell").to_csv(
