@@ -54,7 +54,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail("Chromium is missing")
         pytest.skip("needs Chromium")
     folder = tmp_path_factory.mktemp("study")
-    claims = judged_study(folder, ["affine_helps", "clipping_helps_bn", "eval_adapts_shift"], **alone())
+    claims = judged_study(folder, ["affine_helps", "clipping_helps_bn", "eval_adapts_shift"], seeds=16, **alone())
     (folder / "report.html").write_text(page([folder], claims), encoding="utf-8")
     return folder / "report.html"
 
