@@ -1,12 +1,13 @@
 """Exploratory contrasts: further numbers of the runs of a cell, which decide nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from normbench.claims.designs import Design, kept
+from normbench.claims.designs import Design, designs
+from normbench.claims.estimands.contrast import Contrast
 from normbench.claims.signed_rank import hodges_lehmann, interval
 from normbench.claims.spec import Cell, Claim, Exploratory
 from normbench.claims.tables import Tables, contrast_of
@@ -29,15 +30,12 @@ CONTRAST_COLUMNS = (
 
 def contrast_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[dict[str, object]]:
     """Return the rows of contrasts.csv: typical effect and unadjusted 95 % interval of each exploratory contrast."""
-    rows: list[dict[str, object]] = []
-    for cell in (cell for claim in claims.values() for cell in claim.cells if cell.exploratory):
-        try:
-            design = kept(study, cell)
-        except StudyError:
-            continue  # Its verdict says why.
-        if design is not None and not design.quick:
-            rows += [row for extra in cell.exploratory for row in _rows(cell, extra, design, tables)]
-    return rows
+    return [
+        row
+        for cell, design in designs(study, claims)
+        for extra in cell.exploratory
+        for row in _rows(cell, extra, design, tables)
+    ]
 
 
 def _rows(cell: Cell, extra: Exploratory, design: Design, tables: Tables) -> Iterator[dict[str, object]]:
@@ -48,11 +46,22 @@ def _rows(cell: Cell, extra: Exploratory, design: Design, tables: Tables) -> Ite
     except StudyError as error:
         yield row | {"reason": str(error)}
         return
-    values = np.atleast_2d(contrast.values.to_numpy(dtype=np.float64).T)
-    names = contrast.values.columns if isinstance(contrast.values, pd.DataFrame) else [""]
-    for name, own in zip(names, values, strict=True):
+    for level, numbers in typical(contrast):
+        yield row | {"contrast": f"{extra.label}, {level}" if level else extra.label} | numbers
+
+
+def typical(contrast: Contrast, seeds: Sequence[int] | None = None) -> Iterator[tuple[str, dict[str, float | int]]]:
+    """Yield each level of a contrast, empty if it has none, with typical effect and unadjusted 95 % interval.
+
+    Args:
+        contrast: The contrast.
+        seeds: The seeds to take; None takes all.
+    """
+    chosen = list(contrast.collapsed.index if seeds is None else seeds)
+    values = contrast.values.loc[chosen]
+    levels = values if isinstance(values, pd.DataFrame) else values.to_frame("")
+    counts = {"n_seeds": len(chosen), "n_collapsed": int(contrast.collapsed.loc[chosen].sum())}
+    for level in levels:
+        own = levels[level].to_numpy(dtype=np.float64)
         low, high = interval(own)
-        label = f"{extra.label}, {name}" if name else extra.label
-        numbers = {"effect": float(hodges_lehmann(own)), "ci_low": float(low), "ci_high": float(high)}
-        counts = {"n_seeds": len(own), "n_collapsed": int(contrast.collapsed.sum())}
-        yield row | {"contrast": label} | numbers | counts
+        yield str(level), {"effect": float(hodges_lehmann(own)), "ci_low": float(low), "ci_high": float(high), **counts}

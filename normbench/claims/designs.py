@@ -1,7 +1,7 @@
 """What a study keeps of a claim besides its runs: which runs belong to each cell, or what its check found."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -103,6 +103,17 @@ def _design(values: Mapping[str, Any]) -> Design:
     if looks not in SCHEDULES:
         raise ValueError(f"looks: got {list(looks)}, expected one of {', '.join(str(list(own)) for own in SCHEDULES)}")
     return Design(values["spec_sha256"], **lists, quick=bool(values["quick"]), looks=looks)
+
+
+def designs(study: Path, claims: Mapping[str, Claim]) -> Iterator[tuple[Cell, Design]]:
+    """Yield the cells that have a design to be judged."""
+    for cell in (cell for claim in claims.values() for cell in claim.cells):
+        try:
+            design = kept(study, cell)
+        except StudyError:
+            continue  # Its verdict says why.
+        if design is not None and not design.quick:
+            yield cell, design
 
 
 def check_catalogue(study: Path, claims: Mapping[str, Claim]) -> None:

@@ -1,18 +1,13 @@
 """The rows of doses.csv: the curve of a claim over the dose of which its primary contrast is one point."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from normbench.claims.designs import Design, kept
-from normbench.claims.estimands.contrast import Contrast
+from normbench.claims.contrasts import typical
+from normbench.claims.designs import Design, designs
 from normbench.claims.estimands.curve import curve
-from normbench.claims.signed_rank import hodges_lehmann, interval
 from normbench.claims.spec import Cell, Claim, Curve
 from normbench.claims.tables import Tables
-from normbench.errors import StudyError
 
 DOSE_COLUMNS = (
     "claim", "cell", "curve", "dose", "effect", "unit", "ci_low", "ci_high", "n_seeds", "n_collapsed", "primary",
@@ -27,15 +22,12 @@ def dose_rows(study: Path, claims: Mapping[str, Claim], tables: Tables) -> list[
     A dose has a row per level where the estimand has levels. One that the records cannot answer has the reason; one
     with an optimum or limit at an end of the grid has it beside its effect.
     """
-    rows: list[dict[str, object]] = []
-    for cell in (cell for claim in claims.values() for cell in claim.cells if cell.curves):
-        try:
-            design = kept(study, cell)
-        except StudyError:
-            continue  # Its verdict says why.
-        if design is not None and not design.quick:
-            rows += [row for one in cell.curves for row in curve_rows(cell, one, design, tables)]
-    return rows
+    return [
+        row
+        for cell, design in designs(study, claims)
+        for one in cell.curves
+        for row in curve_rows(cell, one, design, tables)
+    ]
 
 
 def curve_rows(cell: Cell, dose_curve: Curve, design: Design, tables: Tables) -> Iterator[dict[str, object]]:
@@ -56,20 +48,3 @@ def curve_rows(cell: Cell, dose_curve: Curve, design: Design, tables: Tables) ->
         )
         for level, numbers in typical(dose.contrast, seeds):
             yield row | {"curve": f"{dose_curve.label}, {level}" if level else dose_curve.label} | numbers
-
-
-def typical(contrast: Contrast, seeds: Sequence[int] | None = None) -> Iterator[tuple[str, dict[str, float | int]]]:
-    """Yield each level of a contrast, empty if it has none, with typical effect and unadjusted 95 % interval.
-
-    Args:
-        contrast: The contrast.
-        seeds: The seeds to take; None takes all.
-    """
-    chosen = list(contrast.collapsed.index if seeds is None else seeds)
-    values = contrast.values.loc[chosen]
-    levels = values if isinstance(values, pd.DataFrame) else values.to_frame("")
-    counts = {"n_seeds": len(chosen), "n_collapsed": int(contrast.collapsed.loc[chosen].sum())}
-    for level in levels:
-        own = levels[level].to_numpy(dtype=np.float64)
-        low, high = interval(own)
-        yield str(level), {"effect": float(hodges_lehmann(own)), "ci_low": float(low), "ci_high": float(high), **counts}
