@@ -68,7 +68,7 @@ def keep(study: Path, subject: str, content: Design | FixedFinding) -> None:
     """
     path = _path(study, subject)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, [json.dumps(asdict(content), indent=1), "\n"])
+    write_whole(path, [json.dumps(asdict(content), separators=(",", ":")), "\n"])
 
 
 @overload

@@ -48,8 +48,8 @@ def test_the_verdicts_follow_from_the_records(records: Path, options: list[str],
 
 
 def test_the_records_are_small() -> None:
-    """Under eleven million bytes in all, as a clone carries them."""
-    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 11e6
+    """Under ten million bytes in all, as a clone carries them."""
+    assert sum(path.stat().st_size for path in REFERENCE.rglob("*") if path.is_file()) < 10e6
 
 
 def test_designs_expand_to_the_ids_of_the_records(tmp_path: Path) -> None:
