@@ -1,8 +1,10 @@
 """From frozen runs to a plan: load the data, try each model once, and find the remaining work."""
 
+import gc
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -68,7 +70,7 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
     check_threads(settings.engine.threads)
     notes = list(check_precisions((one.run.precision for one in requested), device))
     name_compilers_folder()
-    with threads_restored():
+    with threads_restored(), _collected_apart():
         if multirun and device.type == "cpu":
             # Workers are forked later: code that used several threads before a fork hangs with several after it.
             torch.set_num_threads(1)
@@ -76,6 +78,16 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
     if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
         notes.append(f"CXX={os.environ['CXX']} is not a working C++ compiler: no step is compiled.")
     return replace(plan, notes=(*notes, *plan.notes))
+
+
+@contextmanager
+def _collected_apart() -> Iterator[None]:
+    """Leave all that is here already to later garbage collections: a plan of many runs would search it many times."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:
