@@ -26,7 +26,7 @@ def claim_figures(found: Findings, design: MeasuredDesign) -> list[Figure]:
     figures: list[Figure] = []
     if found.cell.estimand.name == "matched_gap":
         figures.append(_gap(found))
-    if any(arm.measure.name == "steps_to_target" for arm in found.arms):
+    if any(arm.measure.name in ("steps_to_target", "time_to_target") for arm in found.arms):
         figures.append(_survival(found))
     for figure in (_by_factor(found, design), _rates(found, design)):
         if figure is not None:

@@ -305,6 +305,15 @@ def test_steps_to_target_are_those_of_the_fastest_rate() -> None:
     assert seeds_of(by_accuracy) == {0: -1.0}
 
 
+def test_time_to_target_counts_what_a_step_costs() -> None:
+    """16 cheap steps against 4 that take twice as long are one octave."""
+    rows = [{**BATCH, "steps_to_target": 4}, {**NONE, "steps_to_target": 16}]
+    time = {"name": "time_to_target", "step_cost": 1}
+    dear = {**time, "step_cost": 2}
+    found = judged("difference", rows, measure=time, control_measure=dear, treatment=NONE, control=BATCH)
+    assert seeds_of(found) == {0: 1.0}
+
+
 @pytest.mark.parametrize(
     "never",
     [{}, {"status": "diverged", "steps_to_target": 8}, {"steps_to_target": 640}],

@@ -479,7 +479,9 @@ KINDS = {
         init_robustness hparam_robustness vanishing_exploding bn_causes_gradient_issues deep_trainability dying_relu
         regularizes replaces_dropout bn_plus_dropout larger_batch_faster huge_batch_hurts saturating_unstable
         placement_before affine_helps affine_hurts_gradients clipping_helps_bn eval_consistent eval_adapts_shift
-        ics_reduced ics_is_mechanism no_divergence_risk depth_costs_steps adaptive_optimizers""",
+        ics_reduced ics_is_mechanism no_divergence_risk depth_costs_steps adaptive_optimizers less_training_time
+        smoother_landscape reliable_gradients small_batch_regularises weight_decay_interaction shift_slows
+        augmentation_interaction instance_copes_with_contrast""",
     "property": """running_stats_fix_gradients standardized_outputs affine_restores_capacity tiny_norm_batch
         scale_invariance sample_independence""",
     "fact": """resnet_uses_bn bert_uses_bn history_2015 sota_required standard_placement
@@ -532,8 +534,9 @@ def study(designs: dict[str, dict[str, Run]], tmp_path_factory: pytest.TempPathF
 PARTS = ("model", "norm", "data")
 METRICS = [name for name, column in FIXED.items() if column.role == "metric" and name != "steps_to_target"]
 SCALARS = [
-    *("probe.gradients.slope", "probe.ics_ioffe.drift", "probe.ics_santurkar.cosine"),
-    "probe.dead_units.share",
+    *("probe.gradients.slope", "probe.gradients.norm.stem.layer", "probe.ics_santurkar.cosine"),
+    *("probe.ics_training.before", "probe.ics_training.after", "probe.dead_units.share"),
+    *("probe.landscape.smoothness", "probe.landscape.loss_range", "probe.landscape.gradient_range"),
 ]
 
 

@@ -67,6 +67,24 @@ def steps_to_target(records: Records, arm: Arm, *, over: Columns = ("lr",), by: 
     return of_choices(records, arm, over, rows, log2_steps(rows), "log2 of the steps to the target")
 
 
+def time_to_target(
+    records: Records, arm: Arm, *, step_cost: Positive, over: Columns = ("lr",), by: Criterion = "fastest"
+) -> Measured:
+    """Return log2 of the time to the validation target, in steps of a net whose step costs 1.
+
+    What a step costs is a property of the machine, and no seed varies it: it is measured once and given.
+
+    Args:
+        records: The runs.
+        arm: The config values that make the arm.
+        step_cost: Time of one of the arm's steps, relative to the net that costs 1.
+        over: The tuned columns.
+        by: What a seed chooses by, as in `steps_to_target`.
+    """
+    steps = steps_to_target(records, arm, over=over, by=by)
+    return replace(steps, values=steps.values + np.log2(step_cost), words="log2 of the time to the target")
+
+
 def worst_case(
     records: Records, arm: Arm, *, grid: Columns, metric: ScoreColumn = TEST_ACCURACY, over: Columns = ("lr",)
 ) -> Measured:
