@@ -609,9 +609,9 @@ def test_each_design_answers_its_question(name: str, designs: dict[str, dict[str
 
 
 def test_the_catalogue_stays_within_its_budget(designs: dict[str, dict[str, Run]]) -> None:
-    """About 30,000 short runs at the first look, 16 seeds."""
+    """About 40,000 short runs at the first look, 16 seeds, which are two hours on two cores."""
     settings = len({name for own in designs.values() for name in own}) / 2
-    assert 16 * settings < 30_000
+    assert 16 * settings < 40_000
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from normbench.claims.estimands.log2_error import log2_error
-from normbench.claims.estimands.measures import Measured, grid_share, steps_to_target, time_to_target, tuned_score, worst_case
+from normbench.claims.estimands.measures import (
+    Measured,
+    grid_share,
+    steps_to_target,
+    time_to_target,
+    tuned_score,
+    worst_case,
+)
 from normbench.claims.estimands.probe_column import probe
 from normbench.claims.estimands.rates import diverged, diverged_beyond, largest_rate, trained
 
