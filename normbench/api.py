@@ -191,6 +191,7 @@ def open_session(
     config_dir: Path | None = None,
     force: bool = False,
     sweep: Sweep | None = None,
+    plan: Plan | None = None,
 ) -> Session:
     """Plan a command, and find every error before anything starts or is written.
 
@@ -200,6 +201,7 @@ def open_session(
         config_dir: A user's own conf folder, searched first.
         force: Whether finished runs are trained again.
         sweep: The expanded overrides, if the caller has them already.
+        plan: The frozen sweep, likewise.
 
     Returns:
         The session.
@@ -209,7 +211,7 @@ def open_session(
     """
     command = tuple(overrides)
     sweep = sweep or expand(command, multirun=multirun, config_dir=config_dir)
-    plan = prepare(sweep.requested, sweep.settings, multirun=sweep.multirun)
+    plan = plan or prepare(sweep.requested, sweep.settings, multirun=sweep.multirun)
     study = Study(Path(sweep.settings.results_dir) / sweep.settings.study)
     state = study.state()
     plan = replace(plan, notes=(*plan.notes, *edited(study.blocks(), map(plan.entry, plan.runs))))

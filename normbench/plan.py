@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,22 @@ def make_plan(
             f"no run of this sweep is possible. The first reason: {skipped[0][1] if skipped else 'none given'}"
         )
     return Plan(planned, known, hashes, tuple(skipped), tuple(notes))
+
+
+def merged(plans: Sequence[Plan]) -> Plan:
+    """Return several plans as one; a run of more than one has the probes of all."""
+    runs: dict[str, Requested] = {}
+    for plan in plans:
+        for identity, asked in plan.runs.items():
+            known = runs.get(identity)
+            runs[identity] = asked if known is None else known.with_probes(asked.probes)
+    return Plan(
+        runs,
+        {identity: checked for plan in plans for identity, checked in plan.checked.items()},
+        {identity: own for plan in plans for identity, own in plan.sources.items()},
+        tuple(one for plan in plans for one in plan.skipped),
+        tuple(dict.fromkeys(note for plan in plans for note in plan.notes)),
+    )
 
 
 def run_id(run: Run, content: str, own: Mapping[str, str] | None = None) -> str:

@@ -59,7 +59,7 @@ def test_a_claim_is_trained_judged_and_shown(normbench: Command, conf: str) -> N
     verdicts = pd.read_csv(STUDY / "verdicts.csv").set_index("claim")
     assert verdicts.loc["mine", "n_seeds"] in (16, 32, 64)
     assert design["looks"] == [16, 32, 64]
-    assert verdicts.loc["small_batch_hurts", "verdict"] == "not_run"
+    assert set(verdicts.loc[["small_batch_hurts"], "verdict"]) == {"not_run"}
     tables = {name: (STUDY / name).read_bytes() for name in ("runs.csv", "verdicts.csv", "contrasts.csv", "plan.jsonl")}
     second = normbench("claims", "run", "mine", "--config-dir", conf)
     assert (second.code, second.out) == (0, first.out)

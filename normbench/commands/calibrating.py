@@ -13,7 +13,7 @@ from normbench.claims.evidence import Evidence, Verdict
 from normbench.claims.judge import judge_family
 from normbench.claims.spec import Cell, Estimand, Over
 from normbench.claims.tables import Tables
-from normbench.commands.claiming import Request, carry_out
+from normbench.commands.claiming import Request, carry_out, first_look
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
 from normbench.record.store import Study
@@ -92,8 +92,8 @@ def _broken(request: Request) -> list[Verdict]:
 
 def _runs(request: Request, cell: Cell, seeds: range) -> Tables:
     """Train a design, and return only its rows."""
-    session = request.session(cell, seeds, cell.over)
-    if failed := carry_out(session, cell.id):
+    session, planned = request.session([(cell, replace(first_look(cell), seeds=tuple(seeds)))])
+    if failed := carry_out(session, planned):
         raise StudyError(failed[0])
     tables = Tables.of(request.study)
     return replace(tables, runs=tables.runs[tables.runs["run_id"].isin(list(session.plan.runs))])

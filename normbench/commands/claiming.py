@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,12 @@ from normbench.claims.tables import Tables, contrast_of
 from normbench.claims.verdicts import Judged, judge_study, write_verdicts
 from normbench.commands.terminal import SweepView, say
 from normbench.config.compose import Compositions
-from normbench.config.sweep import Sweep, expand
+from normbench.config.sweep import Sweep, expand, joined
 from normbench.config.texts import literal
 from normbench.engine.interrupt import OutOfTime
+from normbench.engine.prepare import prepare
 from normbench.errors import ConfigError, NormbenchError, StudyError
+from normbench.plan import Plan, merged
 from normbench.properties import CHECKS
 from normbench.record.store import Study
 
@@ -72,22 +75,33 @@ class Request:
             )
             for overrides in cell.sweeps(seeds, over)
         ]
-        return Sweep(
-            requested=tuple(one for sweep in sweeps for one in sweep.requested),
-            settings=sweeps[0].settings,
-            changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed} - given)),
-            multirun=True,
-            notes=tuple(dict.fromkeys(note for sweep in sweeps for note in sweep.notes)),
-            config="---\n".join(sweep.config for sweep in sweeps),
-        )
+        return joined(sweeps, hidden=given)
 
-    def session(self, cell: Cell, seeds: Sequence[int], over: Over | None) -> Session:
-        """Plan a cell's design.
+    def session(self, due: Iterable[tuple[Cell, Design]]) -> tuple[Session, list[tuple[Cell, Design]]]:
+        """Plan designs of cells together: runs that they share are trained once.
+
+        Args:
+            due: Each cell with the seeds and the grid to train.
+
+        Returns:
+            The session, and each cell with its design and the run_ids of that.
 
         Raises:
             NormbenchError: As for `sweep`, or if the records of the study are damaged.
         """
-        return open_session(sum(cell.sweeps(seeds, over), ()), sweep=self.sweep(cell, seeds, over))
+        commands: list[str] = []
+        sweeps: list[Sweep] = []
+        plans: list[Plan] = []
+        planned: list[tuple[Cell, Design]] = []
+        for cell, design in due:
+            grid = _grid(cell, design)
+            sweep = self.sweep(cell, design.seeds, grid)
+            plan = prepare(sweep.requested, sweep.settings, multirun=True)
+            planned.append((cell, replace(design, runs=tuple(plan.runs))))
+            commands += sum(cell.sweeps(design.seeds, grid), ())
+            sweeps.append(sweep)
+            plans.append(plan)
+        return open_session(commands, sweep=joined(sweeps), plan=merged(plans)), planned
 
     def begin(self) -> None:
         """Plan one seed of each chosen design, to find errors before anything starts; create the study.
@@ -100,7 +114,8 @@ class Request:
         check_catalogue(self.study, self.claims)
         for cell in self.cells:
             try:
-                self.session(cell, first_look(cell).seeds[:1], cell.over)
+                design = first_look(cell)
+                self.session([(cell, replace(design, seeds=design.seeds[:1]))])
             except StudyError:
                 raise
             except NormbenchError as error:
@@ -129,8 +144,9 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
     due = [(cell, 0) for cell in request.cells]
     try:
         while due:
-            for cell, count in due:
-                _train_look(request, cell, count, problems, until)
+            # In a limited time some claims are to be whole at its end; without a limit all share their packs.
+            for together in [due] if minutes is None else _by_claim(due):
+                _train_looks(request, together, problems, until)
             due = _next_look(request)
     except OutOfTime:
         say(f"the {minutes:g} minutes are over; the same command continues from here.")
@@ -178,10 +194,12 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     """
     lines: list[str] = []
     problems: list[str] = []
-    for cell in request.cells:
-        design = _train(request, cell, replace(first_look(cell), seeds=TRIAL_SEEDS), problems)
+    session, planned = request.session((cell, replace(first_look(cell), seeds=TRIAL_SEEDS)) for cell in request.cells)
+    problems += carry_out(session, planned)
+    tables = Tables.of(request.study)
+    for cell, design in planned:
         try:
-            contrast = contrast_of(cell.estimand, design, Tables.of(request.study))
+            contrast = contrast_of(cell.estimand, design, tables)
         except StudyError as error:
             lines.append(f"{cell.id}: {error}")
             continue
@@ -191,28 +209,48 @@ def try_claims(request: Request) -> tuple[list[str], list[str]]:
     return lines, problems
 
 
-def _train_look(request: Request, cell: Cell, count: int, problems: list[str], until: float) -> None:
-    """Train a cell on the first seeds of its block; extend its grid while an optimum or limit is at an end of it.
+def _by_claim(due: Sequence[tuple[Cell, int]]) -> list[list[tuple[Cell, int]]]:
+    return [list(own) for _, own in groupby(due, key=lambda one: one[0].claim)]
 
-    Seeds and rates that it already has stay part of its design.
+
+def _train_looks(request: Request, due: Sequence[tuple[Cell, int]], problems: list[str], until: float) -> None:
+    """Train cells on the first seeds of their blocks; extend each grid while an optimum or limit is at an end of it.
+
+    Seeds and rates that a cell already has stay part of its design.
     """
-    begun = _so_far(cell, request.study)
-    block = range(begun.seeds[0], begun.seeds[0] + max(count, len(begun.seeds)))
-    design = replace(begun, seeds=tuple(block))
-    while True:
-        design = _train(request, cell, design, problems, until)
-        keep(request.study, cell.id, design)
+    designs: list[tuple[Cell, Design]] = []
+    for cell, count in due:
+        begun = _so_far(cell, request.study)
+        block = range(begun.seeds[0], begun.seeds[0] + max(count, len(begun.seeds)))
+        designs.append((cell, replace(begun, seeds=tuple(block))))
+    while designs:
+        session, planned = request.session(designs)
         try:
-            edges = contrast_of(cell.estimand, design, Tables.of(request.study)).open_edges
-        except StudyError:
-            return  # Its verdict gives the reason.
-        grid = longer = _grid(cell, design)
-        for end in sorted({edge.end for edge in edges}):
-            longer = (longer and longer.extended(end)) or longer
-        if longer == grid or longer is None:
-            return
-        say(f"{cell.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is extended for every arm")
-        design = replace(design, over=_ends(longer))
+            problems += carry_out(session, planned, until)
+        finally:
+            # Also of a command that was stopped: what is whole can be judged.
+            ended = session.study.ended()
+            for cell, design in planned:
+                if all(run_id in ended for run_id in design.runs):
+                    keep(request.study, cell.id, design)
+        tables = Tables.of(request.study)
+        longer = ((cell, _extended(cell, design, tables)) for cell, design in planned)
+        designs = [(cell, design) for cell, design in longer if design is not None]
+
+
+def _extended(cell: Cell, design: Design, tables: Tables) -> Design | None:
+    """Return a design with a longer grid if an optimum or limit is at an end of it, and the grid may be extended."""
+    try:
+        edges = contrast_of(cell.estimand, design, tables).open_edges
+    except StudyError:
+        return None  # Its verdict gives the reason.
+    grid = longer = _grid(cell, design)
+    for end in sorted({edge.end for edge in edges}):
+        longer = (longer and longer.extended(end)) or longer
+    if longer == grid or longer is None:
+        return None
+    say(f"{cell.id}: {edges[0].arm} is at the {edges[0].end} end of its grid, which is extended for every arm")
+    return replace(design, over=_ends(longer))
 
 
 def _so_far(cell: Cell, study: Path) -> Design:
@@ -234,31 +272,27 @@ def _ends(grid: Over | None) -> tuple[float, ...]:
     return (grid.lowest, grid.highest) if grid else ()
 
 
-def _train(request: Request, cell: Cell, design: Design, problems: list[str], until: float = math.inf) -> Design:
-    """Train the missing runs of a design, and return it with its runs."""
-    session = request.session(cell, design.seeds, _grid(cell, design))
-    problems += carry_out(session, cell.id, until)
-    return replace(design, runs=tuple(session.plan.runs))
-
-
-def carry_out(session: Session, name: str, until: float = math.inf) -> list[str]:
-    """Train the missing runs of a design, and return the failures.
+def carry_out(session: Session, planned: Sequence[tuple[Cell, Design]], until: float = math.inf) -> list[str]:
+    """Train the missing runs of designs, and return the failures.
 
     Args:
-        session: The planned design.
-        name: Whose design it is, for messages.
+        session: The designs, planned together.
+        planned: Each cell with its design.
         until: When to stop.
 
     Raises:
         OutOfTime: If time.monotonic passes `until` before all runs are trained; finished runs are kept.
     """
+    name = planned[0][0].id if len(planned) == 1 else f"{len(planned)} cells"
     with session.alone(say) as ready:
         if ready.to_train:
             say(f"{name}: {len(ready.plan.runs)} runs, {ready.to_train} to train")
             with SweepView(ready.to_train, None) as view:
                 ready.keep_times(ready.execute(view, until))
     refresh(session.study.folder)
-    return [f"{name}: run {run_id} failed: {error}" for run_id, error in sorted(session.failures().items())]
+    failed = sorted(session.failures().items())
+    owner = {run_id: cell.id for cell, design in reversed(planned) for run_id in design.runs} if failed else {}
+    return [f"{owner[run_id]}: run {run_id} failed: {error}" for run_id, error in failed]
 
 
 def _check(claim: Claim, study: Path) -> None:

@@ -42,6 +42,23 @@ class Sweep:
         return tuple(one.run for one in self.requested)
 
 
+def joined(sweeps: Sequence[Sweep], hidden: Collection[str] = ()) -> Sweep:
+    """Return the runs of several sweeps as one, with the settings of the first.
+
+    Args:
+        sweeps: At least one.
+        hidden: Keys that are no change, such as where this machine has its data.
+    """
+    return Sweep(
+        requested=tuple(one for sweep in sweeps for one in sweep.requested),
+        settings=sweeps[0].settings,
+        changed=tuple(sorted({key for sweep in sweeps for key in sweep.changed}.difference(hidden))),
+        multirun=True,
+        notes=tuple(dict.fromkeys(note for sweep in sweeps for note in sweep.notes)),
+        config="---\n".join(sweep.config for sweep in sweeps),
+    )
+
+
 def expand(
     overrides: Iterable[str],
     *,
