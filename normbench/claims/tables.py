@@ -9,6 +9,7 @@ from normbench.analysis.folders import table_path
 from normbench.analysis.study import load_curves, load_runs
 from normbench.claims.designs import Design
 from normbench.claims.estimands import Contrast, MissingCells, evaluate
+from normbench.claims.estimands.evaluations import Evaluations
 from normbench.claims.spec import Estimand
 
 
@@ -17,7 +18,7 @@ class Tables:
     """The records of a study, as far as claims need them."""
 
     runs: pd.DataFrame
-    curves: pd.DataFrame
+    curves: Evaluations
 
     @classmethod
     def of(cls, study: Path) -> "Tables":
@@ -27,8 +28,8 @@ class Tables:
             StudyError: If they are damaged; the message names file and line.
         """
         if not table_path(study, "runs.csv").exists():
-            return cls(pd.DataFrame({"run_id": []}), pd.DataFrame({"run_id": []}))
-        return cls(load_runs(study), load_curves(study))
+            return cls(pd.DataFrame({"run_id": []}), Evaluations(pd.DataFrame({"run_id": []})))
+        return cls(load_runs(study), Evaluations(load_curves(study)))
 
 
 def contrast_of(estimand: Estimand, design: Design, tables: Tables) -> Contrast:

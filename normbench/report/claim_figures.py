@@ -123,8 +123,7 @@ def _gap(found: Findings) -> Figure:
     worse, better = (train, column) if metric.higher_is_better else (column, train)
     series, behind = [], []
     for seen, style in zip(found.arms, arm_styles(found), strict=True):
-        own = found.records.curves[found.records.curves["run_id"].isin(seen.measured.rows["run_id"])]
-        own = own.sort_values(["run_id", "step"], kind="stable")
+        own = found.records.curves.of_runs(seen.measured.rows["run_id"], ["train_loss", worse, better])
         threads = tuple(
             (
                 run["train_loss"].to_numpy(dtype=np.float64),

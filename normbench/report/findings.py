@@ -51,7 +51,7 @@ def findings(cell: Cell, design: Design, tables: Tables) -> Findings:
         raise MissingCells([f"{len(own) - len(runs)} of {len(own)} runs"])
     foreign = [name for name in runs.columns if name not in FIXED and runs[name].isna().all()]
     runs = runs.drop(columns=foreign)  # what other cells vary: pandas copies every column at every choice
-    records = Records.of(runs, tables.curves[tables.curves["run_id"].isin(own)])
+    records = Records.of(runs, tables.curves)
     contrast = REGISTRY[cell.estimand.name](records, **check(cell.estimand.name, cell.estimand.args))
     seen = {(in_words(dict(one.arm)), one.measured.words, str(one.measure)): one for one in contrast.arms}
     return Findings(cell, records, contrast, tuple(seen.values()))

@@ -134,7 +134,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         tuple(view for view in views if view.has_section),
         margin_scale(study.verdicts).axis(),
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
-        sweep_sections(anchor, runs, study.tables.curves) if len(runs) and not views else (),
+        sweep_sections(anchor, runs, study.tables.curves.whole()) if len(runs) and not views else (),
         " ".join(study.command),
         is_packed(study.folder),
         tuple(zip(failed["run_id"].head(50), failed["error"].fillna("").head(50), strict=True)) if len(failed) else (),

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from normbench.claims.estimands import Contrast, evaluate
+from normbench.claims.estimands.evaluations import Evaluations
 from normbench.record.columns import CURVES, FIXED
 
 DEFAULTS: dict[str, Any] = {
@@ -38,11 +39,12 @@ def table(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame({**columns, **{name: [row.get(name) for row in named] for name in extra}})
 
 
-def curves_table(rows: list[Row]) -> pd.DataFrame:
-    """Return curves with these values; what is not given is missing."""
+def curves_table(rows: list[Row]) -> Evaluations:
+    """Return evaluations with these values; what is not given is missing."""
     extra = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in CURVES]
     dtypes = {**CURVES, **dict.fromkeys(extra, "float64")}
-    return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=dtypes[name]) for name in dtypes})
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=dtypes[name]) for name in dtypes}
+    return Evaluations(pd.DataFrame(columns))
 
 
 def runs_of(arm: Row, scores: Mapping[int, Mapping[float, float | None]]) -> list[Row]:

@@ -13,6 +13,7 @@ import pandas as pd
 from normbench.claims.estimands.arguments import bound
 from normbench.claims.estimands.comparisons import combination, difference, interaction, over_levels, slope
 from normbench.claims.estimands.contrast import Contrast, Edge, MissingCells
+from normbench.claims.estimands.evaluations import Evaluations
 from normbench.claims.estimands.gap import matched_gap
 from normbench.claims.estimands.records import Records
 from normbench.claims.estimands.registry import MEASURES
@@ -52,14 +53,14 @@ def check(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
     return bound(REGISTRY[name], args, "estimand.args")
 
 
-def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: pd.DataFrame) -> Contrast:
+def evaluate(name: str, args: Mapping[str, Any], runs: pd.DataFrame, curves: Evaluations) -> Contrast:
     """Return an estimand of the records.
 
     Args:
         name: A name in `REGISTRY`.
         args: Its arguments, as a YAML has them.
         runs: The claim's runs and no others, as `load_runs` returns them.
-        curves: As `load_curves` returns them; rows of other runs do no harm.
+        curves: Their evaluations; rows of other runs do no harm.
 
     Raises:
         ConfigError: The name is unknown or an argument is wrong.

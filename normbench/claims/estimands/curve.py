@@ -10,6 +10,7 @@ import pandas as pd
 from normbench.claims.estimands import check, evaluate
 from normbench.claims.estimands.arguments import measure
 from normbench.claims.estimands.contrast import Contrast
+from normbench.claims.estimands.evaluations import Evaluations
 from normbench.claims.estimands.registry import MEASURES
 from normbench.errors import ConfigError, StudyError
 
@@ -75,7 +76,7 @@ def curve(
     argument: Argument,
     values: Sequence[Scalar],
     runs: pd.DataFrame,
-    curves: pd.DataFrame,
+    curves: Evaluations,
 ) -> list[Dose]:
     """Return an estimand at each dose.
 

@@ -65,10 +65,7 @@ def matched_gap(
 
 def _curves(records: Records, rows: pd.DataFrame, arm: Arm, metric: str) -> dict[int, pd.DataFrame]:
     """Return training loss and gap of each seed's chosen run by step; a diverged run stays at chance from the start."""
-    names = ["train_loss", f"train_{metric}", f"val_{metric}"]
-    own = records.curves[records.curves["run_id"].isin(rows["run_id"])]
-    own = own[list(dict.fromkeys(["run_id", "step", *names]))].dropna()
-    own = own.sort_values("step", kind="stable")
+    own = records.curves.of_runs(rows["run_id"], ["train_loss", f"train_{metric}", f"val_{metric}"]).dropna()
     known = METRICS[metric]
     own = own.assign(gap=-known.sign * known.scale * (own[f"val_{metric}"] - own[f"train_{metric}"]))
     by_run = dict(iter(own[["train_loss", "gap"]].groupby(own["run_id"])))

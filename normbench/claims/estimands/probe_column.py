@@ -1,17 +1,13 @@
 """A probe's scalar as a measure."""
 
-from typing import Literal
-
 import numpy as np
-import pandas as pd
 
 from normbench.claims.estimands.choice import chosen
 from normbench.claims.estimands.contrast import MissingCells, in_words
+from normbench.claims.estimands.evaluations import StepChoice
 from normbench.claims.estimands.measures import Columns, Measured, of_choices
 from normbench.claims.estimands.records import Arm, Records
 from normbench.errors import StudyError
-
-StepChoice = int | Literal["first", "last", "mean"]
 
 _TINY = 2.0**-149
 """The smallest float32: what log2 takes for zero."""
@@ -46,7 +42,7 @@ def probe(
         StudyError: `if_diverged` is needed and not given.
     """
     rows = chosen(records, arm, over)
-    own = _looks(records.curves, rows["run_id"], column, step)
+    own = records.curves.of_probe(rows["run_id"], column, step)
     if (gone := ~rows["run_id"].isin(own["run_id"]) & (rows["status"] == "finished")).any():
         raise MissingCells(
             f"{in_words(dict(arm))}: {column} at step {step} of run {run}" for run in rows["run_id"][gone]
@@ -64,15 +60,3 @@ def probe(
     words = f"|{words}|" if absolute else words
     words = f"log2 {words}" if log2 else words
     return of_choices(records, arm, over, rows, found.mask(lost, if_diverged), words)
-
-
-def _looks(curves: pd.DataFrame, run_ids: "pd.Series[str]", column: str, step: StepChoice) -> pd.DataFrame:
-    """Return a column at the rows of that step at which its probe looked, that is, has some scalar."""
-    if column not in curves.columns:
-        return pd.DataFrame({"run_id": pd.Series(dtype="str"), column: pd.Series(dtype="float64")})
-    siblings = [name for name in curves.columns if name.startswith(f"{column.rpartition('.')[0]}.")]
-    own = curves[curves["run_id"].isin(run_ids) & curves[[column, *siblings]].notna().any(axis=1)]
-    own = own.sort_values("step", kind="stable")
-    if isinstance(step, int):
-        return own[own["step"] == step]
-    return own if step == "mean" else own.drop_duplicates("run_id", keep=step)

@@ -13,6 +13,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from normbench.analysis.chance import chance, finished_values
 from normbench.analysis.tasks import Mask, tasks
 from normbench.claims.estimands.contrast import MissingCells, in_words
+from normbench.claims.estimands.evaluations import Evaluations
 from normbench.errors import StudyError
 from normbench.metrics import METRICS, metric_column
 from normbench.record.columns import FIXED, cell_text
@@ -36,21 +37,21 @@ class Records:
     Attributes:
         runs: One row per run that did not fail, in a fresh index. A finished run that lacks a score of its task has the
             status `diverged`.
-        curves: One row per run and evaluation.
+        curves: Their evaluations; rows of other runs do no harm.
         seeds: Every seed of the claim's runs, ascending, those that failed included.
     """
 
     runs: pd.DataFrame
-    curves: pd.DataFrame
+    curves: Evaluations
     seeds: tuple[int, ...]
 
     @classmethod
-    def of(cls, runs: pd.DataFrame, curves: pd.DataFrame) -> "Records":
+    def of(cls, runs: pd.DataFrame, curves: Evaluations) -> "Records":
         """Return the records of a claim's runs.
 
         Args:
             runs: As `load_runs` returns them, only those of the claim.
-            curves: As `load_curves` returns them.
+            curves: Those of the study.
 
         Raises:
             StudyError: A run occurs twice, or a run that should have an accuracy does not say how many classes its

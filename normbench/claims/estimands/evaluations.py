@@ -1,0 +1,79 @@
+"""curves.csv as estimands and figures read it: which of its cells they have read is known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from normbench.analysis.tasks import Mask
+
+StepChoice = int | Literal["first", "last", "mean"]
+
+KEYS = ("run_id", "step")
+"""Columns that every reading has."""
+
+
+class Evaluations:
+    """The evaluations of runs, and a note of every cell that was read of them."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        """Take the curves of a study.
+
+        Args:
+            table: As `load_curves` returns it, in a fresh index.
+        """
+        self._table = table
+        self._read: list[tuple[pd.Index, Sequence[str]]] = []
+
+    def of_runs(self, run_ids: Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
+        """Return `KEYS` and further columns at all evaluations of some runs, ordered by step.
+
+        Args:
+            run_ids: The runs; one without evaluations has no rows.
+            columns: Other columns than `KEYS`.
+        """
+        own = self._rows(run_ids, list(dict.fromkeys((*KEYS, *columns))))
+        return self._noted(own, columns).sort_values("step", kind="stable")
+
+    def of_probe(self, run_ids: Iterable[str], column: str, step: StepChoice) -> pd.DataFrame:
+        """Return `KEYS` and a probe's scalar at the evaluations of that step at which the probe looked.
+
+        It looked where it has some scalar: this one may be undefined there.
+
+        Args:
+            run_ids: The runs; one that the probe did not look at has no rows.
+            column: The scalar.
+            step: A step, or the first or last look of each run; `mean` returns all looks.
+        """
+        if column not in self._table.columns:
+            return pd.DataFrame({"run_id": pd.Series(dtype="str"), column: pd.Series(dtype="float64")})
+        probe = column.rpartition(".")[0]
+        scalars = [name for name in self._table.columns if name == column or name.startswith(f"{probe}.")]
+        own = self._rows(run_ids, [*KEYS, *scalars])
+        own = own[own[scalars].notna().any(axis=1)].sort_values("step", kind="stable")
+        if isinstance(step, int):
+            own = own[own["step"] == step]
+        elif step != "mean":
+            own = own.drop_duplicates("run_id", keep=step)
+        self._noted(own[own[column].isna()], scalars)  # the others say that it looked
+        return self._noted(own, [column])[[*KEYS, column]]
+
+    def whole(self) -> pd.DataFrame:
+        """Return the whole table, for a study without claims: nothing is noted."""
+        return self._table
+
+    def cells_read(self) -> Mapping[str, Mask]:
+        """Return which rows were read of each column that was, `KEYS` left out."""
+        found: dict[str, Mask] = {}
+        for rows, columns in self._read:
+            for name in columns:
+                found.setdefault(name, np.zeros(len(self._table), dtype=np.bool_))[rows] = True
+        return found
+
+    def _rows(self, run_ids: Iterable[str], columns: list[str]) -> pd.DataFrame:
+        return self._table.loc[self._table["run_id"].isin(list(run_ids)), columns]
+
+    def _noted(self, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+        self._read.append((rows.index, columns))
+        return rows
