@@ -170,29 +170,32 @@ def claims_verdict(
     ids: tuple[str, ...], study: str | None, results_dir: Path, catalogue: str, config_dir: Path | None
 ) -> int:
     """Judge from existing records. Show all claims, or the named ones in detail."""
-    from normbench.analysis.refresh import refresh
-    from normbench.claims.contrasts import contrast_rows
-    from normbench.claims.designs import check_catalogue
-    from normbench.claims.doses import dose_rows
+    from normbench.claims.judgement import Judgement
     from normbench.claims.tables import Tables
-    from normbench.claims.verdicts import judge_study, write_verdicts
+    from normbench.commands.judging import check_study
 
     known = _catalogue(catalogue, config_dir)
     _require_claims(ids, known, catalogue, config_dir)
     folder = _claims_folder(study, results_dir, catalogue)
-    if not folder.is_dir():
-        every = f"normbench claims run --all{f' --catalogue {catalogue}' if catalogue else ''}"
-        raise StudyError(f"no study {str(folder)!r}; create it with `{every}`, or name another with --study.")
-    if note := refresh(folder):
-        print(note, file=sys.stderr)
-    check_catalogue(folder, known)
-    if not any((folder / "claims").glob("*.json")) and not (folder / "verdicts.csv").is_file():
-        raise StudyError(f"no claim was run in {str(folder)!r}; run `normbench claims run --all --study NAME`.")
-    tables = Tables.of(folder)
-    judged = judge_study(folder, known, tables)
-    contrasts = contrast_rows(folder, known, tables)
-    write_verdicts(folder, judged, contrasts, dose_rows(folder, known, tables))
-    _show_verdicts(judged, contrasts, ids)
+    check_study(folder, known, catalogue)
+    judgement = Judgement.of(folder, known, Tables.of(folder))
+    judgement.write(folder)
+    _show_verdicts(judgement.judged, judgement.contrasts, ids)
+    return 0
+
+
+@claims.command("publish", epilog="Example: normbench claims publish published/claims")
+@click.argument("folder", type=HomePath(), metavar="FOLDER")
+@_claims_place
+def claims_publish(folder: Path, study: str | None, results_dir: Path, catalogue: str, config_dir: Path | None) -> int:
+    """Judge, and write to FOLDER verdicts and compressed tables of what they and their figures are made from."""
+    from normbench.commands.judging import check_study
+    from normbench.commands.publishing import publish
+
+    known, source = _catalogue(catalogue, config_dir), _claims_folder(study, results_dir, catalogue)
+    check_study(source, known, catalogue)
+    publish(source, folder.absolute(), known)
+    print(folder)
     return 0
 
 

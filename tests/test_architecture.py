@@ -51,6 +51,8 @@ FACES = {
     "tabulating": "analysis cursor paths",
     "merging": "errors record analysis",
     "studies": "errors analysis dashboard merging cursor paths",
+    "judging": "errors analysis claims",
+    "publishing": "claims report",
     "reporting": "config record analysis claims report cursor paths",
     "doctor": "data engine record",
     "api": EVERYTHING,
@@ -63,7 +65,7 @@ FACES = {
     "cli": " ".join(
         (
             EVERYTHING,
-            "api calibrating claiming closing cursor doctor listing registering reporting rerun",
+            "api calibrating claiming closing cursor doctor judging listing publishing registering reporting rerun",
             "shells streams studies tabulating terminal",
             "api calibrating claiming closing cursor doctor listing paths reporting rerun",
             "shells studies tabulating terminal",

@@ -120,6 +120,18 @@ def _planned(runs: pd.DataFrame, study: Study, names: Sequence[str]) -> pd.DataF
     return runs.assign(**{name: pd.Series(cells, dtype="str") for name, cells in columns.items()})
 
 
+def read_cells(path: Path) -> Iterator[list[str]]:
+    """Yield the header of a table, then its rows, every cell as it is written.
+
+    Raises:
+        StudyError: The file is missing or damaged; the message names it.
+    """
+    text = _read_text(path)
+    yield text[: text.index("\n")].rstrip("\r").split(",")
+    for _, row in _records(path, text):
+        yield row
+
+
 def _read_if_there(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})

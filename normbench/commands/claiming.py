@@ -11,15 +11,14 @@ import numpy as np
 
 from normbench.analysis.refresh import refresh
 from normbench.api import Session, open_session
-from normbench.claims.contrasts import contrast_rows
 from normbench.claims.designs import Design, FixedFinding, check_catalogue, keep, kept
-from normbench.claims.doses import dose_rows
 from normbench.claims.family import STANDARD_LOOKS
+from normbench.claims.judgement import Judgement
 from normbench.claims.ledger import TRIAL_SEEDS
 from normbench.claims.signed_rank import hodges_lehmann
 from normbench.claims.spec import Cell, Claim, Over
 from normbench.claims.tables import Tables, contrast_of
-from normbench.claims.verdicts import Judged, judge_study, write_verdicts
+from normbench.claims.verdicts import Judged, judge_study
 from normbench.commands.terminal import SweepView, say
 from normbench.config.compose import Compositions
 from normbench.config.sweep import Sweep, expand, joined
@@ -180,10 +179,9 @@ def judge(study: Path, claims: Mapping[str, Claim]) -> list[Judged]:
     """Judge a catalogue from the records of a study; write verdicts.csv and contrasts.csv."""
     if note := refresh(study):
         say(note)
-    tables = Tables.of(study)
-    judged = judge_study(study, claims, tables, strict=False)
-    write_verdicts(study, judged, contrast_rows(study, claims, tables), dose_rows(study, claims, tables))
-    return judged
+    judgement = Judgement.of(study, claims, Tables.of(study), strict=False)
+    judgement.write(study)
+    return judgement.judged
 
 
 def try_claims(request: Request) -> tuple[list[str], list[str]]:

@@ -50,19 +50,20 @@ class Contents:
     command: tuple[str, ...]
 
 
-def read_study(folder: Path, claims: Mapping[str, Claim]) -> Contents:
+def read_study(folder: Path, claims: Mapping[str, Claim], tables: Tables | None = None) -> Contents:
     """Read a study.
 
     Args:
         folder: The study's.
         claims: The catalogue, for the texts of claims.
+        tables: The records, where they have been read already.
 
     Raises:
         StudyError: A file is missing or damaged.
     """
     return Contents(
         folder,
-        Tables.of(folder),
+        tables or Tables.of(folder),
         _rows(folder / "verdicts.csv", COLUMNS[:15]),
         _rows(folder / "contrasts.csv", CONTRAST_COLUMNS[:9]),
         tuple(map(_dose, _rows(folder / "doses.csv", DOSE_COLUMNS))),

@@ -56,7 +56,8 @@ class Evaluations:
             own = own[own["step"] == step]
         elif step != "mean":
             own = own.drop_duplicates("run_id", keep=step)
-        self._noted(own[own[column].isna()], scalars)  # the others say that it looked
+        if own[column].isna().any():
+            self._noted(own[own[column].isna()], scalars)  # the others say that it looked
         return self._noted(own, [column])[[*KEYS, column]]
 
     def whole(self) -> pd.DataFrame:
