@@ -162,6 +162,22 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
+class Passes:
+    """Forward passes of a model beside its training.
+
+    Attributes:
+        count: Their number.
+        samples: Samples of all of them.
+    """
+
+    count: int
+    samples: int
+
+
+NO_PASSES = Passes(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """What a dry run of a run's model found.
 
@@ -175,6 +191,11 @@ class Checked:
         alone: Why the run cannot be trained together with others; empty if it can.
         activations: Numbers in the outputs of the model's layers in the forward pass of one batch.
         content: Content hash of its data.
+        operations: Torch operations of a forward pass.
+        keeps_statistics: Whether the model has running statistics.
+        evaluations: Evaluations of the run.
+        validation: The pass of an evaluation.
+        tests: The passes of the test scores.
     """
 
     run: Run
@@ -186,6 +207,11 @@ class Checked:
     alone: str = ""
     activations: int = 0
     content: str = ""
+    operations: int = 0
+    keeps_statistics: bool = False
+    evaluations: int = 0
+    validation: Passes = NO_PASSES
+    tests: Passes = NO_PASSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,33 +7,50 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from normbench.cache import cache_folder
 from normbench.errors import StudyError
 from normbench.record.files import write_whole
+from normbench.spec import NO_PASSES, Passes
 
-COLD_COMPILATION, WARM_COMPILATION = 10.0, 0.2
-"""Seconds to compile a step, and to load one that was compiled before."""
+WARM_COMPILATION = 0.2
+"""Seconds to load a step that was compiled before."""
 
-START = {"solo": 0.5, "stacked": 2.0, "compiled": 2.0}
+_COLD_COMPILATION, _COMPILED_OPERATION = 5.0, 0.16
+"""Seconds to compile a step: fixed ones, and those of each operation of the forward pass."""
+
+START = {"solo": 1.0, "stacked": 2.0, "compiled": 2.0}
 """Seconds from the plan to the first step: imports and forking workers."""
 
-_DISPATCH = {"solo": 1e-3, "stacked": 1.5e-3, "compiled": 5e-5}
-"""Fixed seconds of a step, whatever its size. Measured with torch 2.15 on a 2.8 GHz core, like the two rates."""
+_DISPATCH = {"solo": 6e-5, "stacked": 6e-4, "compiled": 3e-5}
+"""Fixed seconds of a step, whatever its size. Measured with torch 2.15 on a 2.8 GHz core, like all that follow."""
 
-_MULTIPLY_ADDS = 3e10
+_OPERATION = {"solo": 1e-5, "stacked": 3.8e-5, "compiled": 0.0}
+"""Seconds of a step for each operation of the forward pass, whatever its size; with its backward pass."""
+
+_MULTIPLY_ADDS = 5e10
 """Per second and core, with one thread."""
 
-_BYTES = {"solo": 4e10, "stacked": 1e10, "compiled": 8e10}
+_BYTES = {"solo": 4e10, "stacked": 2.5e10, "compiled": 8e10}
 """Per second: from memory for an eager pack, from cache for a single run and a compiled pack."""
 
-_SETUP = 0.015
-"""Seconds per run to split the data and build a model."""
+_MAPS = {"solo": 3e8, "stacked": 3e8, "compiled": 7e8}
+"""Values of feature maps per second and core, forward and backward: they do not stay in the cache of a core."""
 
-TEST_EVALUATIONS = 12
-"""Cost of the three test scores, in evaluations on the validation part."""
+_VALUES = 2e9
+"""Values of all layers per second and core in a forward pass of many samples."""
+
+SHARED = 1.2
+"""How much longer a pack takes while other workers share caches and memory with it."""
+
+_SETUP, _SETUP_OPERATION = 8e-4, 4e-5
+"""Seconds per run to split the data and build a model: fixed ones, and those of each operation of its forward pass."""
+
+_SCORES = 7e-5
+"""Seconds per run to make scores of the outputs of a pass."""
 
 _MOST_KEPT = 5000
 """Most timings kept per machine: the latest ones."""
@@ -52,6 +69,12 @@ class Kind:
         num_params: Parameters of one run.
         steps: Steps of a run.
         evaluations: Evaluations of a run.
+        batch_size: Samples of a batch.
+        activations: Values in the outputs of the layers in the forward pass of one batch of one run.
+        operations: Torch operations of a forward pass.
+        validation: The pass of an evaluation.
+        tests: The passes of the test scores.
+        probes: The cost of the probes at an evaluation, in passes.
     """
 
     structure: str
@@ -62,11 +85,23 @@ class Kind:
     num_params: int
     steps: int
     evaluations: int
+    batch_size: int
+    activations: int
+    operations: int
+    validation: Passes
+    tests: Passes
+    probes: Passes = NO_PASSES
 
     @property
     def key(self) -> str:
         """Return the key of its timings."""
-        return f"{self.structure} {self.size} {self.mode} {self.threads}"
+        probes = f" {self.probes.count}" if self.probes.count else ""
+        return f"{self.structure} {self.size} {self.mode} {self.threads}{probes}"
+
+    @property
+    def compilation(self) -> float:
+        """Seconds to compile its step for the first time."""
+        return _COLD_COMPILATION + _COMPILED_OPERATION * self.operations if self.mode == "compiled" else 0.0
 
     @property
     def eager(self) -> "Kind":
@@ -80,7 +115,7 @@ class Timing:
 
     Attributes:
         step: A step of all its runs.
-        evaluation: An evaluation on the validation part.
+        evaluation: An evaluation on the validation part, with its probes.
         fixed: One-time costs: building models and test scores.
     """
 
@@ -101,6 +136,7 @@ class Timing:
         )
 
 
+@cache
 def structure_key(structure: str) -> str:
     """Return a short name of a structure, without its budget."""
     values = json.loads(structure)
@@ -113,10 +149,42 @@ def guess(kind: Kind) -> Timing:
     """Return a guess of what a pack takes on an unknown machine."""
     # A step reads and writes weights, gradients and momenta about ten times; its arithmetic is three forward passes.
     traffic = 40 * kind.num_params * kind.size / _BYTES[kind.mode]
-    arithmetic = 3 * kind.multiply_adds * kind.size / _MULTIPLY_ADDS / kind.threads
-    step = _DISPATCH[kind.mode] + traffic + arithmetic
-    evaluation = 2 * step if kind.mode != "compiled" else guess(kind.eager).evaluation
-    return Timing(step, evaluation, _SETUP * kind.size + TEST_EVALUATIONS * evaluation)
+    # Values of a layer that uses each weight once per sample stay in the cache.
+    once = kind.num_params * kind.batch_size / max(kind.multiply_adds, 1)
+    maps = max(0.0, 1 - once) * _values(kind, kind.batch_size) / _MAPS[kind.mode]
+    step = _dispatch(kind) + traffic + 3 * _arithmetic(kind, kind.batch_size) + maps
+    # Probes have a model of their own.
+    models = kind.size + bool(kind.probes.count)
+    setup = models * (_SETUP + _SETUP_OPERATION * kind.operations)
+    evaluation = scoring(kind, kind.validation) + _probing(kind)
+    return Timing(SHARED * step, SHARED * evaluation, SHARED * (setup + scoring(kind, kind.tests)))
+
+
+def scoring(kind: Kind, passes: Passes) -> float:
+    """Return the seconds of passes that yield scores: eager in every mode, and without a backward pass."""
+    return passes.count * (_dispatch(kind.eager) / 3 + _SCORES * kind.size) + _forward(kind, passes.samples)
+
+
+def _probing(kind: Kind) -> float:
+    return kind.probes.count * _dispatch(kind.eager) + _forward(kind, kind.probes.samples)
+
+
+def _forward(kind: Kind, samples: int) -> float:
+    return _arithmetic(kind, samples) + _values(kind, samples) / _VALUES
+
+
+def _dispatch(kind: Kind) -> float:
+    return _DISPATCH[kind.mode] + _OPERATION[kind.mode] * kind.operations
+
+
+def _arithmetic(kind: Kind, samples: int) -> float:
+    """Return the seconds of the multiply-adds of a forward pass of each run."""
+    return kind.multiply_adds / kind.batch_size * samples * kind.size / _MULTIPLY_ADDS / kind.threads
+
+
+def _values(kind: Kind, samples: int) -> float:
+    """Return the values in the outputs of all layers of all runs."""
+    return kind.activations / kind.batch_size * samples * kind.size
 
 
 def timing_of(kind: Kind, known: Mapping[str, Timing], measured: Sequence[Kind]) -> Timing:
@@ -136,7 +204,9 @@ def timing_of(kind: Kind, known: Mapping[str, Timing], measured: Sequence[Kind])
 
 
 def _distance(kind: Kind, other: Kind) -> tuple[bool, bool, float]:
-    work = abs(math.log(guess(kind.eager).step / guess(other.eager).step))
+    # Packs of equal steps may still be unlike: of one step, what was measured is setup, probes and scores.
+    mine, its = guess(kind.eager), guess(other.eager)
+    work = abs(math.log(mine.step / its.step)) + abs(math.log(mine.of(kind) / its.of(other)))
     return kind.structure != other.structure, kind.mode != other.mode, work
 
 
@@ -151,15 +221,26 @@ def total(packs: Sequence[Kind], known: Mapping[str, Timing], measured: Sequence
     """
     if not packs:
         return 0.0
+    workers = max(workers, 1)
     seconds, longest = 0.0, 0.0
+    compilations: dict[str, float] = {}
     for kind, count in Counter(packs).items():
         own = timing_of(kind, known, measured).of(kind)
-        compilation = 0.0
-        if kind.mode == "compiled":
-            compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
-        seconds += count * own + compilation
-        longest = max(longest, own + compilation)
-    return max(START[kind.mode] for kind in packs) + max(seconds / max(workers, 1), longest)
+        # Kinds that differ only in their budget share the step that the first of them compiles.
+        compilations[kind.key] = compilation_of(kind, known)
+        seconds += count * own
+        longest = max(longest, own + compilations[kind.key])
+    steps = [one for one in compilations.values() if one]
+    if steps:
+        # Each worker takes another structure. Those that find none left compile one that another is compiling.
+        together = min(-(-len(steps) // workers) * workers, sum(kind.mode == "compiled" for kind in packs))
+        seconds += sum(steps) * together / len(steps)
+    return max(START[kind.mode] for kind in packs) + max(seconds / workers, longest)
+
+
+def compilation_of(kind: Kind, known: Mapping[str, Timing]) -> float:
+    """Return the seconds to compile a step, or to load one that was compiled before."""
+    return kind.compilation and (WARM_COMPILATION if kind.key in known else kind.compilation)
 
 
 def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, workers: int) -> Timing:
@@ -175,8 +256,7 @@ def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, wo
     # Of few packs the slowest include compilation; the median of many does not.
     wall = sorted(walls)[len(walls) // 2] if len(walls) > 2 * workers else min(walls)
     if kind.mode == "compiled" and len(walls) <= workers:
-        compilation = WARM_COMPILATION if kind.key in known else COLD_COMPILATION
-        wall = max(wall - compilation, 0.3 * wall)
+        wall = max(wall - compilation_of(kind, known), 0.3 * wall)
     factor = wall / before.of(kind)
     return Timing(before.step * factor, before.evaluation * factor, before.fixed * factor)
 

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from normbench.engine.costs import (
-    TEST_EVALUATIONS,
+    SHARED,
     Kind,
     Timing,
     guess,
     keep_timings,
     learn,
     read_timings,
+    scoring,
     structure_key,
     total,
 )
@@ -25,9 +26,10 @@ from normbench.engine.device import device_name, find_device, threads_restored, 
 from normbench.engine.prepare import Work, load_data
 from normbench.plan import Pack, Plan
 from normbench.record.store import Study
-from normbench.spec import Component, Engine, Requested
-from normbench.training.budget import budget
-from normbench.training.setup import set_up, split_of
+from normbench.spec import NO_PASSES, Component, Engine, Passes, Requested
+from normbench.training.probing import REGISTRY
+from normbench.training.probing.wiring import SAMPLES
+from normbench.training.setup import set_up
 from normbench.training.solo import take_step
 from normbench.training.stacked_runs import StackedRuns
 from normbench.training.step import make_step
@@ -70,12 +72,11 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
     workers = worker_count(packs, engine, device)
     machine = machine_key(device)
     known = read_timings(machine)
-    examples = _examples(packs, plan)
-    kinds = [_kind(pack, plan, examples) for pack in packs]
+    kinds = [kind_of(pack, plan) for pack in packs]
     spent = 0.0
     if calibrate:
         clock = perf_counter()
-        measured = _calibrate(Counter(kinds), known, plan, examples, device)
+        measured = _calibrate(Counter(kinds), known, plan, device)
         spent = perf_counter() - clock
         known |= measured
         keep_timings(machine, measured)
@@ -97,12 +98,11 @@ def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -
     """
     device = find_device(engine.device)
     packs = [item.pack for item in work]
-    examples = _examples(packs, plan)
     walls: dict[Kind, list[float]] = {}
     for item in work:
         wall = _wall(item, study)
         if wall is not None:
-            walls.setdefault(_kind(item.pack, plan, examples), []).append(wall)
+            walls.setdefault(kind_of(item.pack, plan), []).append(wall)
     machine = machine_key(device)
     known = read_timings(machine)
     workers = worker_count(packs, engine, device)
@@ -128,42 +128,27 @@ def _wall(item: Work, study: Study) -> float | None:
     return walls.pop() or None if len(walls) == 1 else None
 
 
-def _examples(packs: Sequence[Pack], plan: Plan) -> dict[str | None, tuple[str, int]]:
-    """Return the short name and the evaluations of the structure of each pack."""
-    found: dict[str | None, tuple[str, int]] = {}
-    for pack in packs:
-        run_id = _example(pack, plan)
-        checked = plan.checked[run_id]
-        if checked.structure not in found:
-            name = structure_key(checked.structure or "{}")
-            found[checked.structure] = name, _evaluations(plan.runs[run_id], checked.steps)
-    return found
-
-
-def _example(pack: Pack, plan: Plan) -> str:
-    return next(run_id for run_id in pack.runs if run_id in plan.checked)
-
-
-def _evaluations(requested: Requested, steps: int) -> int:
-    run = requested.run
-    if run.eval_every is None and run.epochs is not None:
-        return run.epochs
-    every = run.eval_every or budget(run, len(split_of(run, load_data(requested.data)).train)).per_epoch
-    return -(-steps // every)
-
-
-def _kind(pack: Pack, plan: Plan, examples: Mapping[str | None, tuple[str, int]]) -> Kind:
-    checked = plan.checked[_example(pack, plan)]
-    name, evaluations = examples[checked.structure]
+def kind_of(pack: Pack, plan: Plan) -> Kind:
+    """Return the kind of a pack: what its cost depends on."""
+    planned = [run_id for run_id in pack.runs if run_id in plan.checked]
+    checked = plan.checked[planned[0]]
+    probes = frozenset[str]().union(*(plan.runs[run_id].probes for run_id in planned))
+    passes = sum(REGISTRY[name].passes for name in probes)
     return Kind(
-        structure=name,
+        structure=structure_key(checked.structure or "{}"),
         size=max(len(pack.runs), pack.fill),
         mode=pack.mode,
         threads=pack.threads,
         multiply_adds=checked.multiply_adds,
         num_params=checked.num_params,
         steps=checked.steps,
-        evaluations=evaluations,
+        evaluations=checked.evaluations,
+        batch_size=checked.run.batch_size,
+        activations=checked.activations,
+        operations=checked.operations,
+        validation=checked.validation,
+        tests=checked.tests,
+        probes=Passes(passes, passes * SAMPLES),
     )
 
 
@@ -171,16 +156,11 @@ def _calibrate(
     kinds: Mapping[Kind, int],
     known: Mapping[str, Timing],
     plan: Plan,
-    examples: Mapping[str | None, tuple[str, int]],
     device: torch.device,
 ) -> dict[str, Timing]:
     """Return timings of unknown kinds, the longest first, as many as the time allows."""
     unknown = [kind for kind in kinds if not {kind.key, kind.eager.key} & known.keys()]
-    runs = {
-        examples[own][0]: plan.runs[run_id]
-        for run_id, one in plan.checked.items()
-        if (own := one.structure) in examples
-    }
+    runs = {structure_key(one.structure or "{}"): plan.runs[run_id] for run_id, one in plan.checked.items()}
     if any(kind.mode != "solo" for kind in unknown):
         # This import takes seconds, and is not part of a step.
         import_module("torch._dynamo")
@@ -229,10 +209,14 @@ def _measure(kind: Kind, requested: Requested, device: torch.device, end: float)
         while sum(steps) < _TIMED and len(steps) < 100:
             steps.append(_timed(step, device)[0])
         evaluation, _ = _timed(lambda: evaluator.evaluate(model, parts.val), device)
-        tests = TEST_EVALUATIONS * evaluation
-        if perf_counter() + 2 * tests < end:
-            tests, _ = _timed(lambda: evaluator.test_scores(model), device)
-    return Timing(median(steps), evaluation, building * kind.size + tests)
+    # Probes and test scores take too long to be timed: they are passes much like an evaluation.
+    alone = guess(replace(kind, probes=NO_PASSES)).evaluation / SHARED
+    slower = SHARED * evaluation / alone
+    return Timing(
+        step=SHARED * median(steps),
+        evaluation=guess(kind).evaluation / SHARED * slower,
+        fixed=SHARED * building * kind.size + scoring(kind, kind.tests) * slower,
+    )
 
 
 def _timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

@@ -241,5 +241,5 @@ def _load_ahead(work: Sequence[Work], device: torch.device) -> None:
     modes = {item.pack.mode for item in work}
     if "compiled" in modes:
         load_compiler()
-    elif "stacked" in modes:
+    elif "stacked" in modes or any(one.probes for item in work for one in item.runs.values()):
         import_module("torch._dynamo")

@@ -20,11 +20,12 @@ from normbench.packing import Machine, make_packs
 from normbench.plan import Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
-from normbench.spec import Checked, Component, Log, Requested, Settings
+from normbench.spec import Checked, Component, Log, Passes, Requested, Settings
 from normbench.training.budget import budget
 from normbench.training.compiled import name_compilers_folder
 from normbench.training.components import resolve_target
 from normbench.training.dry_run import dry_run
+from normbench.training.evaluate import passes_of_tests
 from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
 from normbench.training.schedules import check_schedule
@@ -247,8 +248,9 @@ class _Checker:
 
 def _check(requested: Requested) -> Checked:
     run, dataset = requested.run, load_data(requested.data)
-    steps = budget(run, len(split_of(run, dataset).train)).total
-    check_schedule(run.schedule, steps)
+    parts = split_of(run, dataset)
+    planned = budget(run, len(parts.train))
+    check_schedule(run.schedule, planned.total)
     check_optimizer(run.optimizer)
     check_probes(requested.probes)
     dataset.check_augmentation(run.data.text("augment"))
@@ -257,4 +259,14 @@ def _check(requested: Requested) -> Checked:
     notes = (*dataset.notes, *checked.notes)
     alone = try_own_optimizer(checked.run, dataset) or why_alone(checked.run, dataset)
     shared, content = structure(checked.run, dataset.content), dataset.content
-    return replace(checked, steps=steps, structure=shared, alone=alone, notes=notes, content=content)
+    return replace(
+        checked,
+        steps=planned.total,
+        evaluations=planned.evaluations,
+        validation=Passes(1, len(parts.val)),
+        tests=passes_of_tests(parts, statistics=checked.keeps_statistics),
+        structure=shared,
+        alone=alone,
+        notes=notes,
+        content=content,
+    )

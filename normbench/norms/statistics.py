@@ -212,6 +212,11 @@ def has_batch_statistics(model: nn.Module) -> bool:
     return any(isinstance(module, BatchStatistics) for module in model.modules())
 
 
+def keeps_statistics(model: nn.Module) -> bool:
+    """Return whether any norm of the model keeps running statistics."""
+    return any(isinstance(m, BatchStatistics) and m.running_mean is not None for m in model.modules())
+
+
 @contextmanager
 def own_batch(model: nn.Module, norm_batch_size: int | None, noise: int | None = None) -> Iterator[None]:
     """Let every norm with batch statistics normalise by its own batch, as in training, but change no buffer.

@@ -1,4 +1,4 @@
-"""What the forward passes of a model cost: their multiply-adds, and the numbers that its layers put out."""
+"""What the forward passes of a model cost: operations, multiply-adds, and the numbers that its layers put out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +21,12 @@ class Cost:
     Attributes:
         multiply_adds: Multiply-adds of matrix products, convolutions, attention and recurrent layers, outside norms.
         outputs: Output values of all layers.
+        operations: Calls of torch's operations, norms included.
     """
 
     multiply_adds: int = 0
     outputs: int = 0
+    operations: int = 0
 
 
 @contextmanager
@@ -75,6 +77,7 @@ class _Counting:
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
+        self.cost.operations += 1
         if not self.norms and (formula := _FORMULAS.get(func.overloadpacket)):
             self.cost.multiply_adds += formula(out, *args)
         return out

@@ -11,6 +11,7 @@ from normbench import norms
 from normbench.data import Batch, Examples
 from normbench.errors import ConfigError, ImpossibleRunError, NormbenchError, described, lacks_memory
 from normbench.models.hidden_norms import refusing_hidden_norms
+from normbench.norms.statistics import keeps_statistics
 from normbench.spec import Checked, Component, Run
 from normbench.tasks import Task
 from normbench.training.build import build_and_load
@@ -28,6 +29,8 @@ class _Found(NamedTuple):
         outputs: Number of output values of all layers per sample.
         notes: Notes for the user.
         statistics: Whether its weights file contained running statistics.
+        operations: Number of torch operations of a forward pass.
+        keeps_statistics: Whether the model has running statistics.
     """
 
     multiply_adds: float
@@ -35,6 +38,8 @@ class _Found(NamedTuple):
     outputs: float
     notes: tuple[str, ...]
     statistics: bool
+    operations: int
+    keeps_statistics: bool
 
 
 def dry_run(run: Run, data: Examples) -> Checked:
@@ -84,6 +89,8 @@ def dry_run(run: Run, data: Examples) -> Checked:
         num_params=found.num_params,
         notes=(*notes, *found.notes),
         activations=round(found.outputs * run.batch_size),
+        operations=found.operations,
+        keeps_statistics=found.keeps_statistics,
     )
 
 
@@ -127,7 +134,15 @@ def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
                 outputs = task.call(model, trial.batch)
             _refuse_wrong_outputs(outputs, tuple(task.blank_outputs(samples).shape))
         notes = tuple(filter(None, (getattr(model, "norm_note", ""), *loaded.notes)))
-        return _Found(cost.multiply_adds / samples, num_params, cost.outputs / samples, notes, loaded.statistics)
+        return _Found(
+            multiply_adds=cost.multiply_adds / samples,
+            num_params=num_params,
+            outputs=cost.outputs / samples,
+            notes=notes,
+            statistics=loaded.statistics,
+            operations=cost.operations,
+            keeps_statistics=keeps_statistics(model),
+        )
     except ImpossibleRunError as error:
         return error
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from normbench.data import Batch, Examples, Split
-from normbench.norms.statistics import BatchStatistics, has_batch_statistics, own_batch, pooling
+from normbench.norms.statistics import has_batch_statistics, keeps_statistics, own_batch, pooling
 from normbench.randomness import generator
+from normbench.spec import Passes
 from normbench.tasks import Task
 from normbench.training.outcome import Score
 from normbench.training.window import add_sums
@@ -72,7 +73,7 @@ class Evaluator:
         """
         test, fetch = self.parts.test, self._fetch_test
         running = self._scored(self._deployed(model, test, fetch))
-        if not _keeps_statistics(model):
+        if not keeps_statistics(model):
             return [{"running": score, "precise": score, "batch": score} for score in running]
         model.eval()
         batch = self._scored(self._by_own_batches(model, test, fetch))
@@ -95,7 +96,7 @@ class Evaluator:
 
     def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
         model.eval()
-        if has_batch_statistics(model) and not _keeps_statistics(model):
+        if has_batch_statistics(model) and not keeps_statistics(model):
             result = self._by_own_batches(model, index, fetch)
         else:
             result = self._sums(model, torch.split(index, chunk_size(self.dataset), dim=-1), fetch)
@@ -153,6 +154,17 @@ class Evaluator:
         return index.gather(-1, order.to(index.device))
 
 
+def passes_of_tests(parts: Split, *, statistics: bool) -> Passes:
+    """Return the passes of `Evaluator.test_scores`.
+
+    Args:
+        parts: The split.
+        statistics: Whether the model keeps running statistics.
+    """
+    train, test = parts.train.shape[-1], parts.test.shape[-1]
+    return Passes(4, 3 * test + train) if statistics else Passes(1, test)
+
+
 def chunks(index: Tensor, size: int) -> list[Tensor]:
     """Split indices (..., n) into chunks of `size`; the last one includes the remainder."""
     count = index.shape[-1]
@@ -164,10 +176,6 @@ def chunks(index: Tensor, size: int) -> list[Tensor]:
 def chunk_size(dataset: Examples) -> int:
     """Return how many samples are evaluated at once."""
     return max(1, min(1024, _CHUNK_VALUES // dataset.values))
-
-
-def _keeps_statistics(model: nn.Module) -> bool:
-    return any(isinstance(m, BatchStatistics) and m.running_mean is not None for m in model.modules())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ sys.path[0:1] = [str(SCRIPTS), str(SCRIPTS.parent)]
 
 import torch  # noqa: E402
 
-from measure import norms, plain  # noqa: E402
+from measure import estimates, norms, plain  # noqa: E402
 from measure.figures import FIGURES, Figure, Setting  # noqa: E402
 from normbench.record.provenance import commit, processor  # noqa: E402
 
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     setting = Setting(options.quick, pairs=options.pairs or (1 if options.quick else 3), cifar=options.cifar)
     torch.set_num_threads(1)
+    if options.estimates is not None:
+        estimates.main(options.estimates, options.output or REFERENCE.with_name("estimates.csv"))
+        return 0
     if options.norms:
         norms.main(quick=options.quick, pairs=options.pairs, output=options.output, results=REFERENCE.parents[1])
         return 0
@@ -64,6 +67,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--norms", action="store_true", help="measure instead what each norm costs relative to batch norm"
     )
+    parser.add_argument(
+        "--estimates", type=Path, metavar="STUDY", help="compare instead the time estimate with the times of a study"
+    )
     parser.add_argument("--pairs", type=int, help="pairs of one plain and one normbench timing (default 3, quick 1)")
     parser.add_argument(
         "--cifar", metavar="ROOT", help="folder of CIFAR-10 images: train/ and test/, with one folder per class"
@@ -74,6 +80,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unknown figure {unknown[0]!r}; known: {', '.join(FIGURES)}")
     if options.norms and options.names:
         parser.error("--norms measures only norms: omit the names")
+    if options.estimates is not None and (options.norms or options.names):
+        parser.error("--estimates measures only the time estimate: omit --norms and the names")
     if options.cifar is not None:
         options.cifar = str(Path(options.cifar).resolve())
     return options

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from normbench.norms import NormFactory
 from normbench.training.cost import Cost, counting
 
 IMAGES = torch.zeros(2, 8, 9, 9)
@@ -117,6 +118,15 @@ def test_outputs_are_those_of_the_layers() -> None:
     """Each layer counts once per call, and a container never."""
     model = nn.Sequential(nn.Linear(8, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
     assert cost_of(model, WORDS).outputs == 2 * 5 * (3 + 3 + 2)
+
+
+def test_operations_include_those_of_norms() -> None:
+    """A norm adds dispatch, though no multiply-adds: a call of torch's operations is one, whatever its size."""
+    plain = nn.Sequential(nn.Linear(8, 4), nn.ReLU())
+    normed = nn.Sequential(nn.Linear(8, 4), NormFactory(nn.LayerNorm)(4), nn.ReLU())
+    x = IMAGES[:, :, 0, 0]
+    assert cost_of(plain, x).operations == cost_of(plain, x.repeat(9, 1)).operations >= 2
+    assert cost_of(normed, x).operations == cost_of(plain, x).operations + 1
 
 
 def test_counting_imports_nothing() -> None:

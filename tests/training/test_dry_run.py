@@ -63,6 +63,12 @@ def test_activations_are_what_the_layers_put_out() -> None:
     assert dry_run(replace(run, batch_size=2 * run.batch_size), DATA).activations == 2 * one
 
 
+@pytest.mark.parametrize(("arm", "keeps"), [("mlp-batch", True), ("mlp-layer", False)])
+def test_running_statistics_are_found(arm: str, keeps: bool) -> None:
+    """Their test scores take four passes instead of one."""
+    assert dry_run(problem(arm), DATA).keeps_statistics is keeps
+
+
 def test_a_run_that_goes_together_is_left_as_it_is() -> None:
     """Nothing is noted and nothing changed where every setting does something."""
     run = problem("mlp-batch-ghost")

@@ -29,11 +29,13 @@ class Probe:
     Attributes:
         measure: Returns the scalars, () each, by names without the probe's name.
         cost: Cost of one measurement on the fixed samples, in words.
+        passes: The same as measured, in forward passes of the training.
         reads: Fields of `Moment` that it needs prepared: `before`, `earlier`, `grads`.
     """
 
     measure: Callable[[View, Moment], dict[str, Tensor]]
     cost: str
+    passes: int
     reads: frozenset[str] = frozenset()
 
     def columns(self, view: View, moment: Moment) -> tuple[str, ...]:
@@ -58,19 +60,20 @@ def check_probes(names: Collection[str]) -> None:
 
 
 REGISTRY: dict[str, Probe] = {
-    "activations": Probe(activations, "a forward pass, and sorting what the norms see"),
-    "gradients": Probe(gradients, "a backward pass, shared by all probes that read gradients", frozenset({"grads"})),
+    "activations": Probe(activations, "a forward pass, and sorting what the norms see", 25),
+    "gradients": Probe(gradients, "a backward pass, shared by all probes that read gradients", 4, frozenset({"grads"})),
     "effective_lr": Probe(
-        effective_lr, "a backward pass, shared by all probes that read gradients", frozenset({"before", "grads"})
+        effective_lr, "a backward pass, shared by all probes that read gradients", 4, frozenset({"before", "grads"})
     ),
-    "dead_units": Probe(dead_units, "a forward pass"),
-    "ics_ioffe": Probe(ics_ioffe, "two forward passes", frozenset({"earlier"})),
-    "ics_santurkar": Probe(ics_santurkar, "a backward pass for each weight layer", frozenset({"before", "grads"})),
-    "ics_training": Probe(ics_training, "two forward passes", frozenset({"earlier"})),
+    "dead_units": Probe(dead_units, "a forward pass", 2),
+    "ics_ioffe": Probe(ics_ioffe, "two forward passes", 4, frozenset({"earlier"})),
+    "ics_santurkar": Probe(ics_santurkar, "a backward pass for each weight layer", 10, frozenset({"before", "grads"})),
+    "ics_training": Probe(ics_training, "two forward passes", 6, frozenset({"earlier"})),
     "landscape": Probe(
         landscape,
         "eight backward passes, and one shared by all probes that read gradients",
+        35,
         frozenset({"before", "grads"}),
     ),
-    "statistics_gap": Probe(statistics_gap, "two forward passes"),
+    "statistics_gap": Probe(statistics_gap, "two forward passes", 3),
 }

@@ -86,12 +86,13 @@ class View:
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # nn.Module takes any attribute
         called = _called(skeleton, task, batch)
+        made = norm_layers(skeleton)
         return cls(
             skeleton=skeleton,
             task=task,
             norm_batch_size=norm_batch_size,
             weights=tuple(name for name, module in called.items() if isinstance(module, _WEIGHT_LAYERS)),
-            norms=tuple(name for name in called if name in norm_layers(skeleton)),
+            norms=tuple(name for name in called if name in made),
             activations=tuple(name for name, module in called.items() if isinstance(module, _ACTIVATIONS)),
         )
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.norms import NormFactory
+from normbench.norms.factory import norm_layers
 from normbench.training.probing.view import View, by_unit, cosine, length, mean_of
 
 from .moments import ARMS, TASK, case
@@ -59,6 +60,19 @@ def test_layers_come_in_the_order_of_their_calls() -> None:
     view = View.of(model, TASK, {"images": torch.zeros(2, 4)}, norm_batch_size=None)
     assert (view.weights, view.norms, view.activations) == (("first", "last"), ("norm",), ("act",))
     assert model.act.inplace and not view.skeleton.get_submodule("act").inplace
+
+
+def test_norms_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each layer was three quarters of a run of one step with 64 layers."""
+    searches: list[nn.Module] = []
+
+    def searching(model: nn.Module) -> dict[str, nn.Module]:
+        searches.append(model)
+        return norm_layers(model)
+
+    monkeypatch.setattr("normbench.training.probing.view.norm_layers", searching)
+    case("mlp-batch")
+    assert len(searches) == 1
 
 
 def test_watching_ends_with_its_block() -> None:
