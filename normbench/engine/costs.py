@@ -1,19 +1,13 @@
-"""What packs cost: seconds measured on this machine and kept between commands, or a guess without measurements."""
+"""What packs cost: seconds measured on this machine, or a guess without measurements."""
 
 import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-from normbench.cache import cache_folder
-from normbench.errors import StudyError
-from normbench.record.files import write_whole
 from normbench.spec import NO_PASSES, Passes
 
 WARM_COMPILATION = 0.2
@@ -51,9 +45,6 @@ _SETUP, _SETUP_OPERATION = 8e-4, 4e-5
 
 _SCORES = 7e-5
 """Seconds per run to make scores of the outputs of a pass."""
-
-_MOST_KEPT = 5000
-"""Most timings kept per machine: the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +195,15 @@ def timing_of(kind: Kind, known: Mapping[str, Timing], measured: Sequence[Kind])
 
 
 def _distance(kind: Kind, other: Kind) -> tuple[bool, bool, float]:
-    # Packs of equal steps may still be unlike: of one step, what was measured is setup, probes and scores.
-    mine, its = guess(kind.eager), guess(other.eager)
-    work = abs(math.log(mine.step / its.step)) + abs(math.log(mine.of(kind) / its.of(other)))
+    work = sum(abs(math.log(mine / its)) for mine, its in zip(_work(kind), _work(other), strict=True))
     return kind.structure != other.structure, kind.mode != other.mode, work
+
+
+@cache
+def _work(kind: Kind) -> tuple[float, float]:
+    """Return the seconds of a step and of the whole pack: of a pack of one step, all is setup, probes and scores."""
+    eager = guess(kind.eager)
+    return eager.step, eager.of(kind)
 
 
 def total(packs: Sequence[Kind], known: Mapping[str, Timing], measured: Sequence[Kind], workers: int) -> float:
@@ -259,44 +255,3 @@ def learn(kind: Kind, walls: Sequence[float], known: Mapping[str, Timing], *, wo
         wall = max(wall - compilation_of(kind, known), 0.3 * wall)
     factor = wall / before.of(kind)
     return Timing(before.step * factor, before.evaluation * factor, before.fixed * factor)
-
-
-def read_timings(machine: str) -> dict[str, Timing]:
-    """Return the saved timings of a machine; none if the file is missing or damaged."""
-    found: dict[str, Timing] = {}
-    for key, values in _read().get(machine, {}).items():
-        with suppress(TypeError, ValueError):
-            step, evaluation, fixed = map(float, values)
-            if all(0 < part < math.inf for part in (step, evaluation, fixed)):
-                found[key] = Timing(step, evaluation, fixed)
-    return found
-
-
-def keep_timings(machine: str, timings: Mapping[str, Timing]) -> None:
-    """Add timings of a machine to the saved ones. A file that cannot be written is ignored."""
-    if not timings:
-        return
-    content = _read()
-    own = content.get(machine, {})
-    for key, timing in timings.items():
-        own.pop(key, None)
-        own[key] = [float(f"{part:.4g}") for part in (timing.step, timing.evaluation, timing.fixed)]
-    content[machine] = dict(list(own.items())[-_MOST_KEPT:])
-    path = _path()
-    with suppress(OSError, StudyError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, [json.dumps(content, indent=0), "\n"])
-
-
-def _path() -> Path:
-    return cache_folder() / "step-times.json"
-
-
-def _read() -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {key: dict(own) for key, own in content.items() if isinstance(own, dict)}

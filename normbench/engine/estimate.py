@@ -15,15 +15,14 @@ from normbench.engine.costs import (
     Kind,
     Timing,
     guess,
-    keep_timings,
     learn,
-    read_timings,
     scoring,
     structure_key,
     total,
 )
 from normbench.engine.device import device_name, find_device, threads_restored, worker_devices
 from normbench.engine.prepare import Work, load_data
+from normbench.engine.timings import keep_timings, read_timings
 from normbench.plan import Pack, Plan
 from normbench.record.store import Study
 from normbench.spec import NO_PASSES, Component, Engine, Passes, Requested

@@ -15,15 +15,14 @@ from normbench.engine.costs import (
     Kind,
     Timing,
     guess,
-    keep_timings,
     learn,
-    read_timings,
     scoring,
     structure_key,
     timing_of,
     total,
 )
 from normbench.engine.estimate import kind_of
+from normbench.engine.timings import keep_timings, read_timings
 from normbench.spec import Passes
 
 from .sessions import plan, run

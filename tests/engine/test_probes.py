@@ -1,6 +1,8 @@
 """Probes from the command to curves.csv."""
 
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -32,6 +34,21 @@ def test_probes_get_columns_and_change_no_other() -> None:
     assert probed(curves) == {"gradients", "dead_units"}
     pd.testing.assert_frame_equal(curves[bare.columns], bare)
     assert curves["probe.gradients.slope"].notna().all()
+
+
+def test_workers_inherit_what_probes_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each worker would import it for its first run, for seconds."""
+    loaded: list[str] = []
+
+    def load(name: str) -> ModuleType:
+        loaded.append(name)
+        return import_module(name)
+
+    monkeypatch.setattr("normbench.engine.local.import_module", load)
+    for probes, wanted in (("[]", False), ("[gradients]", True)):
+        loaded.clear()
+        run("seed=range(2)", f"probes={probes}", "engine.workers=2", results_dir=f"results{wanted}")
+        assert ("torch._dynamo" in loaded) is wanted
 
 
 def test_a_probe_that_earlier_runs_lack_trains_them_again() -> None:
