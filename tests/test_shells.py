@@ -45,7 +45,9 @@ def test_the_protocol_of_click() -> None:
         pytest.param("normbench train lo", "lo", ["plain,log."], id="a key"),
         pytest.param("normbench train 'norm=gr", "'norm=gr", ["plain,norm=group"], id="in quotes"),
         pytest.param("normbench claims run --catalogue cifar10 nothing_", "nothing_", [], id="nothing"),
-        pytest.param("normbench claims verdict small_b", "small_b", ["plain,small_batch_hurts"], id="a claim"),
+        pytest.param(
+            "normbench claims verdict small_batch_h", "small_batch_h", ["plain,small_batch_hurts"], id="a claim"
+        ),
         pytest.param("normbench nothing x", "x", [], id="an unknown command"),
         pytest.param("normbench list prob", "prob", ["plain,probes"], id="a kind"),
         pytest.param(
