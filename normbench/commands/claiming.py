@@ -88,19 +88,11 @@ class Request:
         Raises:
             NormbenchError: As for `sweep`, or if the records of the study are damaged.
         """
-        commands: list[str] = []
-        sweeps: list[Sweep] = []
-        plans: list[Plan] = []
-        planned: list[tuple[Cell, Design]] = []
-        for cell, design in due:
-            grid = _grid(cell, design)
-            sweep = self.sweep(cell, design.seeds, grid)
-            plan = prepare(sweep.requested, sweep.settings, multirun=True)
-            planned.append((cell, replace(design, runs=tuple(plan.runs))))
-            commands += sum(cell.sweeps(design.seeds, grid), ())
-            sweeps.append(sweep)
-            plans.append(plan)
-        return open_session(commands, sweep=joined(sweeps), plan=merged(plans)), planned
+        return _together([(cell, design, *self._plan(cell, design)) for cell, design in due])
+
+    def _plan(self, cell: Cell, design: Design) -> tuple[Sweep, Plan]:
+        sweep = self.sweep(cell, design.seeds, _grid(cell, design))
+        return sweep, prepare(sweep.requested, sweep.settings, multirun=True)
 
     def begin(self) -> None:
         """Plan one seed of each chosen design, to find errors before anything starts; create the study.
@@ -111,15 +103,30 @@ class Request:
                 folder is not writable.
         """
         check_catalogue(self.study, self.claims)
+        planned: list[_Planned] = []
         for cell in self.cells:
+            design = first_look(cell)
+            design = replace(design, seeds=design.seeds[:1])
             try:
-                design = first_look(cell)
-                self.session([(cell, replace(design, seeds=design.seeds[:1]))])
-            except StudyError:
-                raise
+                planned.append((cell, design, *self._plan(cell, design)))
             except NormbenchError as error:
                 raise ConfigError(f"{cell.id} cannot be run: {error}") from error
+        if planned:
+            _together(planned)
         Study(self.study).create()
+
+
+_Planned = tuple[Cell, Design, Sweep, Plan]
+
+
+def _together(planned: Sequence[_Planned]) -> tuple[Session, list[tuple[Cell, Design]]]:
+    """Return one session, which reads the study once, and each cell with its design and the run_ids of that."""
+    session = open_session(
+        [text for cell, design, _, _ in planned for text in sum(cell.sweeps(design.seeds, _grid(cell, design)), ())],
+        sweep=joined([sweep for _, _, sweep, _ in planned]),
+        plan=merged([plan for _, _, _, plan in planned]),
+    )
+    return session, [(cell, replace(design, runs=tuple(plan.runs))) for cell, design, _, plan in planned]
 
 
 def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged], list[str]]:
