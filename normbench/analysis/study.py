@@ -5,10 +5,9 @@ import gzip
 import io
 import lzma
 import math
-import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +31,9 @@ VERDICT_TYPES = {
     "n_seeds": "Int64",
 }
 PROVENANCE_TYPES = {"run_id": "str", "mode": "str", "pack_size": "Int64", "wall_time_s": "float64"}
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
+_PART_SIZE = 1 << 26
+"""Characters of a table that are parsed at once."""
+
 WANTED = {"float64": "a number", "Int64": "a whole number", "int64": "a whole number"}
 
 
@@ -60,10 +61,19 @@ def load_curves(folder: Path) -> pd.DataFrame:
     Raises:
         StudyError: The file is missing, truncated or damaged; the message names the file and the line.
     """
+    return pd.concat(read_curves(folder))
+
+
+def read_curves(folder: Path) -> Iterator[pd.DataFrame]:
+    """Yield `curves.csv` of a study in parts, of which one at least; their indices go on from one to the next.
+
+    Raises:
+        StudyError: The file is missing, truncated or damaged; the message names the file and the line.
+    """
     path = table_path(folder, "curves.csv")
-    curves = _read_table(path, CURVES, others="float64")
-    _reject_impossible(path, curves)
-    return curves
+    for part in _read_parts(path, CURVES, others="float64"):
+        _reject_impossible(path, part)
+        yield part
 
 
 def load_verdicts(folder: Path) -> pd.DataFrame:
@@ -128,9 +138,9 @@ def read_cells(path: Path) -> Iterator[list[str]]:
     Raises:
         StudyError: The file is missing or damaged; the message names it.
     """
-    text = _read_text(path)
-    yield text[: text.index("\n")].rstrip("\r").split(",")
-    for _, row in _records(path, text):
+    lines = _lines(path)
+    yield _header(lines)
+    for _, row in _records(path, lines):
         yield row
 
 
@@ -179,45 +189,81 @@ def _reject_impossible(path: Path, table: pd.DataFrame) -> None:
 
 def _reject(path: Path, table: pd.DataFrame, name: str, wrong: "pd.Series[bool]", reason: str) -> None:
     if wrong.any():
-        line, record = next(islice(_records(path, _read_text(path)), int(wrong.argmax()), None))
+        lines = _lines(path)
+        _header(lines)
+        line, record = next(islice(_records(path, lines), int(wrong.index.to_numpy()[wrong.argmax()]), None))
         cell = record[list(table.columns).index(name)]
         value = f"'{cell}'" if cell else "empty"
         raise StudyError(f"{path}, line {line}: {name} is {value}; {reason}")
 
 
 def _read_table(path: Path, dtypes: Mapping[str, str], others: str) -> pd.DataFrame:
+    return pd.concat(_read_parts(path, dtypes, others))
+
+
+def _read_parts(path: Path, dtypes: Mapping[str, str], others: str) -> Iterator[pd.DataFrame]:
     """Read a CSV file with these columns, further metrics as floats, and more of dtype `others`.
 
     An empty cell is missing, and nothing else is.
     """
-    text = _read_text(path)
-    header = text[: text.index("\n")].rstrip("\r").split(",")
+    lines = _lines(path)
+    header = _header(lines)
     if missing := [name for name in dtypes if name not in header]:
         raise StudyError(f"{path}, line 1: missing columns: {', '.join(missing)}")
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise StudyError(f"{path}, line 1: duplicate columns: {', '.join(twice)}")
     all_dtypes = {name: dtypes.get(name, "float64" if metric_column(name) else others) for name in header}
-    try:
-        # As bytes: StringIO takes four bytes for each character, a gigabyte for the curves of 16,000 runs.
-        table = pd.read_csv(io.BytesIO(text.encode()), dtype=all_dtypes, keep_default_na=False, na_values=[""])
-    except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser
-        raise _fault(path, text, all_dtypes) or StudyError(f"{path}: {error}") from error
-    if not _is_rectangular(path, text, len(header)):
-        raise _fault(path, text, all_dtypes) or StudyError(f"{path}: its lines have different numbers of fields")
-    return table
+    start = 0
+    for part in _parts(lines):
+        text = "".join([",".join(header), "\n", *part])
+        try:
+            # As bytes: StringIO takes four bytes for each character.
+            table = pd.read_csv(io.BytesIO(text.encode()), dtype=all_dtypes, keep_default_na=False, na_values=[""])
+        except (ValueError, TypeError, OverflowError) as error:  # each from another dtype's parser
+            raise _fault(path, all_dtypes) or StudyError(f"{path}: {error}") from error
+        if not _is_rectangular(part, len(header)):
+            raise _fault(path, all_dtypes) or StudyError(f"{path}: its lines have different numbers of fields")
+        yield table.set_index(pd.RangeIndex(start, start + len(table)))
+        start += len(table)
 
 
-def _read_text(path: Path) -> str:
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a table with their ends.
+
+    Raises:
+        StudyError: The file is missing, damaged or truncated.
+    """
+    line, count = "", 0
     try:
         with _opened(path) as file:
-            text = file.read()
+            for line in file:
+                count += 1
+                yield line
     except FileNotFoundError as error:
         raise StudyError(f"{path} is missing: no run of this study has ended yet, or the file was moved") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is unreadable: {error}") from error
-    if not text.endswith("\n"):
-        raise StudyError(f"{path}, line {text.count(chr(10)) + 1}: the file ends in the middle of a line")
-    return text
+    if not line.endswith("\n"):
+        raise StudyError(f"{path}, line {max(count, 1)}: the file ends in the middle of a line")
+
+
+def _header(lines: Iterator[str]) -> list[str]:
+    return next(lines).rstrip("\r\n").split(",")
+
+
+def _parts(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield lines in parts of about `_PART_SIZE` characters, one part at least, and none that ends within quotes."""
+    part: list[str] = []
+    size = quotes = given = 0
+    for line in lines:
+        part.append(line)
+        size += len(line)
+        quotes += line.count('"')
+        if size >= _PART_SIZE and quotes % 2 == 0:
+            yield part
+            part, size, given = [], 0, given + 1
+    if part or not given:
+        yield part
 
 
 def _opened(path: Path) -> IO[str]:
@@ -228,37 +274,41 @@ def _opened(path: Path) -> IO[str]:
     return path.open(newline="", encoding="utf-8-sig")
 
 
-def _is_rectangular(path: Path, text: str, fields: int) -> bool:
-    """Return whether every line has `fields` fields, given that pandas has read the file.
+def _is_rectangular(lines: Sequence[str], fields: int) -> bool:
+    """Return whether every line has `fields` fields, given that pandas has read them.
 
     pandas refuses a long line, but takes a long first one for an index, and fills a short one silently.
     """
-    if any(len(record) != fields for _, record in islice(_records(path, text), 1)):
+    try:
+        if len(next(csv.reader(lines, strict=True), [""] * fields)) != fields:
+            return False
+    except csv.Error:
         return False
-    outside = text.split('"')[::2]
+    outside = "".join(lines).split('"')[::2]
     return sum(part.count(",") for part in outside) == (fields - 1) * sum(part.count("\n") for part in outside)
 
 
-def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row below the header, with the line it ends on.
 
     Raises:
         StudyError: A quote is out of place, even if pandas would accept it.
     """
-    reader = csv.reader((line[0] for line in _LINE.finditer(text)), strict=True)
+    reader = csv.reader(lines, strict=True)
     line = 1
     try:
-        next(reader)
         for record in reader:
-            line = reader.line_num
+            line = reader.line_num + 1
             yield line, record
     except csv.Error as error:
         raise StudyError(f"{path}, below line {line}: {error}") from error
 
 
-def _fault(path: Path, text: str, dtypes: Mapping[str, str]) -> StudyError | None:
+def _fault(path: Path, dtypes: Mapping[str, str]) -> StudyError | None:
     """Return what is wrong with the first bad line, found by a slow second read."""
-    for line, record in _records(path, text):
+    lines = _lines(path)
+    _header(lines)
+    for line, record in _records(path, lines):
         if len(record) != len(dtypes):
             return StudyError(f"{path}, line {line}: {len(record)} fields, but the header has {len(dtypes)}")
         for (name, dtype), cell in zip(dtypes.items(), record, strict=True):

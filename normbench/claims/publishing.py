@@ -103,7 +103,7 @@ def _read_of(path: Path, curves: Evaluations) -> Iterator[Sequence[str]]:
     kept = [name in CURVES or name in read for name in header]
     names = list(compress(header, kept))
     yield names
-    nothing = np.zeros(len(curves.whole()), dtype=np.bool_)
+    nothing = np.zeros(len(curves), dtype=np.bool_)
     rows = np.logical_or.reduce([nothing, *read.values()])
     is_read = np.stack([rows if name in _PLACE else read.get(name, nothing) for name in names], axis=1)[rows]
     for row, own in zip(compress(cells, rows), is_read.tolist(), strict=True):

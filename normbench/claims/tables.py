@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from normbench.analysis.folders import table_path
-from normbench.analysis.study import load_curves, load_runs
+from normbench.analysis.study import load_runs, read_curves
 from normbench.claims.designs import Design
 from normbench.claims.estimands import Contrast, MissingCells, evaluate
 from normbench.claims.estimands.evaluations import Evaluations
@@ -28,8 +28,8 @@ class Tables:
             StudyError: If they are damaged; the message names file and line.
         """
         if not table_path(study, "runs.csv").exists():
-            return cls(pd.DataFrame({"run_id": []}), Evaluations(pd.DataFrame({"run_id": []})))
-        return cls(load_runs(study), Evaluations(load_curves(study)))
+            return cls(pd.DataFrame({"run_id": []}), Evaluations([]))
+        return cls(load_runs(study), Evaluations(read_curves(study)))
 
 
 def contrast_of(estimand: Estimand, design: Design, tables: Tables) -> Contrast:

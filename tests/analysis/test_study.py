@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normbench.analysis.chance import imputed_values
-from normbench.analysis.study import load_curves, load_pair, load_provenance, load_runs, load_verdicts
+from normbench.analysis.study import load_curves, load_pair, load_provenance, load_runs, load_verdicts, read_curves
 from normbench.errors import StudyError
 from normbench.record.columns import CURVES, FIXED
 
@@ -263,6 +263,24 @@ def test_impossible_curves_are_refused(tmp_path: Path, name: str, cell: str, rea
     lines = [",".join(CURVES), ",".join("1" for _ in CURVES), ",".join(row.values()), ""]
     (tmp_path / "curves.csv").write_text("\n".join(lines))
     with pytest.raises(StudyError, match=rf"curves\.csv, line 3: {name} is '{cell}'{reason}"):
+        load_curves(tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 40, 1 << 26])
+def test_a_table_read_in_parts_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However small the parts, also where a cell has two lines; an error names the line of the whole file."""
+    monkeypatch.setattr("normbench.analysis.study._PART_SIZE", size)
+    lines = [",".join(CURVES), '"two\nlines",1,1,1,1,1,1,1', *(f"b,,{step},1,1,1,1,1" for step in range(5)), ""]
+    (tmp_path / "curves.csv").write_text("\n".join(lines))
+    curves = load_curves(tmp_path)
+    assert curves["run_id"].tolist() == ["two\nlines", *"bbbbb"]
+    assert curves["step"].tolist() == [1, 0, 1, 2, 3, 4]
+    assert curves["epoch"].isna().sum() == 5
+    assert curves.index.tolist() == list(range(6))
+    assert len(list(read_curves(tmp_path))) == {1: 6, 40: 3}.get(size, 1)
+    lines[5] = "b,,3,1,1,2,1,1"
+    (tmp_path / "curves.csv").write_text("\n".join(lines))
+    with pytest.raises(StudyError, match=r"curves\.csv, line 7: train_accuracy is '2'"):
         load_curves(tmp_path)
 
 

@@ -44,7 +44,7 @@ def curves_table(rows: list[Row]) -> Evaluations:
     extra = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in CURVES]
     dtypes = {**CURVES, **dict.fromkeys(extra, "float64")}
     columns = {name: pd.Series([row.get(name) for row in rows], dtype=dtypes[name]) for name in dtypes}
-    return Evaluations(pd.DataFrame(columns))
+    return Evaluations([pd.DataFrame(columns)])
 
 
 def runs_of(arm: Row, scores: Mapping[int, Mapping[float, float | None]]) -> list[Row]:

@@ -1,6 +1,7 @@
 """What is read of curves.csv, and what is noted of it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from normbench.claims.estimands.evaluations import Evaluations, StepChoice
@@ -62,3 +63,16 @@ def test_a_column_that_is_not_there_has_no_looks() -> None:
     assert curves.of_probe(["a"], "probe.p.z", "last").empty
     assert len(curves.whole()) == 6
     assert noted(curves) == {}
+
+
+def test_parts_are_read_as_one_table() -> None:
+    """A column that one part lacks is missing there, and rows are counted from the first part on."""
+    table = two_runs().whole()
+    table.loc[table["run_id"] == "b", "probe.q.x"] = None
+    one, parts = Evaluations([table]), Evaluations([table[:3], table[3:]])
+    for curves in (one, parts):
+        assert curves.of_probe(["a", "b"], "probe.q.x", "mean")["run_id"].tolist() == ["a", "a", "a"]
+        assert curves.of_runs(["b"], ["probe.q.x"])["probe.q.x"].isna().all()
+        assert curves.of_runs(["c"], ["probe.q.x"]).empty
+    assert noted(parts) == noted(one)
+    pd.testing.assert_frame_equal(parts.whole(), one.whole())

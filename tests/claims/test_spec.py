@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from normbench.analysis.study import load_curves, load_runs
+from normbench.analysis.study import load_runs, read_curves
 from normbench.claims.estimands import evaluate
 from normbench.claims.estimands.evaluations import Evaluations
 from normbench.claims.loading import find_catalogues, load_claim, load_claims
@@ -599,7 +599,7 @@ def test_every_claim_tells_what_the_literature_says() -> None:
 def test_each_design_answers_its_question(name: str, designs: dict[str, dict[str, Run]], study: Path) -> None:
     """From the claim's own runs, read back from CSV, come numbers for both seeds, of each exploratory row too."""
     cell = EXPERIMENTS[name]
-    runs, curves = load_runs(study), Evaluations(load_curves(study))
+    runs, curves = load_runs(study), Evaluations(read_curves(study))
     own = runs[runs["run_id"].isin(designs[name])]
     for estimand in (cell.estimand, *(row.estimand for row in cell.exploratory)):
         contrast = evaluate(estimand.name, estimand.args, own, curves)

@@ -1,5 +1,6 @@
 """curves.csv as estimands and figures read it: which of its cells they have read is known."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -17,14 +18,28 @@ KEYS = ("run_id", "step")
 class Evaluations:
     """The evaluations of runs, and a note of every cell that was read of them."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, parts: Iterable[pd.DataFrame]) -> None:
         """Take the curves of a study.
 
         Args:
-            table: As `load_curves` returns it, in a fresh index.
+            parts: As `read_curves` yields them. Empty cells are not kept: the curves of all claims have hundreds of
+                columns, and a run fills few of them.
         """
-        self._table = table
+        keys: list[pd.DataFrame] = []
+        cells: defaultdict[str, list[pd.Series[float]]] = defaultdict(list)
+        names = list(KEYS)
+        for part in parts:
+            names = [str(name) for name in part]
+            keys.append(part[list(KEYS)])
+            for name in names:
+                cells[name].append(part[name].dropna())
+        self._keys = pd.concat(keys) if keys else pd.DataFrame({name: [] for name in KEYS})
+        self._cells = {name: pd.concat(cells[name]) for name in names if name not in KEYS}
         self._read: list[tuple[pd.Index, Sequence[str]]] = []
+
+    def __len__(self) -> int:
+        """Return how many evaluations there are."""
+        return len(self._keys)
 
     def of_runs(self, run_ids: Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
         """Return `KEYS` and further columns at all evaluations of some runs, ordered by step.
@@ -46,10 +61,10 @@ class Evaluations:
             column: The scalar.
             step: A step, or the first or last look of each run; `mean` returns all looks.
         """
-        if column not in self._table.columns:
+        if column not in self._cells:
             return pd.DataFrame({"run_id": pd.Series(dtype="str"), column: pd.Series(dtype="float64")})
         probe = column.rpartition(".")[0]
-        scalars = [name for name in self._table.columns if name == column or name.startswith(f"{probe}.")]
+        scalars = [name for name in self._cells if name == column or name.startswith(f"{probe}.")]
         own = self._rows(run_ids, [*KEYS, *scalars])
         own = own[own[scalars].notna().any(axis=1)].sort_values("step", kind="stable")
         if isinstance(step, int):
@@ -62,18 +77,22 @@ class Evaluations:
 
     def whole(self) -> pd.DataFrame:
         """Return the whole table, for a study without claims: nothing is noted."""
-        return self._table
+        return self._filled(self._keys, list(self._cells))
 
     def cells_read(self) -> Mapping[str, Mask]:
         """Return which rows were read of each column that was, `KEYS` left out."""
         found: dict[str, Mask] = {}
         for rows, columns in self._read:
             for name in columns:
-                found.setdefault(name, np.zeros(len(self._table), dtype=np.bool_))[rows] = True
+                found.setdefault(name, np.zeros(len(self), dtype=np.bool_))[rows] = True
         return found
 
     def _rows(self, run_ids: Iterable[str], columns: list[str]) -> pd.DataFrame:
-        return self._table.loc[self._table["run_id"].isin(list(run_ids)), columns]
+        return self._filled(self._keys[self._keys["run_id"].isin(list(run_ids))], columns)
+
+    def _filled(self, keys: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+        cells = {name: self._cells[name].reindex(keys.index) for name in columns if name not in KEYS}
+        return pd.DataFrame({**{name: keys[name] for name in KEYS}, **cells})
 
     def _noted(self, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         self._read.append((rows.index, columns))
