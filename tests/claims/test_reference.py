@@ -67,7 +67,7 @@ def test_designs_expand_to_the_ids_of_the_records(tmp_path: Path) -> None:
         found = {run_id(planned(run), load_data(run.data).content) for run in runs}
         assert found == set(kept["runs"]), cell.id
         designs += 1
-    assert designs == 71
+    assert designs == 82
 
 
 def planned(run: Run) -> Run:
