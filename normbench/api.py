@@ -16,10 +16,11 @@ from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
 from normbench.config.texts import literal
 from normbench.engine.estimate import Estimate, estimate, keep_times
-from normbench.engine.local import Watcher, check_workers, execute
+from normbench.engine.execution import Watcher, check_workers, execute
 from normbench.engine.observers import lacks, run_observers
-from normbench.engine.prepare import Work, freeze, packs_of, pending, prepare
+from normbench.engine.prepare import freeze, packs_of, pending, prepare
 from normbench.engine.surroundings import torchs_defaults
+from normbench.engine.work import Work
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, Plan
 from normbench.record.lock import Say

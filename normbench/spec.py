@@ -225,6 +225,8 @@ class Engine:
         workers: Processes; None means one per core, or per GPU.
         memory: Most GB for state and activations of all packs in training; None sets no limit.
         checkpoint_every: Steps between saves of a run's state; None saves none.
+        name: The place.
+        address: The cluster of the place; None for one of this machine's own.
     """
 
     mode: str
@@ -233,6 +235,8 @@ class Engine:
     workers: int | None
     checkpoint_every: int | None = None
     memory: float | None = None
+    name: str = "local"
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

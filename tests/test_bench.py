@@ -16,7 +16,7 @@ from measure.figures import FIGURES, Figure, Setting, Target
 from measure.made_up import EVALUATIONS, make_up
 
 from normbench.config.sweep import expand
-from normbench.engine.prepare import load_data
+from normbench.engine.work import load_data
 from normbench.record.store import Study
 from normbench.training.build import build
 

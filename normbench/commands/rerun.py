@@ -12,7 +12,7 @@ import torch
 from normbench.analysis.study import find_studies
 from normbench.engine.attempt import attempt
 from normbench.engine.device import find_device, make_deterministic, threads_restored
-from normbench.engine.prepare import Work, load_data
+from normbench.engine.work import Work, load_data
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack, run_id
 from normbench.record.columns import cell_text

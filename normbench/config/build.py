@@ -92,7 +92,7 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     return Settings(
         study=study,
         results_dir=str(checked("results_dir", _given(values, "results_dir"))),
-        engine=Engine(**{key: value for key, value in engine.items() if key != "name"}),
+        engine=Engine(**engine),
         log=Log(**log),
     )
 

@@ -9,8 +9,8 @@ from time import perf_counter
 import torch
 
 from normbench.engine.device import device_name, peak_memory_mb
-from normbench.engine.prepare import Work, load_data
 from normbench.engine.rows import provenance_cells, record
+from normbench.engine.work import Work, load_data
 from normbench.errors import StudyError, own_place
 from normbench.record.checkpoints import CheckpointFile
 from normbench.record.store import Record, Study
@@ -55,10 +55,12 @@ class Attempt:
     Attributes:
         trained: The runs of the pack, all ended.
         notes: Notes for the user.
+        kept: Whether its records are on the disk.
     """
 
     trained: tuple[Trained, ...]
     notes: tuple[str, ...] = ()
+    kept: bool = False
 
 
 def attempt(work: Work, device: torch.device, observers: Observers, checkpoints: Checkpoints | None = None) -> Attempt:

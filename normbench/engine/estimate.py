@@ -20,9 +20,10 @@ from normbench.engine.costs import (
     structure_key,
     total,
 )
-from normbench.engine.device import device_name, find_device, threads_restored, worker_devices
-from normbench.engine.prepare import Work, load_data
+from normbench.engine.device import device_name, threads_restored
+from normbench.engine.places import place_of
 from normbench.engine.timings import keep_timings, read_timings
+from normbench.engine.work import Work, load_data
 from normbench.plan import Pack, Plan
 from normbench.record.store import Study
 from normbench.spec import NO_PASSES, Component, Engine, Passes, Requested
@@ -59,21 +60,21 @@ class Estimate:
 
 
 def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bool) -> Estimate:
-    """Return how long packs should take on this machine.
+    """Return how long packs should take in their place.
 
     Args:
         packs: The packs to train.
         plan: The plan that holds their runs.
         engine: The user's settings.
-        calibrate: Whether to measure unknown timings, which takes about two seconds.
+        calibrate: Whether to measure unknown timings on this machine, which takes about two seconds.
     """
-    device = find_device(engine.device)
-    workers = worker_count(packs, engine, device)
-    machine = machine_key(device)
+    place = place_of(engine)
+    device, elsewhere, workers = place.device(engine), place.elsewhere(engine), place.workers(packs, engine)
+    machine = machine_key(device, elsewhere)
     known = read_timings(machine)
     kinds = [kind_of(pack, plan) for pack in packs]
     spent = 0.0
-    if calibrate:
+    if calibrate and not elsewhere:
         clock = perf_counter()
         measured = _calibrate(Counter(kinds), known, plan, device)
         spent = perf_counter() - clock
@@ -95,28 +96,22 @@ def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -
         plan: The plan that holds their runs.
         engine: What the user asked for.
     """
-    device = find_device(engine.device)
+    place = place_of(engine)
     packs = [item.pack for item in work]
     walls: dict[Kind, list[float]] = {}
     for item in work:
         wall = _wall(item, study)
         if wall is not None:
             walls.setdefault(kind_of(item.pack, plan), []).append(wall)
-    machine = machine_key(device)
+    machine = machine_key(place.device(engine), place.elsewhere(engine))
     known = read_timings(machine)
-    workers = worker_count(packs, engine, device)
+    workers = place.workers(packs, engine)
     keep_timings(machine, {kind.key: learn(kind, own, known, workers=workers) for kind, own in walls.items()})
 
 
-def worker_count(packs: Sequence[Pack], engine: Engine, device: torch.device) -> int:
-    """Return how many processes will train the packs."""
-    threads = max((pack.threads for pack in packs), default=1)
-    return max(1, len(worker_devices(device, engine.workers, packs=len(packs), threads=threads)))
-
-
-def machine_key(device: torch.device) -> str:
-    """Return the key of timings: they are valid for this device and this version of torch."""
-    return f"{device_name(device)}, {device.type}, torch {torch.__version__}"
+def machine_key(device: torch.device, elsewhere: str = "") -> str:
+    """Return the key of timings: they are valid for this version of torch on this device, or in a place elsewhere."""
+    return f"{elsewhere or device_name(device)}, {device.type}, torch {torch.__version__}"
 
 
 def _wall(item: Work, study: Study) -> float | None:

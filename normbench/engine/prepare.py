@@ -5,25 +5,25 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
-from normbench.data import Examples, load
-from normbench.engine.device import check_threads, find_compiler, find_device, threads_restored
+from normbench.engine.device import find_compiler, threads_restored
 from normbench.engine.observers import lacks
+from normbench.engine.places import place_of
 from normbench.engine.precision import check_precisions
-from normbench.errors import ConfigError, DataError, ImpossibleRunError, NormbenchError, described, lacks_memory
-from normbench.packing import Machine, make_packs
+from normbench.engine.work import Work, load_data
+from normbench.errors import ImpossibleRunError
+from normbench.packing import make_packs
 from normbench.plan import Pack, Plan, make_plan
 from normbench.record.provenance import commit, versions
 from normbench.record.store import Block, Study
-from normbench.spec import Checked, Component, Log, Passes, Requested, Settings
+from normbench.spec import Checked, Log, Passes, Requested, Settings
 from normbench.training.budget import budget
 from normbench.training.compiled import name_compilers_folder
-from normbench.training.components import resolve_target
 from normbench.training.dry_run import dry_run
 from normbench.training.evaluate import passes_of_tests
 from normbench.training.optimizers import check_optimizer
@@ -34,23 +34,6 @@ from normbench.training.stacked import why_alone
 from normbench.training.structure import structure
 from normbench.training.task_of import task_of
 from normbench.training.trial import try_own_optimizer
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A pack still to be trained.
-
-    Attributes:
-        block: Number of the block of the plan that holds it.
-        index: Its place in the block, from 0.
-        pack: Its runs and mode.
-        runs: Its runs by run_id.
-    """
-
-    block: int
-    index: int
-    pack: Pack
-    runs: Mapping[str, Requested]
 
 
 def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: bool) -> Plan:
@@ -67,9 +50,11 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
     Raises:
         NormbenchError: If data, a model or the device is not available; nothing has started.
     """
-    device = find_device(settings.engine.device)
-    check_threads(settings.engine.threads)
-    notes = list(check_precisions((one.run.precision for one in requested), device))
+    place = place_of(settings.engine)
+    device = place.device(settings.engine)
+    # Nothing is known here about the formats of other machines.
+    here = () if place.elsewhere(settings.engine) else requested
+    notes = list(check_precisions((one.run.precision for one in here), device))
     name_compilers_folder()
     with threads_restored(), _collected_apart():
         if multirun and device.type == "cpu":
@@ -92,7 +77,7 @@ def _collected_apart() -> Iterator[None]:
 
 
 def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack, ...]:
-    """Return the packs of runs of a plan on this machine.
+    """Return the packs of runs of a plan, for the machine of their place.
 
     Args:
         plan: The plan.
@@ -106,28 +91,8 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
         alone = f"log.weights={settings.log.weights} saves each run's weights"
     if settings.engine.checkpoint_every is not None:
         alone = "engine.checkpoint_every saves each run's state"
-    machine = Machine(cores=torch.get_num_threads(), compiler=find_compiler() is not None)
+    machine = place_of(settings.engine).machine(settings.engine)
     return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
-
-
-def load_data(data: Component) -> Examples:
-    """Return the data set of a component; loaded once per process.
-
-    Raises:
-        DataError: If it is missing or unreadable.
-        ConfigError: If the user's own loader cannot be found, or raises an exception.
-    """
-    loader = None if data.target is None else resolve_target(data.target, "data")
-    try:
-        return load(data.name, data.args, loader=loader)
-    except NormbenchError:
-        raise
-    except Exception as error:
-        if lacks_memory(error):
-            raise DataError(f"data={data.name} does not fit into memory: {described(error)}.") from error
-        if data.target is None:
-            raise
-        raise ConfigError(f"data._target_={data.target}: {described(error)}") from error
 
 
 def pending(plan: Plan, study: Study, log: Log, *, force: bool) -> tuple[list[Work], list[str]]:

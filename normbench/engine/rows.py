@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from normbench.engine.prepare import Work
+from normbench.engine.work import Work
 from normbench.record.provenance import commit, machine, versions
 from normbench.record.store import CellValue, Record
 from normbench.record.tables import PROVENANCE

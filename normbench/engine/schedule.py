@@ -1,44 +1,44 @@
-"""Which worker gets which work: packs in the order of the plan, and single runs of packs whose worker was killed."""
+"""Which seat gets which work: packs in the order of the plan, and again what was lost or whose process died."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from normbench.engine.attempt import Trained
-from normbench.engine.prepare import Work
+from normbench.engine.work import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Work for a worker: a pack by its place in the list of work, or one run of it.
+    """Work for one seat: a pack, or one run of it.
 
     Attributes:
-        place: Place of the pack.
+        work: The pack.
         run_id: The one run to train; None trains them all.
     """
 
-    place: int
+    work: Work
     run_id: str | None = None
 
 
 class WorkQueue:
-    """The work not yet given to workers."""
+    """The work not yet given out."""
 
     def __init__(self, work: Sequence[Work]) -> None:
         """Begin with all packs."""
-        self._work = work
-        self._packs: dict[str, deque[int]] = {}
-        for place, item in enumerate(work):
-            self._packs.setdefault(item.pack.structure, deque()).append(place)
+        self._packs: dict[str, deque[Work]] = {}
+        for item in work:
+            self._packs.setdefault(item.pack.structure, deque()).append(item)
         self._again: deque[Assignment] = deque()
-        self._parts: dict[int, dict[str, Trained]] = {}
+        self._losses: Counter[tuple[int, int, str | None]] = Counter()
+        self._parts: dict[tuple[int, int], dict[str, Trained]] = {}
 
     def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Assignment | None:
-        """Return the next assignment of a worker; None if there is none.
+        """Return the next assignment of a seat; None if there is none.
 
         Args:
             last: Structure of its last pack: packs with the same structure need no new compilation.
-            others: Current structures of the other workers.
+            others: Structures of the other seats.
             new: Whether packs may be started; otherwise only those in progress are finished.
         """
         if self._again:
@@ -48,21 +48,34 @@ class WorkQueue:
         free = (structure for structure in self._packs if structure not in others)
         structure = last if last in self._packs else next(free, next(iter(self._packs)))
         assert structure is not None
-        place = self._packs[structure].popleft()
+        item = self._packs[structure].popleft()
         if not self._packs[structure]:
             del self._packs[structure]
-        return Assignment(place)
+        return Assignment(item)
 
-    def split(self, place: int) -> None:
+    def split(self, item: Work) -> None:
         """Schedule the runs of a pack again, each alone, before anything else."""
-        self._parts[place] = {}
-        self._again.extend(Assignment(place, run_id) for run_id in self._work[place].runs)
+        self._parts[_key(item)] = {}
+        self._again.extend(Assignment(item, run_id) for run_id in item.runs)
 
-    def gather(self, place: int, trained: Trained) -> list[Trained] | None:
+    def repeat(self, assignment: Assignment, most: int) -> bool:
+        """Schedule a lost assignment again, before anything else, unless it has been lost `most` times before."""
+        key = (*_key(assignment.work), assignment.run_id)
+        self._losses[key] += 1
+        if self._losses[key] > most:
+            return False
+        self._again.append(assignment)
+        return True
+
+    def gather(self, item: Work, trained: Trained) -> list[Trained] | None:
         """Store a run that was trained alone; return all runs of its pack once the last has ended."""
-        parts = self._parts[place]
+        parts = self._parts[_key(item)]
         parts[trained.run_id] = trained
-        if len(parts) < len(self._work[place].runs):
+        if len(parts) < len(item.runs):
             return None
-        del self._parts[place]
-        return [parts[run_id] for run_id in self._work[place].runs]
+        del self._parts[_key(item)]
+        return [parts[run_id] for run_id in item.runs]
+
+
+def _key(item: Work) -> tuple[int, int]:
+    return item.block, item.index

@@ -213,7 +213,7 @@ def resnet_cifar(setting: Setting) -> Iterator[Figure]:
 def solo_step(setting: Setting) -> Iterator[Figure]:
     """Measure a step of one run in this process: the slope between a long and a short run of one evaluation each."""
     from normbench.config.sweep import expand
-    from normbench.engine.prepare import load_data
+    from normbench.engine.work import load_data
     from normbench.training.solo import train
 
     short, long = setting.of(500, 50), setting.of(2500, 150)

@@ -12,7 +12,7 @@ import pytest
 from normbench.claims.loading import find_catalogues, load_claims
 from normbench.commands.claiming import Request
 from normbench.config.shipped import shipped_conf
-from normbench.engine.prepare import load_data
+from normbench.engine.work import load_data
 from normbench.norms import REGISTRY
 from normbench.plan import run_id
 from normbench.spec import Run

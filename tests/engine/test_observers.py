@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from normbench.api import Session
 from normbench.engine.observers import HISTOGRAMS, log_name
-from normbench.engine.prepare import load_data
+from normbench.engine.work import load_data
 from normbench.training.setup import set_up
 
 from .sessions import run, tables

@@ -44,7 +44,7 @@ def test_workers_inherit_what_probes_import(monkeypatch: pytest.MonkeyPatch) -> 
         loaded.append(name)
         return import_module(name)
 
-    monkeypatch.setattr("normbench.engine.local.import_module", load)
+    monkeypatch.setattr("normbench.engine.places.local.import_module", load)
     for probes, wanted in (("[]", False), ("[gradients]", True)):
         loaded.clear()
         run("seed=range(2)", f"probes={probes}", "engine.workers=2", results_dir=f"results{wanted}")

@@ -1,8 +1,8 @@
 """Tests of the order in which packs are given out."""
 
 from normbench.engine.attempt import Trained
-from normbench.engine.prepare import Work
 from normbench.engine.schedule import Assignment, WorkQueue
+from normbench.engine.work import Work
 from normbench.plan import Pack
 from normbench.record.store import Record
 from normbench.training.outcome import Outcome
@@ -25,25 +25,40 @@ def trained(run_id: str) -> Trained:
 
 def test_packs_without_structure_go_out_in_order() -> None:
     """Until none is left."""
-    schedule = WorkQueue(packs("", "", ""))
-    assert [schedule.take(None, (), new=True) for _ in range(4)] == [Assignment(0), Assignment(1), Assignment(2), None]
+    work = packs("", "", "")
+    queue = WorkQueue(work)
+    assert [queue.take(None, (), new=True) for _ in range(4)] == [*map(Assignment, work), None]
 
 
-def test_a_worker_keeps_to_its_structure() -> None:
-    """Then takes one that no other worker is at, then any."""
-    schedule = WorkQueue(packs("a", "a", "b", "c"))
-    assert schedule.take("b", (), new=True) == Assignment(2)
-    assert schedule.take("b", ("a",), new=True) == Assignment(3)
-    assert schedule.take("c", ("a",), new=True) == Assignment(0)
+def test_a_seat_keeps_to_its_structure() -> None:
+    """Then takes one that no other seat is at, then any."""
+    work = packs("a", "a", "b", "c")
+    queue = WorkQueue(work)
+    assert queue.take("b", (), new=True) == Assignment(work[2])
+    assert queue.take("b", ("a",), new=True) == Assignment(work[3])
+    assert queue.take("c", ("a",), new=True) == Assignment(work[0])
 
 
-def test_runs_of_a_lost_pack_come_first_and_are_gathered() -> None:
+def test_runs_of_a_dead_pack_come_first_and_are_gathered() -> None:
     """Also where no pack may be begun; the pack is whole when its last run has ended, in the order of its runs."""
-    schedule = WorkQueue(packs("", "", size=2))
-    schedule.take(None, (), new=True)
-    schedule.split(0)
-    assert [schedule.take(None, (), new=False) for _ in range(3)] == [Assignment(0, "00"), Assignment(0, "01"), None]
+    work = packs("", "", size=2)
+    queue = WorkQueue(work)
+    queue.take(None, (), new=True)
+    queue.split(work[0])
+    taken = [queue.take(None, (), new=False) for _ in range(3)]
+    assert taken == [Assignment(work[0], "00"), Assignment(work[0], "01"), None]
     second, first = trained("01"), trained("00")
-    assert schedule.gather(0, second) is None
-    assert schedule.gather(0, first) == [first, second]
-    assert schedule.take(None, (), new=True) == Assignment(1)
+    assert queue.gather(work[0], second) is None
+    assert queue.gather(work[0], first) == [first, second]
+    assert queue.take(None, (), new=True) == Assignment(work[1])
+
+
+def test_a_lost_pack_is_repeated_whole() -> None:
+    """Before anything else, and so many times only: a pack may be what its nodes die of."""
+    work = packs("", "", size=2)
+    queue = WorkQueue(work)
+    for _ in range(3):
+        assert queue.take(None, (), new=True) == Assignment(work[0])
+        again = queue.repeat(Assignment(work[0]), most=2)
+    assert not again
+    assert queue.take(None, (), new=True) == Assignment(work[1])

@@ -14,9 +14,9 @@ import pytest
 
 import normbench
 from normbench.api import Session, Silent, load
-from normbench.engine import local
 from normbench.engine.interrupt import OutOfTime
-from normbench.engine.pool import Pool
+from normbench.engine.places import local
+from normbench.engine.places.pool import Pool
 from normbench.errors import ConfigError, StudyError
 from normbench.record.store import Study
 from normbench.spec import Requested, Run
@@ -107,7 +107,7 @@ def test_a_sweep_takes_all_cores_by_itself(monkeypatch: pytest.MonkeyPatch) -> N
             seen.append(len(devices))
             super().__init__(duty, devices, method)
 
-    monkeypatch.setattr("normbench.engine.local.Pool", Counted)
+    monkeypatch.setattr("normbench.engine.places.local.Pool", Counted)
     monkeypatch.setattr("normbench.engine.device.cores", lambda: 3)
     run("seed=range(2)", "engine.workers=null")
     run("seed=range(2,6)", "engine.workers=null")
@@ -295,7 +295,7 @@ def test_tables_are_mended_where_a_killed_command_left_them() -> None:
     kept = (session.study.folder / "shards" / "0001-000005.json").read_bytes()
     (session.study.folder / "shards" / "0001-000005.json").unlink()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("normbench.engine.local._train_here", lambda *_: None)
+        patch.setattr("normbench.engine.execution._Loop.run", lambda *_: None)
         run(*SWEEP)
     assert tables(session.study.folder) != whole
     (session.study.folder / "shards" / "0001-000005.json").write_bytes(kept)
@@ -308,7 +308,7 @@ def test_a_planned_compilation_that_fails_is_said_once(monkeypatch: pytest.Monke
     """A study planned with a compiler and gone on with without: trained eagerly, in any number of workers and packs."""
     sweep = ("seed=range(4)", "model.width=8,16", "engine.mode=compiled", "study=mine")
     eager = run(*[text.replace("compiled", "stacked") for text in sweep], results_dir="eager")
-    monkeypatch.setattr("normbench.engine.prepare.find_compiler", lambda: "c++")
+    monkeypatch.setattr("normbench.engine.places.local.find_compiler", lambda: "c++")
 
     def no_compiler(*_: object, **__: object) -> None:
         raise RuntimeError("No working C++ compiler found")

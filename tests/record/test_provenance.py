@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from normbench.engine.prepare import Work
 from normbench.engine.rows import provenance_cells
+from normbench.engine.work import Work
 from normbench.plan import Pack
 from normbench.record import provenance
 from normbench.record.provenance import commit, machine, processor, versions

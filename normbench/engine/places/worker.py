@@ -6,39 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 
-from normbench.engine.attempt import Attempt, Checkpoints, Observers, attempt, attempt_alone
 from normbench.engine.device import keep_freed_memory, make_deterministic
-from normbench.engine.prepare import Work
-from normbench.engine.schedule import Assignment
-from normbench.errors import StudyError
-from normbench.record.store import Study
+from normbench.engine.places.place import Duty, carry_out
 
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True)
-class Duty:
-    """Instructions that every worker of a command gets at its start.
-
-    Attributes:
-        work: All packs.
-        folder: Folder of the study.
-        observers: Makes the observers of a run.
-        command: Process id of the command.
-        checkpoint_every: Steps between checkpoints of a run that trains solo; None saves none.
-    """
-
-    work: Sequence[Work]
-    folder: Path
-    observers: Observers
-    command: int
-    checkpoint_every: int | None = None
 
 
 def serve(duty: Duty, device: torch.device, assignments: Connection, inherited: Sequence[Connection]) -> None:
@@ -58,25 +33,11 @@ def serve(duty: Duty, device: torch.device, assignments: Connection, inherited: 
     torch.set_num_threads(1)
     keep_freed_memory()
     make_deterministic(device)
-    study = Study(duty.folder)
     try:
         while (assignment := assignments.recv()) is not None:
-            assignments.send(_carry_out(assignment, duty, study, device))
+            assignments.send(carry_out(assignment, duty, device))
     except (EOFError, ConnectionError):
         return
-
-
-def _carry_out(assignment: Assignment, duty: Duty, study: Study, device: torch.device) -> Attempt | StudyError:
-    work = duty.work[assignment.place]
-    checkpoints = Checkpoints(study, duty.checkpoint_every)
-    try:
-        if assignment.run_id is not None:
-            return attempt_alone(work, assignment.run_id, device, duty.observers, checkpoints)
-        done = attempt(work, device, duty.observers, checkpoints)
-        study.write_shard(work.block, work.index, [trained.record for trained in done.trained])
-    except StudyError as error:
-        return error
-    return done
 
 
 def _follow(command: int) -> None:

@@ -7,45 +7,31 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import ModuleType, TracebackType
 
 import torch
 
-from normbench.engine.attempt import Attempt
+from normbench.engine.places.place import Duty, Report, Seat
+from normbench.engine.places.worker import serve
 from normbench.engine.schedule import Assignment
-from normbench.engine.worker import Duty, serve
-from normbench.errors import StudyError
 
 _PATIENCE = 5.0
 """Seconds that an idle worker has to end by itself."""
 
-Report = Attempt | StudyError | str
-"""The result of an assignment: its runs, an error of the study, or a text on how the worker died."""
 
-
-@dataclass(eq=False)
-class Worker:
-    """A process and its current work.
-
-    Attributes:
-        process: The process.
-        pipe: The command's end of its pipe.
-        device: Where it trains.
-        assignment: Its current assignment; None if it waits.
-        structure: Structure of its last pack.
-    """
+@dataclass(frozen=True)
+class _Worker:
+    """A process, and the command's end of its pipe."""
 
     process: BaseProcess
     pipe: Connection
-    device: torch.device
-    assignment: Assignment | None = None
-    structure: str | None = None
 
 
 class Pool:
-    """A fixed number of workers; a context manager that ends them all."""
+    """A fixed number of workers, each with a seat; a context manager that ends them all."""
 
     def __init__(self, duty: Duty, devices: Sequence[torch.device], method: str) -> None:
         """Start a worker on each device.
@@ -57,9 +43,9 @@ class Pool:
         """
         self._duty = duty
         self._method = method
-        self.workers: list[Worker] = []
+        self._workers: dict[Seat, _Worker] = {}
         for device in devices:
-            self._start(device)
+            self._start(Seat(device))
 
     def __enter__(self) -> "Pool":
         return self
@@ -67,40 +53,45 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self.workers:
-            if kind is not None or worker.assignment is not None:
+        for seat, worker in self._workers.items():
+            if kind is not None or seat.assignment is not None:
                 worker.process.kill()
             worker.pipe.close()
-        for worker in self.workers:
+        for worker in self._workers.values():
             worker.process.join(_PATIENCE)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
 
-    def give(self, worker: Worker, assignment: Assignment) -> None:
-        """Give an assignment to a waiting worker; if the worker has died, the next reports say so."""
-        worker.assignment = assignment
-        worker.structure = self._duty.work[assignment.place].pack.structure
-        with suppress(ConnectionError):
-            worker.pipe.send(assignment)
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """The seats, one per worker."""
+        return list(self._workers)
 
-    def reports(self, timeout: float) -> Iterator[tuple[Worker, Assignment, Report]]:
+    def give(self, seat: Seat, assignment: Assignment) -> None:
+        """Give an assignment to a waiting worker; if the worker has died, the next reports say so."""
+        seat.take(assignment)
+        with suppress(ConnectionError):
+            self._workers[seat].pipe.send(assignment)
+
+    def reports(self, timeout: float) -> Iterator[tuple[Seat, Assignment, Report]]:
         """Wait for workers to finish their assignments, and replace those that died.
 
         Args:
             timeout: Seconds to wait at most.
         """
-        ready = wait([worker.pipe for worker in self.workers], timeout)
-        for worker in [worker for worker in self.workers if worker.pipe in ready]:
-            assignment, report = worker.assignment, self._receive(worker)
-            worker.assignment = None
+        # The tables need pandas at the end; import it while this process waits.
+        import_module("pandas")
+        ready = wait([worker.pipe for worker in self._workers.values()], timeout)
+        for seat, worker in [(seat, worker) for seat, worker in self._workers.items() if worker.pipe in ready]:
+            assignment, report = seat.clear(), self._receive(worker)
             if isinstance(report, str):
-                self.workers.remove(worker)
-                self._start(worker.device)
+                seat.structure = None
+                self._start(seat)
             if assignment is not None:
-                yield worker, assignment, report
+                yield seat, assignment, report
 
-    def _receive(self, worker: Worker) -> Report:
+    def _receive(self, worker: _Worker) -> Report:
         try:
             report: Report = worker.pipe.recv()
             return report
@@ -109,16 +100,20 @@ class Pool:
             worker.process.join()
             return _death(worker.process.exitcode)
 
-    def _start(self, device: torch.device) -> None:
+    def _start(self, seat: Seat) -> None:
+        """Start the worker of a seat, in place of one that died."""
         context = multiprocessing.get_context(self._method)
         ours, theirs = context.Pipe()
-        inherited = [worker.pipe for worker in self.workers] + [ours] if self._method == "fork" else []
+        others = [worker.pipe for other, worker in self._workers.items() if other is not seat]
+        inherited = [*others, ours] if self._method == "fork" else []
         # The contexts share no type for context.Process.
-        process: BaseProcess = context.Process(target=serve, args=(self._duty, device, theirs, inherited))  # type: ignore[attr-defined]
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=serve, args=(self._duty, seat.device, theirs, inherited)
+        )
         with _signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
             process.start()
             theirs.close()
-            self.workers.append(Worker(process, ours, device))
+            self._workers[seat] = _Worker(process, ours)
 
 
 def can_fork_with_threads() -> bool:

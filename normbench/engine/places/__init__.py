@@ -1,0 +1,12 @@
+"""The places where packs can train, by the name that `engine.name` chooses."""
+
+from normbench.engine.places.local import Local
+from normbench.engine.places.place import Site
+from normbench.spec import Engine
+
+PLACES: dict[str, Site] = {"local": Local()}
+
+
+def place_of(engine: Engine) -> Site:
+    """Return the place that the settings choose."""
+    return PLACES[engine.name]
