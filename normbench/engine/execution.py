@@ -1,6 +1,7 @@
 """Trains packs in their place: gives them out, tries again what died, gathers the records, and tells the watcher."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from normbench.engine.schedule import Assignment, WorkQueue
 from normbench.engine.work import Work
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack
+from normbench.record.leases import Leases
 from normbench.record.store import Study
 from normbench.source import MAIN
 from normbench.spec import Component, Run, Settings
@@ -23,6 +25,9 @@ from normbench.training.solo import Observer
 
 _TICK = 0.2
 """Seconds between ticks while packs train elsewhere."""
+
+_POLL = 1.0
+"""Seconds between looks at the leases of others."""
 
 _MOST_LOSSES = 3
 """Times that an assignment may be lost with its node; after that it counts as the cause."""
@@ -89,8 +94,10 @@ def execute(
     duty = Duty(study.folder, observers, settings.engine.checkpoint_every)
     with interrupts(until) as asked, threads_restored():
         place = place_of(settings.engine)
-        with place.crew(work, duty, settings.engine, watcher.observers) as crew:
-            _Loop(crew, work, study, watcher).run(asked)
+        with Leases(study.folder) as leases:
+            work = _not_held(work, leases, study, watcher, asked)
+            with place.crew(work, duty, settings.engine, watcher.observers) as crew:
+                _Loop(crew, work, study, watcher, leases if place.leased else None).run(asked)
 
 
 def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], settings: Settings) -> None:
@@ -116,10 +123,27 @@ def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
     return ("model", run.model), ("norm", run.norm), ("data", run.data)
 
 
+def _not_held(
+    work: Sequence[Work], leases: Leases, study: Study, watcher: Watcher, asked: Interrupts
+) -> Sequence[Work]:
+    """Wait until no other process trains any of the packs, and return those that have not been trained then."""
+    packs = {(item.block, item.index) for item in work}
+    said = False
+    while holders := {pack: holder for pack, holder in leases.holders().items() if pack in packs}:
+        if not said:
+            said = True
+            watcher.note(f"waiting for {next(iter(holders.values()))}, which is training {len(holders)} of these packs")
+        asked.check()
+        time.sleep(_POLL)
+        watcher.tick()
+    return [item for item in work if not study.has_shard(item.block, item.index)] if said else work
+
+
 class _Loop:
     """Gives out packs and takes in reports, until none is left."""
 
-    def __init__(self, crew: Crew, work: Sequence[Work], study: Study, watcher: Watcher) -> None:
+    def __init__(self, crew: Crew, work: Sequence[Work], study: Study, watcher: Watcher, leases: Leases | None) -> None:
+        self._leases = leases
         self._crew = crew
         self._queue = WorkQueue(work)
         self._study = study
@@ -136,12 +160,16 @@ class _Loop:
             for seat, assignment, report in self._crew.reports(_TICK):
                 self._take_in(report, assignment, seat.device)
             self._watcher.tick()
+            if self._leases is not None:
+                self._leases.renew()
 
     def _give_out(self, *, new: bool) -> None:
         seats = self._crew.seats
         for seat in [seat for seat in seats if seat.assignment is None]:
             others = {other.structure for other in seats if other is not seat}
             if assignment := self._queue.take(seat.structure, others, new=new):
+                if self._leases is not None and assignment.run_id is None:
+                    self._leases.take(assignment.work.block, assignment.work.index)
                 self._crew.give(seat, assignment)
 
     def _take_in(self, report: Report, assignment: Assignment, device: torch.device) -> None:
@@ -164,7 +192,7 @@ class _Loop:
         else:
             if not report.kept:
                 self._keep(item, report.trained)
-            self._telling.ended(item, report.trained, report.notes)
+            self._end(item, report.trained, report.notes)
 
     def _take_part(self, report: Attempt | str, item: Work, run_id: str, device: torch.device) -> None:
         """Gather a run that was trained alone."""
@@ -175,7 +203,12 @@ class _Loop:
         (one,) = report.trained
         if whole := self._queue.gather(item, one):
             self._keep(item, whole)
-            self._telling.ended(item, whole)
+            self._end(item, whole)
+
+    def _end(self, item: Work, trained: Sequence[Trained], notes: Sequence[str] = ()) -> None:
+        if self._leases is not None:
+            self._leases.drop(item.block, item.index)
+        self._telling.ended(item, trained, notes)
 
     def _keep(self, item: Work, trained: Sequence[Trained]) -> None:
         self._study.write_shard(item.block, item.index, [one.record for one in trained])

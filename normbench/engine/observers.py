@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from normbench.record.files import make_folder
+from normbench.record.files import make_folder, write_bytes_whole
 from normbench.record.store import Study
 from normbench.spec import Log, Run
 from normbench.training.around_norms import around_norms
@@ -142,9 +143,9 @@ class WeightsKeeper:
     def ended(self, outcome: Outcome) -> None:
         """Save the weights, whole or not at all."""
         make_folder(self._path.parent)
-        draft = self._path.with_suffix(".tmp")
-        torch.save({name: value.cpu() for name, value in self._model.state_dict().items()}, draft)
-        draft.replace(self._path)
+        buffer = BytesIO()
+        torch.save({name: value.cpu() for name, value in self._model.state_dict().items()}, buffer)
+        write_bytes_whole(self._path, buffer.getbuffer())
 
 
 def _flat(run: Run) -> dict[str, bool | str | float | int]:

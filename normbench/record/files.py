@@ -1,12 +1,14 @@
 """Atomic writing of files."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from normbench.errors import StudyError
+from normbench.record.owners import has_ended, owner
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:
@@ -36,7 +38,7 @@ def write_bytes_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def _replacing(path: Path, mode: str, **how: str) -> Iterator[IO[Any]]:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{owner()}.tmp")
     try:
         with open(draft, mode, **how) as file:  # type: ignore[call-overload]  # the mode is one of two
             yield file
@@ -75,16 +77,19 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove the temporary files of killed writers; no other process may be writing to the folder.
+    """Remove the temporary files of killed writers of this host; processes of other hosts may still be writing theirs.
 
     Raises:
         StudyError: If one cannot be removed.
     """
     for draft in folder.glob(".*.tmp"):
-        try:
-            draft.unlink(missing_ok=True)
-        except OSError as error:
-            raise StudyError(f"cannot remove {draft}: {error.strerror}.") from error
+        # Early versions gave no host, and wrote only under the study's lock.
+        named = re.search(r"\.(\d+@.+)\.tmp$", draft.name)
+        if named is None or has_ended(named[1]):
+            try:
+                draft.unlink(missing_ok=True)
+            except OSError as error:
+                raise StudyError(f"cannot remove {draft}: {error.strerror}.") from error
 
 
 def make_folder(path: Path) -> None:
@@ -97,7 +102,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"cannot create folder {path}: {error.strerror}. Choose another: results_dir=...") from error
-    probe = path / f".probe.{os.getpid()}"
+    probe = path / f".probe.{owner()}"
     try:
         probe.touch()
         probe.unlink()

@@ -92,9 +92,8 @@ class Study:
         """
         with self._lock.held(say) as taken:
             if taken:
-                remove_drafts(self.folder)
-                remove_drafts(self._shards)
-                remove_drafts(self._checkpoints)
+                for folder in (self.folder, self._shards, self._checkpoints, self.folder / "weights"):
+                    remove_drafts(folder)
             yield
 
     @property
@@ -223,6 +222,10 @@ class Study:
         """
         path = self._shard(block, pack)
         return read_shard(path)[1] if path.exists() else []
+
+    def has_shard(self, block: int, pack: int) -> bool:
+        """Return whether a pack has ended; see `shard`."""
+        return self._shard(block, pack).exists()
 
     def _newest(self, of: Callable[[int, Record], Kept]) -> dict[str, Kept]:
         found: dict[str, Kept] = {}

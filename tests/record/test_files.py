@@ -2,6 +2,9 @@
 
 import errno
 import os
+import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,11 +119,30 @@ def test_a_full_disk_cuts_an_append_back(tmp_path: Path, before: str) -> None:
 
 
 def test_drafts_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    """Nothing else is."""
-    for name in (".runs.csv.12.tmp", "runs.csv", ".lock"):
+    """Those of this host whose process has ended, and those of early versions; nothing else is."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname()
+    removed = {f".runs.csv.{ended.pid}@{host}.tmp", ".runs.csv.12.tmp"}
+    kept = {f".runs.csv.{os.getpid()}@{host}.tmp", f".runs.csv.{ended.pid}@far.away.tmp", "runs.csv", ".lock"}
+    for name in removed | kept:
         (tmp_path / name).touch()
     remove_drafts(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"runs.csv", ".lock"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_a_writer_that_nobody_waited_for_has_ended(tmp_path: Path) -> None:
+    """Its number is still in the system's table: where nobody waits for orphans, it is so forever."""
+    with subprocess.Popen(["sleep", "60"]) as writer:
+        draft = tmp_path / f".runs.csv.{writer.pid}@{socket.gethostname()}.tmp"
+        draft.touch()
+        remove_drafts(tmp_path)
+        assert draft.exists()
+        writer.kill()
+        while "(sleep) Z" not in Path(f"/proc/{writer.pid}/stat").read_text():
+            time.sleep(0.01)
+        remove_drafts(tmp_path)
+        assert not draft.exists()
 
 
 def test_a_draft_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@ from normbench.training.solo import Observer
 class Local:
     """The place `local`: a process per core or GPU, or this process alone."""
 
+    leased = False
+
     def device(self, engine: Engine) -> torch.device:
         """Return the device that `engine.device` names.
 

@@ -86,7 +86,13 @@ class Crew(Protocol):
 
 
 class Site(Protocol):
-    """Where packs train: what `engine.name` chooses."""
+    """Where packs train: what `engine.name` chooses.
+
+    Attributes:
+        leased: Whether it takes a lease of each pack: machines share the study's folder, and may not see its lock.
+    """
+
+    leased: bool
 
     def device(self, engine: Engine) -> torch.device:
         """Return where its packs train.
