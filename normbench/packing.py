@@ -39,10 +39,12 @@ class Machine:
     Attributes:
         cores: Cores, and therefore workers.
         compiler: Whether there is a C++ compiler, which torch.compile needs.
+        node: Cores of its largest node; None if it is a single one.
     """
 
     cores: int
     compiler: bool
+    node: int | None = None
 
 
 def make_packs(
@@ -123,7 +125,8 @@ def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reaso
     if engine.threads is not None:
         return Pack((run_id,), "solo", engine.threads, f"{reason}; engine.threads={engine.threads}")
     if single and checked.multiply_adds >= LARGE_STEP:
-        return Pack((run_id,), "solo", machine.cores, f"{reason}; all {machine.cores} cores for a large model")
+        cores = machine.node or machine.cores
+        return Pack((run_id,), "solo", cores, f"{reason}; all {cores} cores for a large model")
     return Pack((run_id,), "solo", 1, f"{reason}; one thread")
 
 

@@ -83,6 +83,7 @@ LIBRARIES = {
     "torch": "randomness norms models data tasks training record engine terminal doctor rerun properties",
     "torchvision": "models data doctor properties",
     "timm": "models",
+    "ray": "engine",
     "safetensors": "models",
 }
 
@@ -92,7 +93,7 @@ ALONG_THE_FLOW = {("engine", "record")}
 
 GRAB_BAGS = {"utils", "misc", "helpers", "manager", "base"}
 LONGEST_FILE = 400
-HEAVY = {"torch", "torchvision", "hydra", "omegaconf", "pandas", "rich", "scipy", "sklearn", "tensorboard"}
+HEAVY = {"torch", "torchvision", "ray", "hydra", "omegaconf", "pandas", "rich", "scipy", "sklearn", "tensorboard"}
 
 
 def imported_names(path: Path, package: Path) -> Iterator[tuple[int, str]]:

@@ -1,6 +1,7 @@
 """Leases: which packs of a study are being trained, in files that need no locks and hold between machines too."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,9 @@ class Leases:
         for path in self._own:
             path.unlink(missing_ok=True)
         self._own.clear()
+        # It stays while others have leases.
+        with suppress(OSError):
+            self._folder.rmdir()
 
     def holders(self) -> dict[tuple[int, int], str]:
         """Return who holds valid leases that are not this object's, by block and index of the pack.
@@ -45,7 +49,7 @@ class Leases:
         return {_pack(path): holder for path, holder in found.items()}
 
     def take(self, block: int, index: int) -> None:
-        """Take the lease of a pack; whoever holds it keeps others from training it.
+        """Take the lease of a pack, unless it is this object's already; it keeps others from training the pack.
 
         Args:
             block: Number of its block.
@@ -55,8 +59,9 @@ class Leases:
             StudyError: If another process holds it, or it cannot be written.
         """
         path = self._folder / f"{block:04d}-{index:06d}"
-        if not self._own:
-            make_folder(self._folder)
+        if path in self._own:
+            return
+        make_folder(self._folder)
         try:
             if not _create(path):
                 if (holder := self._holder(path)) is not None:

@@ -26,6 +26,7 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
     """Until it is given back; the holder does not see its own."""
     with Leases(tmp_path) as first:
         first.take(1, 2)
+        first.take(1, 2)
         assert first.holders() == {}
         holder = f"process {os.getpid()} on {socket.gethostname()}"
         assert Leases(tmp_path).holders() == {(1, 2): holder}
@@ -35,7 +36,7 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
         assert Leases(tmp_path).holders() == {}
         first.take(1, 2)
     assert Leases(tmp_path).holders() == {}
-    assert list((tmp_path / "leases").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_without_leases_is_not_written_to(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from normbench.engine.places.local import Local
 from normbench.engine.places.place import Site
+from normbench.engine.places.ray import Ray
 from normbench.spec import Engine
 
-PLACES: dict[str, Site] = {"local": Local()}
+PLACES: dict[str, Site] = {"local": Local(), "ray": Ray()}
 
 
 def place_of(engine: Engine) -> Site:

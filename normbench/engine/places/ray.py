@@ -1,0 +1,67 @@
+"""A Ray cluster: packs train as its tasks."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from normbench.engine.attempt import Observers
+from normbench.engine.places.place import Crew, Duty
+from normbench.engine.places.ray_cluster import cluster, connect
+from normbench.engine.places.ray_crew import RayCrew
+from normbench.engine.work import Work
+from normbench.errors import ConfigError
+from normbench.packing import Machine
+from normbench.plan import Pack
+from normbench.spec import Engine
+
+
+class Ray:
+    """The place `ray`: a cluster at `engine.address`, or one of this machine's own."""
+
+    leased = True
+
+    def device(self, engine: Engine) -> torch.device:
+        """Return the kind of device that the packs get.
+
+        Raises:
+            ConfigError: If the cluster does not answer or has none, or no node has CPUs for the threads.
+        """
+        if engine.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"engine.device: got {engine.device!r}, on Ray expected auto, cpu or cuda.")
+        found = cluster(engine.address)
+        if engine.device == "cuda" and not found.gpus:
+            raise ConfigError("engine.device=cuda: no node of the Ray cluster has a GPU.")
+        most = max(found.cpus)
+        if engine.threads is not None and engine.threads > most:
+            raise ConfigError(f"engine.threads: got {engine.threads}, expected at most {most}, the CPUs of a node.")
+        return torch.device("cuda" if found.gpus and engine.device != "cpu" else "cpu")
+
+    def machine(self, engine: Engine) -> Machine:
+        """Return the nodes as one machine."""
+        found = cluster(engine.address)
+        cores = found.gpus if self.device(engine).type == "cuda" else sum(found.cpus)
+        return Machine(cores=cores, compiler=found.compiler, node=max(found.cpus))
+
+    def elsewhere(self, engine: Engine) -> str:
+        """Return the address; a cluster of this machine's own is here."""
+        return f"ray at {engine.address}" if engine.address else ""
+
+    def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
+        """Return how many packs the nodes have CPUs or GPUs for."""
+        found = cluster(engine.address)
+        threads = max((pack.threads for pack in packs), default=1)
+        room = found.gpus if self.device(engine).type == "cuda" else sum(cpus // threads for cpus in found.cpus)
+        return max(1, min(engine.workers or room, room, len(packs)))
+
+    def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
+        """Return how to avoid Ray's workers."""
+        return "engine=local"
+
+    def crew(
+        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
+    ) -> AbstractContextManager[Crew]:
+        """Return a seat for each pack that the cluster has room for."""
+        connect(engine.address)
+        seats = self.workers([item.pack for item in work], engine)
+        return RayCrew(duty, self.device(engine), seats=seats, most_cpus=max(cluster(engine.address).cpus))
