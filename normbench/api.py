@@ -17,6 +17,7 @@ from normbench.config.sweep import Sweep, expand
 from normbench.config.texts import literal
 from normbench.engine.estimate import Estimate, estimate, keep_times
 from normbench.engine.execution import Watcher, check_workers, execute
+from normbench.engine.interrupt import Detached
 from normbench.engine.observers import lacks, run_observers
 from normbench.engine.prepare import freeze, packs_of, pending, prepare
 from normbench.engine.surroundings import torchs_defaults
@@ -157,6 +158,7 @@ class Session:
             StudyError: If the study cannot be written.
             KeyboardInterrupt: If the user stops it; finished runs are kept and merged.
             OutOfTime: If the time is over; finished runs are kept and merged too.
+            Detached: If the jobs of a cluster train on without this command.
         """
         settings = self.sweep.settings
         observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
@@ -270,7 +272,7 @@ def train(
         for note in session.notes:
             logger.log(logging.WARNING if note.startswith("warning") else logging.INFO, "%s", note)
         session.study.create()
-        with session.alone(partial(warnings.warn, stacklevel=2)) as ready:
+        with session.alone(partial(warnings.warn, stacklevel=2)) as ready, suppress(Detached):
             ready.execute(_Logged())
         return session.rows()
 

@@ -68,6 +68,7 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
     from normbench.api import open_session
     from normbench.commands.closing import print_estimate, print_outcome, print_plan_notes, print_time
     from normbench.commands.terminal import SweepView, say
+    from normbench.engine.interrupt import Detached
 
     session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
     session.study.create()
@@ -80,6 +81,9 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
                 work = ready.execute(view)
         except NormbenchError as error:
             return _complain(error, code=1)
+        except Detached as left:
+            say(str(left))
+            return 0
         ready.keep_times(work)
         print_time(view.seconds, expected)
     return print_outcome(session, width=_width(), color=sys.stdout.isatty())

@@ -40,11 +40,13 @@ class Machine:
         cores: Cores, and therefore workers.
         compiler: Whether there is a C++ compiler, which torch.compile needs.
         node: Cores of its largest node; None if it is a single one.
+        memory_per_pack: Whether `engine.memory` is what each pack gets, and not what all share.
     """
 
     cores: int
     compiler: bool
     node: int | None = None
+    memory_per_pack: bool = False
 
 
 def make_packs(
@@ -131,10 +133,10 @@ def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reaso
 
 
 def _fitting(checked: Checked, engine: Engine, machine: Machine) -> int:
-    """Return how many runs of a pack fit in `engine.memory`, if every worker trains such a pack."""
+    """Return how many runs of a pack fit in its part of `engine.memory`, if every worker trains such a pack."""
     if engine.memory is None:
         return MOST_RUNS + 1
-    workers = engine.workers or max(1, machine.cores // (engine.threads or 1))
+    workers = 1 if machine.memory_per_pack else engine.workers or max(1, machine.cores // (engine.threads or 1))
     return int(engine.memory * 1e9 / workers // run_bytes(checked))
 
 

@@ -1,6 +1,6 @@
 """The frozen dataclasses passed between stages: what to train, and how to run it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -226,17 +226,31 @@ class Engine:
         memory: Most GB for state and activations of all packs in training; None sets no limit.
         checkpoint_every: Steps between saves of a run's state; None saves none.
         name: The place.
-        address: The cluster of the place; None for one of this machine's own.
+        address: The Ray cluster; None for one of this machine's own.
+        partition: Slurm's partition; None for the default one.
+        time: Minutes that a job may take; None for as long as the partition allows.
+        cpus: CPUs of a job; None for as many as its pack has threads.
+        gpus: GPUs of a job.
+        array_parallelism: Jobs at a time; None sets no limit.
+        setup: Lines of shell that a job runs first.
+        wait: Whether the command waits for its jobs.
     """
 
     mode: str
-    device: str
-    threads: int | None
-    workers: int | None
+    device: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
     checkpoint_every: int | None = None
     memory: float | None = None
     name: str = "local"
     address: str | None = None
+    partition: str | None = None
+    time: int | None = None
+    cpus: int | None = None
+    gpus: int = 0
+    array_parallelism: int | None = None
+    setup: Sequence[str] = ()
+    wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)

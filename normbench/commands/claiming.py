@@ -23,7 +23,7 @@ from normbench.commands.terminal import SweepView, say
 from normbench.config.compose import Compositions
 from normbench.config.sweep import Sweep, expand, joined
 from normbench.config.texts import literal
-from normbench.engine.interrupt import OutOfTime
+from normbench.engine.interrupt import Detached, OutOfTime
 from normbench.engine.prepare import prepare
 from normbench.errors import ConfigError, NormbenchError, StudyError
 from normbench.plan import Plan, merged
@@ -156,6 +156,9 @@ def run_claims(request: Request, *, minutes: float | None) -> tuple[list[Judged]
             due = _next_look(request)
     except OutOfTime:
         say(f"the {minutes:g} minutes are over; the same command continues from here.")
+        return judge(request.study, request.claims), problems
+    except Detached as left:
+        say(str(left))
         return judge(request.study, request.claims), problems
     judged = judge(request.study, request.claims)
     silent = [one for one in judged if one.cell in request.cells and one.verdict.verdict == "not_run"]

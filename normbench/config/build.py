@@ -48,7 +48,7 @@ _VALUES = (
     "target",
     "precision",
 )
-_ENGINE = ("name", "mode", "device", "threads", "workers", "memory", "checkpoint_every")
+_ENGINE = ("name", "mode", "threads", "memory", "checkpoint_every")
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
 
@@ -81,9 +81,9 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
+    # Each place has further keys of its own; a key that it lacks keeps the default.
     engine = _section("engine", values, _ENGINE)
-    if engine["name"] == "ray":
-        engine |= _section("engine", values, ("address",))
+    engine |= _section("engine", values, [key for key in Engine.__slots__ if key in values["engine"]])
     log = _section("log", values, ("tensorboard", "weights"))
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():

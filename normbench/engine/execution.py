@@ -10,13 +10,14 @@ import torch
 from normbench.engine.attempt import Attempt, Observers, Trained, given_up
 from normbench.engine.device import keep_freed_memory, threads_restored
 from normbench.engine.interrupt import Interrupts, interrupts
-from normbench.engine.places import place_of
-from normbench.engine.places.place import Crew, Duty, Lost, Report
+from normbench.engine.places import job_runs, place_of
+from normbench.engine.places.place import Crew, Duty, Lost, Report, Site, Withdrawn
 from normbench.engine.schedule import Assignment, WorkQueue
 from normbench.engine.work import Work
 from normbench.errors import ConfigError, StudyError
 from normbench.plan import Pack
 from normbench.record.leases import Leases
+from normbench.record.owners import described
 from normbench.record.store import Study
 from normbench.source import MAIN
 from normbench.spec import Component, Run, Settings
@@ -86,18 +87,18 @@ def execute(
         until: Time after which nothing new is started, in seconds of time.monotonic.
 
     Raises:
-        StudyError: If a record cannot be written.
+        StudyError: If a record cannot be written, or the user took packs back while they were in training.
+        Detached: If the place trains on without this command.
         KeyboardInterrupt: If the user asks to stop; finished packs are kept.
         OutOfTime: If the time is over; finished packs are kept.
     """
     keep_freed_memory()
     duty = Duty(study.folder, observers, settings.engine.checkpoint_every)
-    with interrupts(until) as asked, threads_restored():
-        place = place_of(settings.engine)
-        with Leases(study.folder) as leases:
-            work = _not_held(work, leases, study, watcher, asked)
-            with place.crew(work, duty, settings.engine, watcher.observers) as crew:
-                _Loop(crew, work, study, watcher, leases if place.leased else None).run(asked)
+    place = place_of(settings.engine)
+    with interrupts(until, place.again) as asked, threads_restored(), Leases(study.folder, runs=job_runs) as leases:
+        work = _not_held(work, leases, place, study, watcher, asked)
+        with place.crew(work, duty, settings.engine, watcher.observers) as crew:
+            _Loop(crew, work, study, watcher, leases if place.leased else None).run(asked)
 
 
 def check_workers(runs: Iterable[Run], packs: Callable[[], Sequence[Pack]], settings: Settings) -> None:
@@ -124,19 +125,22 @@ def _parts(run: Run) -> tuple[tuple[str, Component], ...]:
 
 
 def _not_held(
-    work: Sequence[Work], leases: Leases, study: Study, watcher: Watcher, asked: Interrupts
+    work: Sequence[Work], leases: Leases, place: Site, study: Study, watcher: Watcher, asked: Interrupts
 ) -> Sequence[Work]:
-    """Wait until no other process trains any of the packs, and return those that have not been trained then."""
+    """Wait until nothing but the place trains any of the packs, and return those that have not been trained then."""
     packs = {(item.block, item.index) for item in work}
     said = False
-    while holders := {pack: holder for pack, holder in leases.holders().items() if pack in packs}:
+    while holders := [
+        holder for pack, holder in leases.holders().items() if pack in packs and not place.collects(holder)
+    ]:
         if not said:
             said = True
-            watcher.note(f"waiting for {next(iter(holders.values()))}, which is training {len(holders)} of these packs")
+            watcher.note(f"waiting for {described(holders[0])}, which is training {len(holders)} of these packs")
         asked.check()
         time.sleep(_POLL)
         watcher.tick()
-    return [item for item in work if not study.has_shard(item.block, item.index)] if said else work
+    # Jobs that earlier commands have left may end at any time.
+    return [item for item in work if not study.has_shard(item.block, item.index)]
 
 
 class _Loop:
@@ -149,13 +153,18 @@ class _Loop:
         self._study = study
         self._watcher = watcher
         self._telling = _Telling(watcher)
+        self._withdrawn: list[str] = []
 
     def run(self, asked: Interrupts) -> None:
         """Train all packs, or those in progress once the user asks to stop."""
         while True:
+            if asked.stopping:
+                self._crew.recall()
             self._give_out(new=not asked.stopping)
             if not any(seat.assignment for seat in self._crew.seats):
                 asked.check()
+                if self._withdrawn:
+                    raise StudyError(f"{', '.join(self._withdrawn)}: the same command trains what is left.")
                 return
             for seat, assignment, report in self._crew.reports(_TICK):
                 self._take_in(report, assignment, seat.device)
@@ -166,6 +175,8 @@ class _Loop:
     def _give_out(self, *, new: bool) -> None:
         seats = self._crew.seats
         for seat in [seat for seat in seats if seat.assignment is None]:
+            if not self._queue.has_any(new=new):
+                return
             others = {other.structure for other in seats if other is not seat}
             if assignment := self._queue.take(seat.structure, others, new=new):
                 if self._leases is not None and assignment.run_id is None:
@@ -176,6 +187,10 @@ class _Loop:
         """Save and report an ended assignment, or schedule it once more."""
         if isinstance(report, StudyError):
             raise report
+        if isinstance(report, Withdrawn):
+            self._watcher.note(f"{report.reason}; its {_count(assignment)} left out")
+            self._withdrawn.append(report.reason)
+            return
         if isinstance(report, Lost):
             if self._queue.repeat(assignment, _MOST_LOSSES):
                 self._watcher.note(f"{report.reason}; its {_count(assignment)} trained again")

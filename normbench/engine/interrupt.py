@@ -9,19 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_NOTICE = b"stopping after the runs in progress; Ctrl-C again stops now.\n"
-
 
 class OutOfTime(Exception):
     """The time limit has passed; nothing new is started, and finished runs are kept."""
 
 
+class Detached(Exception):
+    """The command ends, and its place trains on; the text says what there is."""
+
+
 class Interrupts:
     """The interrupts so far, and the time limit."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, again: str) -> None:
         self.asked = False
         self._until = until
+        self._notice = f"stopping after the runs in progress; Ctrl-C again {again}.\n".encode()
 
     @property
     def stopping(self) -> bool:
@@ -35,7 +38,7 @@ class Interrupts:
             raise KeyboardInterrupt
         self.asked = True
         # print is not safe in a signal handler; the first bytes erase a progress line.
-        os.write(2, (b"\r\x1b[2K" if os.isatty(2) else b"") + _NOTICE)
+        os.write(2, (b"\r\x1b[2K" if os.isatty(2) else b"") + self._notice)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt or OutOfTime if nothing new may be started; call only with nothing in progress."""
@@ -46,13 +49,14 @@ class Interrupts:
 
 
 @contextmanager
-def interrupts(until: float = math.inf) -> Iterator[Interrupts]:
+def interrupts(until: float = math.inf, again: str = "stops now") -> Iterator[Interrupts]:
     """Handle signals while packs train; outside the main thread Python delivers none, and nothing changes.
 
     Args:
         until: The time limit, in seconds of time.monotonic.
+        again: What a second Ctrl-C does, in words.
     """
-    asked = Interrupts(until)
+    asked = Interrupts(until, again)
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

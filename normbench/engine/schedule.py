@@ -33,6 +33,10 @@ class WorkQueue:
         self._losses: Counter[tuple[int, int, str | None]] = Counter()
         self._parts: dict[tuple[int, int], dict[str, Trained]] = {}
 
+    def has_any(self, *, new: bool) -> bool:
+        """Return whether `take` would return an assignment."""
+        return bool(self._again or (new and self._packs))
+
     def take(self, last: str | None, others: Collection[str | None], *, new: bool) -> Assignment | None:
         """Return the next assignment of a seat; None if there is none.
 

@@ -25,6 +25,16 @@ def is_here(name: str) -> bool:
     return name.partition("@")[2] == socket.gethostname()
 
 
+def described(name: str) -> str:
+    """Return an owner in words; a job of a cluster is named in words already.
+
+    Args:
+        name: What a file says; empty if it is just being written.
+    """
+    number, _, host = name.partition("@")
+    return f"process {number} on {host}" if host else name or "another command"
+
+
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)

@@ -11,6 +11,8 @@ TINY = {"steps": 3, "model.width": 8, "model.depth": 1, "engine.workers": 1, "en
 def plan(*overrides: str, results_dir: str = "results", force: bool = False, multirun: bool = True) -> Session:
     """Return a session of tiny runs of which nothing has started; overrides win over `TINY`."""
     given = {override.partition("=")[0] for override in overrides}
+    if "engine=slurm" in overrides:
+        given.add("engine.workers")
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in given]
     return open_session([*tiny, f"results_dir={results_dir}", *overrides], multirun=multirun, force=force)
 

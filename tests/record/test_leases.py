@@ -11,6 +11,7 @@ import pytest
 from normbench.errors import StudyError
 from normbench.record import leases
 from normbench.record.leases import LIFETIME, Leases
+from normbench.record.owners import described
 
 
 def lease(folder: Path, owner: str, age: float = 0.0) -> Path:
@@ -28,9 +29,11 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
         first.take(1, 2)
         first.take(1, 2)
         assert first.holders() == {}
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        holder = f"{os.getpid()}@{socket.gethostname()}"
         assert Leases(tmp_path).holders() == {(1, 2): holder}
-        with pytest.raises(StudyError, match=f"^{holder} is training pack 0001-000002 of {tmp_path}: wait for it"):
+        with pytest.raises(
+            StudyError, match=f"^{described(holder)} is training pack 0001-000002 of {tmp_path}: wait for it"
+        ):
             Leases(tmp_path).take(1, 2)
         first.drop(1, 2)
         assert Leases(tmp_path).holders() == {}
@@ -62,7 +65,7 @@ def test_of_this_hosts_processes_it_is_known_whether_they_run(tmp_path: Path, ag
 def test_other_leases_are_valid_while_they_are_renewed(tmp_path: Path, owner: str) -> None:
     """By the clock of the file system."""
     lease(tmp_path, owner, LIFETIME - 20)
-    assert Leases(tmp_path).holders() == {(1, 2): "process 5 on far.away" if owner else "another command"}
+    assert Leases(tmp_path).holders() == {(1, 2): owner}
     lease(tmp_path, owner, LIFETIME + 20)
     assert Leases(tmp_path).holders() == {}
 
@@ -84,3 +87,30 @@ def test_a_lease_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "leases").touch()
     with pytest.raises(StudyError, match="leases"):
         Leases(tmp_path).take(1, 2)
+
+
+def test_a_jobs_lease_is_valid_as_long_as_its_cluster_knows_it(tmp_path: Path) -> None:
+    """Queued jobs renew nothing; where the cluster is not known, the age of the lease decides."""
+    path = lease(tmp_path, "job 7", 10 * LIFETIME)
+    assert Leases(tmp_path).holders() == {}
+    assert Leases(tmp_path, runs=lambda job: job == "job 7").holders() == {(1, 2): "job 7"}
+    os.utime(path)
+    assert Leases(tmp_path).holders() == {(1, 2): "job 7"}
+    assert Leases(tmp_path, runs=lambda _: False).holders() == {}
+
+
+def test_a_job_takes_the_lease_that_was_written_for_it(tmp_path: Path) -> None:
+    """Whoever comes first, the command that queued it or the job; no other job may."""
+    Leases(tmp_path, job="job 7").take(1, 2)
+    Leases(tmp_path, job="job 7").take(1, 2)
+    with pytest.raises(StudyError, match=r"^job 7 is training pack 0001-000002"):
+        Leases(tmp_path, job="job 8").take(1, 2)
+
+
+def test_owners_are_described() -> None:
+    """As the user knows them."""
+    assert [described(name) for name in ("5@far.away", "job 7", "")] == [
+        "process 5 on far.away",
+        "job 7",
+        "another command",
+    ]

@@ -41,3 +41,6 @@ class Here:
         (seat,) = self.seats
         if (assignment := seat.clear()) is not None:
             yield seat, assignment, carry_out(assignment, self._duty, seat.device)
+
+    def recall(self) -> None:
+        """Do nothing: what was given has begun."""

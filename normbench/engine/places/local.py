@@ -28,6 +28,7 @@ class Local:
     """The place `local`: a process per core or GPU, or this process alone."""
 
     leased = False
+    again = "stops now"
 
     def device(self, engine: Engine) -> torch.device:
         """Return the device that `engine.device` names.
@@ -54,6 +55,10 @@ class Local:
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
         """Return how to avoid spawned workers; empty if there are none."""
         return "engine.workers=1" if _crew(packs, engine)[1] == "spawn" else ""
+
+    def collects(self, owner: str) -> bool:
+        """Return False: what others train is theirs."""
+        return False
 
     def crew(
         self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from normbench.engine.attempt import Attempt, Checkpoints, Observers, attempt, attempt_alone
+from normbench.engine.attempt import Attempt, Checkpoints, Observers, Trained, attempt, attempt_alone
 from normbench.engine.schedule import Assignment
 from normbench.engine.work import Work
 from normbench.errors import StudyError
@@ -17,6 +17,7 @@ from normbench.packing import Machine
 from normbench.plan import Pack
 from normbench.record.store import Study
 from normbench.spec import Engine
+from normbench.training.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,15 @@ class Lost:
     reason: str
 
 
-Report = Attempt | StudyError | Lost | str
-"""The result of an assignment: its runs, an error of the study, how it was lost, or how its process died."""
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A text on how the user took an assignment back: it is left to a later command."""
+
+    reason: str
+
+
+Report = Attempt | StudyError | Lost | Withdrawn | str
+"""The result of an assignment: its runs, an error of the study, why there is none, or how its process died."""
 
 
 @dataclass(eq=False)
@@ -84,15 +92,20 @@ class Crew(Protocol):
     def reports(self, timeout: float) -> Iterator[tuple[Seat, Assignment, Report]]:
         """Wait for assignments to end, `timeout` seconds at most, and yield each that did; its seat has room again."""
 
+    def recall(self) -> None:
+        """Take back assignments that have not begun, as the user asks to stop: their seats have room again."""
+
 
 class Site(Protocol):
     """Where packs train: what `engine.name` chooses.
 
     Attributes:
-        leased: Whether it takes a lease of each pack: machines share the study's folder, and may not see its lock.
+        leased: Whether the command takes a lease of each pack: machines may not see the lock of the study's folder.
+        again: What a second Ctrl-C does.
     """
 
     leased: bool
+    again: str
 
     def device(self, engine: Engine) -> torch.device:
         """Return where its packs train.
@@ -113,10 +126,13 @@ class Site(Protocol):
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
         """Return how else to train what the user's script or notebook defines; empty if its processes have that."""
 
+    def collects(self, owner: str) -> bool:
+        """Return whether its crew takes in what the owner of a lease trains."""
+
     def crew(
         self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
     ) -> AbstractContextManager[Crew]:
-        """Return the seats for packs; at the end of the context all their processes are ended.
+        """Return the seats for packs; at the end of the context all processes that cannot go on alone are ended.
 
         Args:
             work: All packs of the command.
@@ -146,3 +162,15 @@ def carry_out(assignment: Assignment, duty: Duty, device: torch.device, *, keep:
     except StudyError as error:
         return error
     return replace(done, kept=keep)
+
+
+def recorded(work: Work, study: Study) -> Attempt:
+    """Return what a study has of a pack that was trained by another command."""
+    records = study.shard(work.block, work.index)
+    return Attempt(
+        tuple(
+            Trained(record.run_id, Outcome(status=record.status, error=record.error), record)  # type: ignore[arg-type]
+            for record in records
+        ),
+        kept=True,
+    )

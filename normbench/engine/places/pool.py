@@ -91,6 +91,9 @@ class Pool:
             if assignment is not None:
                 yield seat, assignment, report
 
+    def recall(self) -> None:
+        """Do nothing: what was given has begun."""
+
     def _receive(self, worker: _Worker) -> Report:
         try:
             report: Report = worker.pipe.recv()

@@ -20,6 +20,7 @@ class Ray:
     """The place `ray`: a cluster at `engine.address`, or one of this machine's own."""
 
     leased = True
+    again = "stops now"
 
     def device(self, engine: Engine) -> torch.device:
         """Return the kind of device that the packs get.
@@ -57,6 +58,10 @@ class Ray:
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
         """Return how to avoid Ray's workers."""
         return "engine=local"
+
+    def collects(self, owner: str) -> bool:
+        """Return False: what others train is theirs."""
+        return False
 
     def crew(
         self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from normbench.engine.device import cores, find_compiler
+from normbench.engine.places.node import own_versions, unlike
 from normbench.engine.places.ray_task import NodeFacts, node_facts
 from normbench.errors import ConfigError
-from normbench.record.provenance import versions
 
 _PATIENCE = 30.0
 """Seconds that a cluster has to answer, and later each of its nodes, before anything starts."""
@@ -170,12 +170,7 @@ def check_node(name: str, facts: NodeFacts) -> None:
     Raises:
         ConfigError: If it cannot.
     """
-    own = versions()
-    for package in ("normbench", "torch"):
-        if facts.versions[package] != own[package]:
-            raise ConfigError(
-                f"node {name} has {package} {facts.versions[package]}, this machine {own[package]}: "
-                "install one version on all."
-            )
+    if text := unlike(name, facts.versions, own_versions()):
+        raise ConfigError(text)
     if not facts.sees_folder:
         raise ConfigError(f"node {name} does not see the folder {Path.cwd()}: start in one that all nodes share.")

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from normbench.engine.places.node import Origin
 from normbench.engine.places.place import Duty, Lost, Report, Seat
 from normbench.engine.places.ray_cluster import find_ray, is_ours
-from normbench.engine.places.ray_task import Origin, train
+from normbench.engine.places.ray_task import train
 from normbench.engine.schedule import Assignment
 
 
@@ -69,6 +70,9 @@ class RayCrew:
             assignment = seat.clear()
             assert assignment is not None
             yield seat, assignment, self._report(task)
+
+    def recall(self) -> None:
+        """Do nothing: what was given has begun."""
 
     def _report(self, task: Any) -> Report:
         errors = self._ray.exceptions

@@ -1,0 +1,96 @@
+"""A Slurm cluster: packs train as jobs."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from normbench.engine.attempt import Observers
+from normbench.engine.device import find_compiler
+from normbench.engine.places.place import Crew, Duty
+from normbench.engine.places.slurm_crew import SlurmCrew
+from normbench.engine.places.slurm_queue import Partition, ask, find_partition, id_of
+from normbench.engine.places.slurm_submission import find_submitit, megabytes
+from normbench.engine.work import Work
+from normbench.errors import ConfigError
+from normbench.packing import Machine
+from normbench.plan import Pack
+from normbench.spec import Engine
+
+_LONGEST = 60 * 24 * 365
+"""Minutes that a job may take in a partition without a limit."""
+
+
+class Slurm:
+    """The place `slurm`: a partition, in which each pack is a job."""
+
+    leased = False
+    again = "leaves the jobs running"
+
+    def device(self, engine: Engine) -> torch.device:
+        """Return the kind of device that the jobs get.
+
+        Raises:
+            ConfigError: If submitit, Slurm or the partition is missing, or no node of it has what a job asks for.
+        """
+        find_submitit()
+        found = find_partition(engine.partition)
+        if engine.time is not None and found.minutes is not None and engine.time > found.minutes:
+            raise ConfigError(
+                f"engine.time: got {engine.time}, partition {found.name} allows at most {found.minutes} minutes."
+            )
+        most = max(found.cpus)
+        for key, value in (("engine.cpus", engine.cpus), ("engine.threads", engine.threads)):
+            if value is not None and value > most:
+                raise ConfigError(f"{key}: got {value}, the nodes of partition {found.name} have at most {most} CPUs.")
+        if engine.gpus > max(found.gpus):
+            raise ConfigError(f"engine.gpus: got {engine.gpus}, no node of partition {found.name} has a GPU.")
+        if engine.memory is not None:
+            # Slurm itself knows what its nodes have, and says so; nothing is queued.
+            ask(
+                "sbatch", "--test-only", f"--partition={found.name}", f"--mem={megabytes(engine.memory)}", "--wrap=true"
+            )
+        return torch.device("cuda" if engine.gpus else "cpu")
+
+    def machine(self, engine: Engine) -> Machine:
+        """Return the nodes of the partition as one machine."""
+        found = find_partition(engine.partition)
+        return Machine(
+            cores=_room(found, engine, engine.cpus or engine.threads or 1),
+            # The nodes are asked nothing: their software is taken for that of this machine.
+            compiler=find_compiler() is not None,
+            node=engine.cpus or max(found.cpus),
+            memory_per_pack=True,
+        )
+
+    def elsewhere(self, engine: Engine) -> str:
+        """Return the name of the partition."""
+        return f"slurm partition {find_partition(engine.partition).name}"
+
+    def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
+        """Return how many jobs the partition has room for."""
+        cpus = engine.cpus or max((pack.threads for pack in packs), default=1)
+        return max(1, min(_room(find_partition(engine.partition), engine, cpus), len(packs)))
+
+    def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
+        """Return how to avoid Slurm's jobs."""
+        return "engine=local"
+
+    def collects(self, owner: str) -> bool:
+        """Return whether the owner of a lease is a Slurm job: a crew takes over the jobs of earlier commands."""
+        return id_of(owner) is not None
+
+    def crew(
+        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
+    ) -> AbstractContextManager[Crew]:
+        """Return a seat for each run."""
+        minutes = engine.time or find_partition(engine.partition).minutes or _LONGEST
+        # The runs of a pack whose job died are jobs of their own.
+        return SlurmCrew(duty, self.device(engine), engine, seats=sum(len(item.runs) for item in work), minutes=minutes)
+
+
+def _room(found: Partition, engine: Engine, cpus: int) -> int:
+    """Return how many jobs of so many CPUs run at a time."""
+    by_cpus = sum(count // cpus for count in found.cpus)
+    room = sum(found.gpus) if engine.gpus else by_cpus
+    return max(1, min(room, engine.array_parallelism or room))

@@ -1,0 +1,137 @@
+"""A real Slurm of two nodes on this machine, in a folder of its own."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+_PROGRAMS = ("munged", "sbatch", "slurmctld", "slurmd")
+
+_CONFIG = """
+ClusterName=test
+SlurmctldHost=localhost
+SlurmctldPort={ports[0]}
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=cred_expire=2
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+ReturnToService=2
+SlurmctldPidFile={folder}/ctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmdSpoolDir={folder}/spool-%n
+StateSaveLocation={folder}/state
+SlurmctldLogFile={folder}/ctld.log
+SlurmdLogFile={folder}/%n.log
+SlurmdTimeout=10
+KillWait=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=1,bf_interval=2,sched_interval=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=60 State=UP PriorityTier=10
+"""
+
+
+class SlurmNodes:
+    """The cluster: partition `main` is the default one, and jobs in `urgent` preempt its jobs."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start the controller and both nodes, and wait until they are idle."""
+        self._folder = folder
+        self.config = folder / "slurm.conf"
+        first = _free_ports(3)
+        self.config.write_text(_CONFIG.format(folder=folder, ports=(first, first + 1, first + 2)))
+        for name in ("state", "spool-n1", "spool-n2"):
+            (folder / name).mkdir()
+        _start_munge()
+        os.environ["SLURM_CONF"] = str(self.config)
+        self._call("slurmctld", "-f", str(self.config))
+        for node in ("n1", "n2"):
+            self.start(node)
+
+    def start(self, node: str) -> None:
+        """Start a node, and wait until it is idle."""
+        self._call("slurmd", "-N", node, "-f", str(self.config))
+        end = time.monotonic() + 120
+        while self.ask("sinfo", "--noheader", f"--nodes={node}", "--partition=main", "--format=%T").strip() != "idle":
+            assert time.monotonic() < end, (self._folder / "ctld.log").read_text()
+            time.sleep(0.5)
+
+    def kill(self, node: str) -> None:
+        """Kill a node with all that runs on it."""
+        jobs = self.ask("squeue", "--noheader", f"--nodelist={node}", "--states=running", "--format=%A").split()
+        os.kill(int((self._folder / f"{node}.pid").read_text()), signal.SIGKILL)
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().decode(errors="replace")
+                environment = (process / "environ").read_bytes()
+            except OSError:
+                continue
+            steps = re.match(r"slurmstepd: \[(\d+)\.", command)
+            ours = f"SLURM_CONF={self.config}".encode() in environment
+            if (steps and steps[1] in jobs) or (ours and f"SLURMD_NODENAME={node}".encode() in environment):
+                os.kill(int(process.name), signal.SIGKILL)
+
+    def ask(self, *command: str) -> str:
+        """Return what one of Slurm's programs prints."""
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def stop(self) -> None:
+        """End all jobs and daemons."""
+        subprocess.run(["scancel", "--user=root"], check=False)
+        for name in ("n1", "n2", "ctld"):
+            pid = self._folder / f"{name}.pid"
+            if pid.exists():
+                os.kill(int(pid.read_text()), signal.SIGTERM)
+        del os.environ["SLURM_CONF"]
+
+    def _call(self, *command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def require_slurm() -> None:
+    """Skip the test where Slurm cannot be started; in CI that is a failure."""
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if not missing and os.geteuid() == 0:
+        return
+    reason = f"needs {' '.join(missing) or 'to be root'}"
+    if os.environ.get("NORMBENCH_REQUIRE_OPTIONAL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _start_munge() -> None:
+    """Start the service with which Slurm's programs recognise each other, unless it runs."""
+    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
+        return
+    Path("/run/munge").mkdir(exist_ok=True)
+    shutil.chown("/run/munge", "munge")
+    subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True, capture_output=True)
+
+
+def _free_ports(count: int) -> int:
+    """Return the first of some free ports in a row."""
+    for first in range(17000, 18000, count):
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no free ports")

@@ -1,0 +1,246 @@
+"""Tests of packs that train in a real Slurm."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from normbench.api import Session, load
+from normbench.engine.interrupt import Detached
+from normbench.engine.places import slurm_crew
+from normbench.errors import StudyError
+from normbench.record.jobs import JobFile
+from normbench.record.leases import Leases
+
+from ..sessions import TINY, plan, run, tables
+from ..test_workers import Listener
+from .slurm_nodes import SlurmNodes
+
+pytestmark = pytest.mark.slow
+
+SWEEP = ("study=mine", "batch_size=16", "eval_every=1", "steps=12")
+
+HELD = """
+import os
+import time
+from pathlib import Path
+from torch.nn import BatchNorm1d
+
+class Held(BatchNorm1d):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == 10 and "SLURM_JOB_ID" in os.environ:
+            Path("held-" + os.environ["SLURMD_NODENAME"]).touch()
+            while not Path("go-" + os.environ["SLURMD_NODENAME"]).exists():
+                time.sleep(0.1)
+        return super().forward(x)
+"""
+"""A norm that waits in the middle of a training on each node until it is told to go on."""
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask Slurm more often than a real one should be asked."""
+    monkeypatch.setattr(slurm_crew, "_ASK", 1.0)
+    monkeypatch.setattr(slurm_crew, "_GRACE", 2.0)
+
+
+@pytest.fixture
+def held(here: Path) -> tuple[str, ...]:
+    """Return a sweep of runs that wait in the middle."""
+    (here / "held.py").write_text(HELD)
+    return ("norm._target_=held.Held", "norm.name=own", *SWEEP)
+
+
+class Ticking(Listener):
+    """A listener that acts while packs train."""
+
+    def __init__(self, act: Callable[["Ticking"], None]) -> None:
+        super().__init__()
+        self._act = act
+
+    def tick(self) -> None:
+        self._act(self)
+
+
+def begun(*overrides: str) -> Session:
+    session = plan(*overrides, "engine=slurm")
+    session.study.create()
+    return session
+
+
+def holding(node: str) -> bool:
+    return Path(f"held-{node}").exists()
+
+
+def go(*nodes: str) -> None:
+    for node in nodes:
+        Path(f"go-{node}").touch()
+
+
+def jobs_of(session: Session) -> list[str]:
+    return [job.name.removeprefix("Slurm job ") for job in JobFile(session.study.folder).read()]
+
+
+def as_local(session: Session, *overrides: str) -> bool:
+    """Return whether the tables are those of a local sweep."""
+    return tables(session.study.folder) == tables(run(*overrides, results_dir="alone").study.folder)
+
+
+def test_a_node_that_dies_changes_no_table(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """Its pack is trained again by the same job, on another node."""
+    sweep = (*held, "seed=range(3)")
+    killed: list[str] = []
+
+    def act(_: Ticking) -> None:
+        if holding("n2") and not killed:
+            killed.append("n2")
+            slurm.kill("n2")
+            go("n1")
+
+    session = begun(*sweep)
+    assert session.estimate().workers == 2
+    listener = Ticking(act)
+    session.execute(listener)
+    assert killed
+    assert sorted(listener.ended) == sorted(session.plan.runs)
+    assert as_local(session, *sweep)
+    assert not (session.study.folder / "leases").exists()
+    assert len(jobs_of(session)) == 3
+    slurm.start("n2")
+
+
+def test_a_cancelled_job_is_said_so_and_left_to_the_next_command(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """The others go on."""
+    sweep = (*held, "seed=range(2)")
+    cancelled: list[str] = []
+
+    def act(_: Ticking) -> None:
+        if holding("n1") and holding("n2") and not cancelled:
+            cancelled.append(jobs_of(session)[1])
+            slurm.ask("scancel", *cancelled)
+            go("n1", "n2")
+
+    session = begun(*sweep)
+    listener = Ticking(act)
+    with pytest.raises(StudyError, match="was cancelled: the same command trains what is left"):
+        session.execute(listener)
+    assert listener.notes == [f"Slurm job {cancelled[0]} was cancelled; its run is left out"]
+    assert len(load(session.study.folder)) == 1
+    assert begun(*sweep).to_train == 1
+    begun(*sweep).execute(Listener())
+    assert as_local(session, *sweep)
+
+
+def test_a_killed_commands_jobs_go_on_and_are_collected(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """Meanwhile nothing else trains their packs, and the same command again trains none of them twice."""
+    sweep = (*held, "seed=range(2)")
+    tiny = [f"{key}={value}" for key, value in TINY.items() if key not in ("steps", "engine.workers")]
+    command = [sys.executable, "-m", "normbench", "train", "-m", *tiny, *sweep, "engine=slurm"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not (holding("n1") and holding("n2")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.kill()
+    session = begun(*sweep)
+    jobs = jobs_of(session)
+    assert set(Leases(session.study.folder, runs=lambda job: True).holders().values()) == {
+        f"Slurm job {job}" for job in jobs
+    }
+    go("n1", "n2")
+    listener = Listener()
+    session.execute(listener)
+    assert listener.notes == [] and len(listener.ended) == 2
+    assert jobs_of(session) == jobs
+    assert as_local(session, *sweep)
+
+
+def test_a_detached_study_goes_on_in_other_places(slurm: SlurmNodes) -> None:
+    """Begun here, continued in Slurm without waiting, finished here: the tables are those of one command."""
+    run(*SWEEP, "seed=range(1)")
+    session = begun(*SWEEP, "seed=range(2)", "engine.wait=false")
+    with pytest.raises(Detached, match=r"^1 job in Slurm; the same command collects the results"):
+        session.execute(Listener())
+    last = plan(*SWEEP, "seed=range(3)")
+    listener = Listener()
+    last.execute(listener)
+    assert listener.notes == [f"waiting for Slurm job {jobs_of(session)[0]}, which is training 1 of these packs"]
+    assert as_local(session, *SWEEP, "seed=range(3)")
+
+
+def test_ctrl_c_takes_back_what_waits(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """What trains is finished and kept, as locally."""
+
+    def act(_: Ticking) -> None:
+        if holding("n1") and holding("n2") and not Path("go-n1").exists():
+            os.kill(os.getpid(), signal.SIGINT)
+            go("n1", "n2")
+
+    session = begun(*held, "seed=range(4)")
+    with pytest.raises(KeyboardInterrupt):
+        session.execute(Ticking(act))
+    assert len(load(session.study.folder)) == 2
+    assert "PENDING" not in slurm.ask("squeue", "--noheader", "--format=%T")
+
+
+def test_a_run_that_kills_its_job_has_failed(slurm: SlurmNodes, here: Path) -> None:
+    """After a second attempt; the row says how, and the other runs are not touched."""
+    (here / "deadly.py").write_text(
+        "import os\nfrom torch.nn import BatchNorm1d\n\n"
+        "class Deadly(BatchNorm1d):\n    def forward(self, x):\n"
+        "        if 'SLURM_JOB_ID' in os.environ and self.training:\n            os._exit(3)\n"
+        "        return super().forward(x)\n"
+    )
+    session = begun("norm._target_=deadly.Deadly", "norm.name=own", *SWEEP)
+    listener = Listener()
+    session.execute(listener)
+    jobs = jobs_of(session)
+    assert listener.notes == [f"Slurm job {jobs[0]} died with exit code 3; retrying its 1 run"]
+    assert session.rows()["error"].tolist() == [f"Slurm job {jobs[1]} died with exit code 3"]
+
+
+def test_a_preempted_job_goes_on_from_its_checkpoint(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """In the same job, which Slurm queues again."""
+    sweep = (*held, "engine.checkpoint_every=2")
+    preempted: list[str] = []
+
+    def act(_: Ticking) -> None:
+        node = next(filter(holding, ("n1", "n2")), None)
+        if node and not preempted:
+            preempted.append(node)
+            slurm.ask("sbatch", "--partition=urgent", "--nodes=2", "--output=/dev/null", "--wrap=true")
+        if preempted and "urgent" not in slurm.ask("squeue", "--noheader", "--format=%P"):
+            go("n1", "n2")
+
+    session = begun(*sweep)
+    listener = Ticking(act)
+    session.execute(listener)
+    assert preempted and listener.notes == []
+    assert jobs_of(session)
+    log = session.study.folder / "jobs" / f"{jobs_of(session)[0]}_0_log.out"
+    assert log.read_text().count("normbench: training begins") == 2
+    assert as_local(session, *sweep)
+
+
+def test_a_node_without_the_right_version_is_named(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is recorded as failed."""
+    monkeypatch.setattr("normbench.engine.places.node.versions", lambda: {"normbench": "0.0", "torch": "1.0"})
+    session = begun(*SWEEP)
+    with pytest.raises(StudyError, match=r"^node n[12] has normbench .*, this machine 0\.0: install one version"):
+        session.execute(Listener())
+    assert session.failures() == {}
+
+
+def test_setup_lines_that_fail_are_shown(slurm: SlurmNodes) -> None:
+    """With the node and where the log is."""
+    session = begun(*SWEEP, "engine.setup=['echo no such module >&2; exit 1']")
+    with pytest.raises(StudyError, match=r"on node n[12] could not start: no such module; see .*_log\.err"):
+        session.execute(Listener())
+    assert session.failures() == {}
