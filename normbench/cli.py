@@ -13,6 +13,7 @@ from normbench.commands import cursor
 from normbench.commands.paths import HomePath
 from normbench.commands.reporting import report
 from normbench.commands.shells import completion, teach_click
+from normbench.commands.status import status
 from normbench.commands.streams import show_anything
 from normbench.commands.studies import dashboard, merge
 from normbench.commands.tabulating import aggregate, compare
@@ -123,12 +124,8 @@ def list_(kind: str | None, config_dir: Path | None) -> int:
     return 0
 
 
-cli.add_command(aggregate)
-cli.add_command(compare)
-cli.add_command(completion)
-cli.add_command(dashboard)
-cli.add_command(merge)
-cli.add_command(report)
+for command in (aggregate, compare, completion, dashboard, merge, report, status):
+    cli.add_command(command)
 
 
 @cli.group(epilog="Example: normbench claims run small_batch_hurts")

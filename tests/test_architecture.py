@@ -51,6 +51,7 @@ FACES = {
     "tabulating": "analysis cursor paths",
     "merging": "errors record analysis",
     "studies": "errors analysis dashboard merging cursor paths",
+    "status": "analysis engine record cursor paths",
     "judging": "errors analysis claims",
     "publishing": "claims report",
     "reporting": "config record analysis claims report cursor paths",
@@ -66,7 +67,7 @@ FACES = {
         (
             EVERYTHING,
             "api calibrating claiming closing cursor doctor judging listing publishing registering reporting rerun",
-            "shells streams studies tabulating terminal",
+            "shells status streams studies tabulating terminal",
             "api calibrating claiming closing cursor doctor listing paths reporting rerun",
             "shells studies tabulating terminal",
         )
@@ -79,11 +80,12 @@ MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.
 LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
-    "click": "cli cursor reporting shells studies tabulating paths",
+    "click": "cli cursor reporting shells status studies tabulating paths",
     "torch": "randomness norms models data tasks training record engine terminal doctor rerun properties",
     "torchvision": "models data doctor properties",
     "timm": "models",
     "ray": "engine",
+    "submitit": "engine",
     "safetensors": "models",
 }
 

@@ -10,7 +10,7 @@ from normbench.record.files import append_lines, reading
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class QueuedJob:
     """A job that trains a pack, or one run of it.
 
     Attributes:
@@ -35,7 +35,7 @@ class JobFile:
         """Set the folder of the study."""
         self._path = folder / "jobs.jsonl"
 
-    def add(self, jobs: Iterable[Job]) -> None:
+    def add(self, jobs: Iterable[QueuedJob]) -> None:
         """Append jobs that were queued.
 
         Raises:
@@ -43,7 +43,7 @@ class JobFile:
         """
         append_lines(self._path, (json.dumps(asdict(job), separators=(",", ":")) + "\n" for job in jobs))
 
-    def read(self) -> list[Job]:
+    def read(self) -> list[QueuedJob]:
         """Return all jobs, the newest last; a line whose writing was interrupted is left out.
 
         Raises:
@@ -54,6 +54,6 @@ class JobFile:
         with reading(self._path):
             lines = self._path.read_text().splitlines(keepends=True)
         try:
-            return [Job(**json.loads(line)) for line in lines if line.endswith("\n")]
+            return [QueuedJob(**json.loads(line)) for line in lines if line.endswith("\n")]
         except (ValueError, TypeError) as error:
             raise StudyError(f"{self._path} is damaged: {error}.") from error

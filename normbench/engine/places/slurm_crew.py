@@ -15,12 +15,12 @@ from normbench.engine.interrupt import Detached
 from normbench.engine.places.node import Origin
 from normbench.engine.places.place import Duty, Report, Seat, recorded
 from normbench.engine.places.slurm_deaths import death
-from normbench.engine.places.slurm_queue import Entry, id_of, last_line, look, name_of
+from normbench.engine.places.slurm_queue import QueueEntry, id_of, last_line, look, name_of
 from normbench.engine.places.slurm_submission import FOLDER, log_of, result_of, submit
 from normbench.engine.places.slurm_task import SlurmTask
 from normbench.engine.schedule import Assignment
 from normbench.errors import StudyError
-from normbench.record.jobs import Job, JobFile
+from normbench.record.jobs import JobFile, QueuedJob
 from normbench.record.leases import Leases
 from normbench.record.store import Study
 from normbench.spec import Engine
@@ -60,7 +60,7 @@ class SlurmCrew:
         self.seats = [Seat(torch.device("cpu")) for _ in range(seats)]
         self._given: list[Seat] = []
         self._queued: dict[str, Seat] = {}
-        self._entries: Mapping[str, Entry] = {}
+        self._entries: Mapping[str, QueueEntry] = {}
         self._over: dict[str, float] = {}
         self._recalled: set[str] | None = None
         self._looked = self._asked = -1e9
@@ -138,7 +138,7 @@ class SlurmCrew:
         tasks = [SlurmTask(assignment, self._duty, self._device, origin) for assignment in assignments]
         jobs = submit(tasks, self._study.folder, self._engine, cpus=cpus, minutes=self._minutes)
         keys = [_key(assignment) for assignment in assignments]
-        self._file.add(Job(name_of(job), *key, log_of(job)) for job, key in zip(jobs, keys, strict=True))
+        self._file.add(QueuedJob(name_of(job), *key, log_of(job)) for job, key in zip(jobs, keys, strict=True))
         for job, (block, index, run_id) in zip(jobs, keys, strict=True):
             if run_id is None:
                 Leases(self._study.folder, job=name_of(job)).take(block, index)

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from normbench.engine.places.place import Lost, Report, Withdrawn
-from normbench.engine.places.slurm_queue import Entry, ask, last_line, name_of
+from normbench.engine.places.slurm_queue import QueueEntry, ask, last_line, name_of
 from normbench.engine.places.slurm_submission import log_of
 from normbench.engine.places.slurm_task import BEGUN
 from normbench.errors import ConfigError, StudyError
 
-_LOST = {"BOOT_FAIL": "lost with its node", "NODE_FAIL": "lost with its node", "PREEMPTED": "preempted"}
+_LOST = {"BOOT_FAIL": "lost with", "NODE_FAIL": "lost with", "PREEMPTED": "preempted on"}
 
 _LIMITS = {
     "DEADLINE": "stopped at its time limit, engine.time",
@@ -18,7 +18,7 @@ _LIMITS = {
 }
 
 
-def death(job: str, entry: Entry | None, study: Path) -> Report:
+def death(job: str, entry: QueueEntry | None, study: Path) -> Report:
     """Return what became of a job that has ended without a result.
 
     Args:
@@ -30,7 +30,7 @@ def death(job: str, entry: Entry | None, study: Path) -> Report:
     if entry is None:
         return Lost(f"{name} left the queue without a result")
     if entry.state in _LOST:
-        return Lost(f"{name} was {_LOST[entry.state]}{f' {entry.node}' if entry.node else ''}")
+        return Lost(f"{name} was {_LOST[entry.state]} node {entry.node}")
     if entry.state == "CANCELLED":
         return Withdrawn(f"{name} was cancelled")
     if entry.state in _LIMITS:

@@ -34,7 +34,7 @@ _NAME = "Slurm job "
 
 
 @dataclass(frozen=True)
-class Entry:
+class QueueEntry:
     """A job in the queue.
 
     Attributes:
@@ -103,7 +103,7 @@ def last_line(text: str) -> str:
     return next(reversed([line.strip() for line in text.splitlines() if line.strip()]), "no reason given")
 
 
-def look(jobs: Collection[str]) -> dict[str, Entry]:
+def look(jobs: Collection[str]) -> dict[str, QueueEntry]:
     """Return those of some jobs that the queue still knows, by id: it forgets a job some minutes after its end.
 
     Args:
@@ -123,11 +123,21 @@ def look(jobs: Collection[str]) -> dict[str, Entry]:
             return {}
         raise
     rows = (line.split("|") for line in answer.splitlines())
-    return {job: Entry(state, node) for job, state, node in rows}
+    return {job: QueueEntry(state, node) for job, state, node in rows}
 
 
 def job_runs(name: str) -> bool | None:
     """Return whether the owner of a lease is a job that waits or runs; None if that is not known here."""
+    state = job_state(name)
+    return None if state is None else state != "over"
+
+
+def job_state(name: str) -> str | None:
+    """Return whether the owner of a lease is `queued`, `running` or `over`; None if that is not known here.
+
+    Args:
+        name: What the lease calls it.
+    """
     job = id_of(name)
     if job is None or shutil.which("squeue") is None:
         return None
@@ -136,11 +146,13 @@ def job_runs(name: str) -> bool | None:
         entry = _remembered(array, now).get(job)
     except ConfigError:
         return None
-    return entry is not None and not entry.is_over
+    if entry is None or entry.is_over:
+        return "over"
+    return "queued" if entry.state == "PENDING" else "running"
 
 
 @lru_cache(maxsize=64)
-def _remembered(array: str, now: int) -> dict[str, Entry]:
+def _remembered(array: str, now: int) -> dict[str, QueueEntry]:
     return look([array])
 
 
