@@ -54,6 +54,7 @@ def print_plan(session: Session) -> None:
     if session.to_train:
         expected = session.estimate(calibrate=True)
         print(f"time      {_about(expected)} ({expected.source})")
+        print(f"cost      {expected.cost} on {expected.nodes} node{'s' if expected.nodes > 1 else ''}")
     for note in session.notes:
         print(f"note      {note}")
 

@@ -9,6 +9,7 @@ import torch
 
 from normbench.data.torchvision_sets import FILES
 from normbench.engine.device import device_name, find_compiler, find_device
+from normbench.engine.places import PLACES
 from normbench.engine.precision import fast_bfloat16
 from normbench.record.provenance import commit, versions
 
@@ -35,6 +36,8 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
     )
     compiler = find_compiler()
     yield "compiler", compiler or "none: torch.compile is not used on the CPU; everything works, but slower"
+    for name, place in PLACES.items():
+        yield f"engine={name}", place.about()
     yield "data", "digits, digit_scenes and synthetic need no files"
     for name, files in FILES.items():
         folder = data_root / files

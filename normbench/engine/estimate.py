@@ -50,13 +50,17 @@ class Estimate:
 
     Attributes:
         seconds: From the plan to the last row.
-        workers: Processes.
+        workers: Packs at a time.
         source: The origin of the timings, in words.
+        nodes: Machines.
+        cost: What all packs take together, in words.
     """
 
     seconds: float
     workers: int
     source: str
+    nodes: int
+    cost: str
 
 
 def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bool) -> Estimate:
@@ -84,7 +88,16 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
     source = "from earlier timings of such runs" if references else "a guess: nothing similar was timed here"
     if spent > 0.05 and references:
         source = f"from a calibration of {spent:.1f} s"
-    return Estimate(total(kinds, known, references, workers), workers, source)
+    apart = place.overhead * len(packs)
+    threads = engine.cpus or max((pack.threads for pack in packs), default=1)
+    unit, count = ("GPU", 1) if device.type == "cuda" else ("CPU", threads)
+    return Estimate(
+        seconds=total(kinds, known, references, workers) + apart / workers,
+        workers=workers,
+        source=source,
+        nodes=place.nodes(engine),
+        cost=f"{(total(kinds, known, references, 1) + apart) * count / 3600:.3g} {unit}-hours",
+    )
 
 
 def keep_times(work: Sequence[Work], study: Study, plan: Plan, engine: Engine) -> None:

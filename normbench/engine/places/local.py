@@ -29,6 +29,11 @@ class Local:
 
     leased = False
     again = "stops now"
+    overhead = 0.0
+
+    def about(self) -> str:
+        """Return that it needs nothing."""
+        return "this machine"
 
     def device(self, engine: Engine) -> torch.device:
         """Return the device that `engine.device` names.
@@ -47,6 +52,10 @@ class Local:
     def elsewhere(self, engine: Engine) -> str:
         """Return an empty text: it is here."""
         return ""
+
+    def nodes(self, engine: Engine) -> int:
+        """Return 1: this machine."""
+        return 1
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many processes will train packs."""

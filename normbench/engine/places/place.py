@@ -102,10 +102,15 @@ class Site(Protocol):
     Attributes:
         leased: Whether the command takes a lease of each pack: machines may not see the lock of the study's folder.
         again: What a second Ctrl-C does.
+        overhead: Seconds that each pack takes besides its training, of a typical machine.
     """
 
     leased: bool
     again: str
+    overhead: float
+
+    def about(self) -> str:
+        """Return what there is of it on this machine, or what it needs."""
 
     def device(self, engine: Engine) -> torch.device:
         """Return where its packs train.
@@ -119,6 +124,9 @@ class Site(Protocol):
 
     def elsewhere(self, engine: Engine) -> str:
         """Return the name of its machines if they are not this one; empty if they are."""
+
+    def nodes(self, engine: Engine) -> int:
+        """Return the number of its machines."""
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many packs train at a time."""

@@ -7,7 +7,7 @@ import torch
 
 from normbench.engine.attempt import Observers
 from normbench.engine.places.place import Crew, Duty
-from normbench.engine.places.ray_cluster import cluster, connect
+from normbench.engine.places.ray_cluster import cluster, connect, find_ray
 from normbench.engine.places.ray_crew import RayCrew
 from normbench.engine.work import Work
 from normbench.errors import ConfigError
@@ -21,6 +21,14 @@ class Ray:
 
     leased = True
     again = "stops now"
+    overhead = 0.0
+
+    def about(self) -> str:
+        """Return the version of ray."""
+        try:
+            return f"ray {find_ray().__version__}"
+        except ConfigError as error:
+            return str(error)
 
     def device(self, engine: Engine) -> torch.device:
         """Return the kind of device that the packs get.
@@ -47,6 +55,10 @@ class Ray:
     def elsewhere(self, engine: Engine) -> str:
         """Return the address; a cluster of this machine's own is here."""
         return f"ray at {engine.address}" if engine.address else ""
+
+    def nodes(self, engine: Engine) -> int:
+        """Return the number of nodes of the cluster."""
+        return len(cluster(engine.address).cpus)
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many packs the nodes have CPUs or GPUs for."""

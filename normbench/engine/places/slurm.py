@@ -26,6 +26,14 @@ class Slurm:
 
     leased = False
     again = "leaves the jobs running"
+    overhead = 5.0
+
+    def about(self) -> str:
+        """Return the version of submitit and the partition that is the default."""
+        try:
+            return f"submitit {find_submitit().__version__}, default partition {find_partition(None).name}"
+        except ConfigError as error:
+            return str(error)
 
     def device(self, engine: Engine) -> torch.device:
         """Return the kind of device that the jobs get.
@@ -66,6 +74,10 @@ class Slurm:
     def elsewhere(self, engine: Engine) -> str:
         """Return the name of the partition."""
         return f"slurm partition {find_partition(engine.partition).name}"
+
+    def nodes(self, engine: Engine) -> int:
+        """Return the number of nodes of the partition."""
+        return len(find_partition(engine.partition).cpus)
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many jobs the partition has room for."""
