@@ -293,6 +293,7 @@ def test_plan_writes_nothing(normbench: Command, tmp_path: Path) -> None:
     assert re.search(
         r"^time      about 0:\d\d on [1-9]\d* workers? \(from a calibration of \d\.\d s\)$", result.out, re.M
     )
+    assert re.search(r"^cost      [\d.e-]+ CPU-hours on 1 node$", result.out, re.M)
     assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
 
 
@@ -357,7 +358,7 @@ def test_doctor_tells_what_is_there(normbench: Command) -> None:
     """doctor names versions, device, fast precisions, compiler and where data sets are looked for."""
     result = normbench("doctor")
     assert result.code == 0
-    for word in ("torch", "device", "threads", "precision", "compiler", "cifar10"):
+    for word in ("torch", "device", "threads", "precision", "compiler", "cifar10", "engine=local", "engine=slurm"):
         assert word in result.out
 
 

@@ -77,7 +77,10 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
 }
 """What is run in the place of a command that costs much, and why."""
 
-ELSEWHERE = {"Your own norm, model, data or optimizer": "test_wheel.py runs its files and commands"}
+ELSEWHERE = {
+    "Your own norm, model, data or optimizer": "test_wheel.py runs its files and commands",
+    "On a cluster": "engine/places/test_page.py runs its commands in a Slurm of its own",
+}
 """Sections whose commands another test runs."""
 
 
