@@ -16,9 +16,10 @@ from normbench.analysis.refresh import is_current, write_tables
 from normbench.config.sweep import Sweep, expand
 from normbench.config.texts import literal
 from normbench.engine.estimate import Estimate, estimate, keep_times
-from normbench.engine.execution import Watcher, check_workers, execute
+from normbench.engine.execution import check_workers, execute
 from normbench.engine.interrupt import Detached
 from normbench.engine.observers import lacks, run_observers
+from normbench.engine.places.place import Watcher
 from normbench.engine.prepare import freeze, packs_of, pending, prepare
 from normbench.engine.surroundings import torchs_defaults
 from normbench.engine.work import Work

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 import torch
 
@@ -11,7 +10,7 @@ from normbench.engine.attempt import Attempt, Observers, Trained, given_up
 from normbench.engine.device import keep_freed_memory, threads_restored
 from normbench.engine.interrupt import Interrupts, interrupts
 from normbench.engine.places import job_runs, place_of
-from normbench.engine.places.place import Crew, Duty, Lost, Report, Site, Withdrawn
+from normbench.engine.places.place import Crew, Duty, Lost, Report, Site, Watcher, Withdrawn
 from normbench.engine.schedule import Assignment, WorkQueue
 from normbench.engine.work import Work
 from normbench.errors import ConfigError, StudyError
@@ -21,8 +20,6 @@ from normbench.record.owners import described
 from normbench.record.store import Study
 from normbench.source import MAIN
 from normbench.spec import Component, Run, Settings
-from normbench.training.outcome import Outcome
-from normbench.training.solo import Observer
 
 _TICK = 0.2
 """Seconds between ticks while packs train elsewhere."""
@@ -32,22 +29,6 @@ _POLL = 1.0
 
 _MOST_LOSSES = 3
 """Times that an assignment may be lost with its node; after that it counts as the cause."""
-
-
-class Watcher(Protocol):
-    """Follows the engine's progress."""
-
-    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
-        """Return the observers of a run that trains in this process."""
-
-    def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
-        """Receive a run's outcome; its record is already on disk."""
-
-    def note(self, text: str) -> None:
-        """Receive a note for the user."""
-
-    def tick(self) -> None:
-        """Called regularly while time passes."""
 
 
 class _Telling:
@@ -97,7 +78,7 @@ def execute(
     place = place_of(settings.engine)
     with interrupts(until, place.again) as asked, threads_restored(), Leases(study.folder, runs=job_runs) as leases:
         work = _not_held(work, leases, place, study, watcher, asked)
-        with place.crew(work, duty, settings.engine, watcher.observers) as crew:
+        with place.crew(work, duty, settings.engine, watcher) as crew:
             _Loop(crew, work, study, watcher, leases if place.leased else None).run(asked)
 
 

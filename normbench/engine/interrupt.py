@@ -70,3 +70,14 @@ def interrupts(until: float = math.inf, again: str = "stops now") -> Iterator[In
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Delay signals: a process that starts meanwhile must not run the handlers of its parent, nor end by Ctrl-C."""
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

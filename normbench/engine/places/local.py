@@ -12,7 +12,7 @@ import torch
 from normbench.engine.attempt import Observers
 from normbench.engine.device import check_threads, device_name, find_compiler, find_device, worker_devices
 from normbench.engine.places.here import Here
-from normbench.engine.places.place import Crew, Duty
+from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.pool import Pool, can_fork_with_threads
 from normbench.engine.work import Work, load_data
 from normbench.errors import ConfigError
@@ -69,13 +69,11 @@ class Local:
         """Return False: what others train is theirs."""
         return False
 
-    def crew(
-        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
-    ) -> AbstractContextManager[Crew]:
+    def crew(self, work: Sequence[Work], duty: Duty, engine: Engine, watcher: Watcher) -> AbstractContextManager[Crew]:
         """Return workers, or this process if there would be only one."""
         devices, method = _crew([item.pack for item in work], engine)
         if method == "here":
-            return Here(replace(duty, observers=_both(duty.observers, watching)), devices[0])
+            return Here(replace(duty, observers=_both(duty.observers, watcher.observers)), devices[0])
         if method == "fork":
             torch.set_num_threads(1)
             _load_ahead(work, devices[0])

@@ -16,8 +16,25 @@ from normbench.errors import StudyError
 from normbench.packing import Machine
 from normbench.plan import Pack
 from normbench.record.store import Study
-from normbench.spec import Engine
+from normbench.spec import Engine, Run
 from normbench.training.outcome import Outcome
+from normbench.training.solo import Observer
+
+
+class Watcher(Protocol):
+    """Follows the engine's progress."""
+
+    def observers(self, run_id: str, run: Run) -> Sequence[Observer]:
+        """Return the observers of a run that trains in this process."""
+
+    def run_ended(self, run_id: str, run: Run, outcome: Outcome) -> None:
+        """Receive a run's outcome; its record is already on disk."""
+
+    def note(self, text: str) -> None:
+        """Receive a note for the user."""
+
+    def tick(self) -> None:
+        """Called regularly while time passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +154,14 @@ class Site(Protocol):
     def collects(self, owner: str) -> bool:
         """Return whether its crew takes in what the owner of a lease trains."""
 
-    def crew(
-        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
-    ) -> AbstractContextManager[Crew]:
+    def crew(self, work: Sequence[Work], duty: Duty, engine: Engine, watcher: Watcher) -> AbstractContextManager[Crew]:
         """Return the seats for packs; at the end of the context all processes that cannot go on alone are ended.
 
         Args:
             work: All packs of the command.
             duty: Instructions for the processes.
             engine: What the user asked for.
-            watching: More observers of a run, for runs that train in this process.
+            watcher: Has more observers of a run, for runs that train in this process; receives notes.
         """
 
 

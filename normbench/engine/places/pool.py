@@ -14,6 +14,7 @@ from types import ModuleType, TracebackType
 
 import torch
 
+from normbench.engine.interrupt import signals_held
 from normbench.engine.places.place import Duty, Report, Seat
 from normbench.engine.places.worker import serve
 from normbench.engine.schedule import Assignment
@@ -113,7 +114,7 @@ class Pool:
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve, args=(self._duty, seat.device, theirs, inherited)
         )
-        with _signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
+        with signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
             process.start()
             theirs.close()
             self._workers[seat] = _Worker(process, ours)
@@ -145,17 +146,6 @@ def _death(code: int | None) -> str:
         memory = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
         return f"worker killed by signal {-code}{memory}"
     return f"worker ended with exit code {code}"
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Delay signals: a starting process must not run the handlers of its parent."""
-    numbers = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from normbench.engine.attempt import Observers
-from normbench.engine.places.place import Crew, Duty
+from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.ray_cluster import cluster, connect, find_ray
 from normbench.engine.places.ray_crew import RayCrew
 from normbench.engine.work import Work
@@ -75,9 +74,7 @@ class Ray:
         """Return False: what others train is theirs."""
         return False
 
-    def crew(
-        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
-    ) -> AbstractContextManager[Crew]:
+    def crew(self, work: Sequence[Work], duty: Duty, engine: Engine, watcher: Watcher) -> AbstractContextManager[Crew]:
         """Return a seat for each pack that the cluster has room for."""
         connect(engine.address)
         seats = self.workers([item.pack for item in work], engine)

@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from normbench.engine.attempt import Observers
 from normbench.engine.device import find_compiler
-from normbench.engine.places.place import Crew, Duty
+from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.slurm_crew import SlurmCrew
 from normbench.engine.places.slurm_queue import Partition, ask, find_partition, id_of
 from normbench.engine.places.slurm_submission import find_submitit, megabytes
@@ -92,13 +91,12 @@ class Slurm:
         """Return whether the owner of a lease is a Slurm job: a crew takes over the jobs of earlier commands."""
         return id_of(owner) is not None
 
-    def crew(
-        self, work: Sequence[Work], duty: Duty, engine: Engine, watching: Observers
-    ) -> AbstractContextManager[Crew]:
+    def crew(self, work: Sequence[Work], duty: Duty, engine: Engine, watcher: Watcher) -> AbstractContextManager[Crew]:
         """Return a seat for each run."""
         minutes = engine.time or find_partition(engine.partition).minutes or _LONGEST
         # The runs of a pack whose job died are jobs of their own.
-        return SlurmCrew(duty, self.device(engine), engine, seats=sum(len(item.runs) for item in work), minutes=minutes)
+        seats = sum(len(item.runs) for item in work)
+        return SlurmCrew(duty, self.device(engine), engine, watcher, seats=seats, minutes=minutes)
 
 
 def _room(found: Partition, engine: Engine, cpus: int) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -13,13 +12,13 @@ import torch
 
 from normbench.engine.interrupt import Detached
 from normbench.engine.places.node import Origin
-from normbench.engine.places.place import Duty, Report, Seat, recorded
+from normbench.engine.places.place import Duty, Report, Seat, Watcher, recorded
 from normbench.engine.places.slurm_deaths import death
-from normbench.engine.places.slurm_queue import QueueEntry, id_of, last_line, look, name_of
+from normbench.engine.places.slurm_queue import QueueEntry, ask, id_of, last_line, look, name_of
 from normbench.engine.places.slurm_submission import FOLDER, log_of, result_of, submit
 from normbench.engine.places.slurm_task import SlurmTask
 from normbench.engine.schedule import Assignment
-from normbench.errors import StudyError
+from normbench.errors import ConfigError, StudyError
 from normbench.record.jobs import JobFile, QueuedJob
 from normbench.record.leases import Leases
 from normbench.record.store import Study
@@ -30,6 +29,9 @@ _LOOK = 1.0
 
 _ASK = 5.0
 """Seconds between questions to Slurm's queue."""
+
+_SILENCE = 600.0
+"""Seconds without an answer of the queue after which the command gives up; the jobs go on."""
 
 _GRACE = 10.0
 """Seconds that a file system may take to show the result of a job that has ended."""
@@ -43,17 +45,21 @@ _Key = tuple[int, int, str | None]
 class SlurmCrew:
     """A seat for each pack; a context manager that leaves the jobs as they are at its end."""
 
-    def __init__(self, duty: Duty, device: torch.device, engine: Engine, *, seats: int, minutes: int) -> None:
+    def __init__(
+        self, duty: Duty, device: torch.device, engine: Engine, watcher: Watcher, *, seats: int, minutes: int
+    ) -> None:
         """Make the seats, and find the jobs of earlier commands.
 
         Args:
             duty: Instructions for the jobs.
             device: Where they train.
             engine: What the user asked for.
+            watcher: Receives a note on each array.
             seats: Their number.
             minutes: Time that a job may take.
         """
         self._duty, self._device, self._engine, self._minutes = duty, device, engine, minutes
+        self._note = watcher.note
         self._study = Study(duty.folder)
         self._file = JobFile(duty.folder)
         # A command on a machine without GPUs cannot name those of the nodes, for the record of a dead job.
@@ -64,6 +70,7 @@ class SlurmCrew:
         self._over: dict[str, float] = {}
         self._recalled: set[str] | None = None
         self._looked = self._asked = -1e9
+        self._answered = time.monotonic()
         self._earlier = self._find_jobs()
 
     def __enter__(self) -> "SlurmCrew":
@@ -93,7 +100,7 @@ class SlurmCrew:
         self._recalled = waiting
         if waiting:
             arrays = sorted({job.partition("_")[0] for job in waiting})
-            subprocess.run(["scancel", "--state=PENDING", *arrays], capture_output=True, check=False)
+            ask("scancel", "--state=PENDING", *arrays)
             self._asked = -1e9
 
     def reports(self, timeout: float) -> Iterator[tuple[Seat, Assignment, Report]]:
@@ -143,6 +150,8 @@ class SlurmCrew:
             if run_id is None:
                 Leases(self._study.folder, job=name_of(job)).take(block, index)
         self._queued |= dict(zip(jobs, seats, strict=True))
+        name = f"{len(jobs)} Slurm jobs, {jobs[0]} to {jobs[-1]}" if len(jobs) > 1 else name_of(jobs[0])
+        self._note(f"{name}: queued; logs are in {self._study.folder / FOLDER}")
         self._asked = time.monotonic()
 
     def _cpus(self, seat: Seat) -> int:
@@ -161,7 +170,14 @@ class SlurmCrew:
         if time.monotonic() - self._asked < _ASK:
             return []
         self._asked = now = time.monotonic()
-        self._entries = look(self._queued)
+        try:
+            self._entries = look(self._queued)
+        except ConfigError:
+            # A busy controller misses a question now and then.
+            if now - self._answered > _SILENCE:
+                raise
+            return []
+        self._answered = now
         over = [job for job in self._queued if job not in self._entries or self._entries[job].is_over]
         self._over = {job: self._over.get(job, now) for job in over}
         for job in [job for job in over if job in (self._recalled or ()) and self._is_cancelled(job)]:
@@ -177,10 +193,10 @@ class SlurmCrew:
         """Return what became of a job, and remove its files but the log."""
         folder, work = self._study.folder / FOLDER, assignment.work
         result = folder / result_of(job)
+        (folder / f"{job}_submitted.pkl").unlink(missing_ok=True)
         if result.exists():
             kind, value = pickle.loads(result.read_bytes())
             result.unlink()
-            (folder / f"{job}_submitted.pkl").unlink(missing_ok=True)
             if kind == "success":
                 report: Report = value
                 return report

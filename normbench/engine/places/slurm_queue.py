@@ -90,7 +90,16 @@ def ask(*command: str) -> str:
         ConfigError: If it fails; the message has Slurm's own words.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=True)
+        # Ctrl-C is for the command alone, and reaches all processes of its session.
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=True,
+            start_new_session=True,
+        )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(f"engine=slurm: {command[0]} gave no answer in {_PATIENCE:g} s.") from error
     except subprocess.CalledProcessError as error:

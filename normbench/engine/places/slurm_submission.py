@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from normbench.engine.interrupt import signals_held
 from normbench.engine.places.slurm_queue import has_slurm, last_line
 from normbench.engine.places.slurm_task import SlurmTask
 from normbench.errors import ConfigError, StudyError
@@ -67,7 +68,7 @@ def submit(tasks: Sequence[SlurmTask], study: Path, engine: Engine, *, cpus: int
     )
     try:
         # Slurm's words are in the error.
-        with redirect_stderr(StringIO()):
+        with redirect_stderr(StringIO()), signals_held():
             jobs = executor.submit_array(tasks)
     except (RuntimeError, OSError) as error:
         raise StudyError(f"Slurm does not take the jobs: {last_line(str(error))}") from error

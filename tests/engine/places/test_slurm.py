@@ -94,8 +94,13 @@ def as_local(session: Session, *overrides: str) -> bool:
     return tables(session.study.folder) == tables(run(*overrides, results_dir="alone").study.folder)
 
 
-def test_a_node_that_dies_changes_no_table(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
-    """Its pack is trained again by the same job, on another node."""
+@pytest.mark.parametrize("requeue", [True, False], ids=["the same job", "another job"])
+def test_a_node_that_dies_changes_no_table(
+    requeue: bool, slurm: SlurmNodes, held: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pack is trained again on another node, by the same job, or by another where Slurm queues none again."""
+    if not requeue:
+        monkeypatch.setenv("SBATCH_NO_REQUEUE", "1")
     sweep = (*held, "seed=range(3)")
     killed: list[str] = []
 
@@ -111,12 +116,13 @@ def test_a_node_that_dies_changes_no_table(slurm: SlurmNodes, held: tuple[str, .
     assert session.estimate().workers == 2
     listener = Ticking(act)
     session.execute(listener)
+    slurm.start("n2")
     assert killed
+    lost = [note for note in listener.notes if "was lost with node n2; its run is trained again" in note]
+    assert (len(lost), len(jobs_of(session))) == ((0, 3) if requeue else (1, 4))
     assert sorted(listener.ended) == sorted(session.plan.runs)
     assert as_local(session, *sweep)
     assert not (session.study.folder / "leases").exists()
-    assert len(jobs_of(session)) == 3
-    slurm.start("n2")
 
 
 def test_a_cancelled_job_is_said_so_and_left_to_the_next_command(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
@@ -134,7 +140,7 @@ def test_a_cancelled_job_is_said_so_and_left_to_the_next_command(slurm: SlurmNod
     listener = Ticking(act)
     with pytest.raises(StudyError, match="was cancelled: the same command trains what is left"):
         session.execute(listener)
-    assert listener.notes == [f"Slurm job {cancelled[0]} was cancelled; its run is left out"]
+    assert listener.notes[1:] == [f"Slurm job {cancelled[0]} was cancelled; its run is left out"]
     assert len(load(session.study.folder)) == 1
     go("n2")
     again = begun(*sweep)
@@ -206,7 +212,8 @@ def test_a_run_that_kills_its_job_has_failed(slurm: SlurmNodes, here: Path) -> N
     listener = Listener()
     session.execute(listener)
     jobs = jobs_of(session)
-    assert listener.notes == [f"Slurm job {jobs[0]} died with exit code 3; retrying its 1 run"]
+    queued = [f"Slurm job {job}: queued; logs are in {session.study.folder / 'jobs'}" for job in jobs]
+    assert listener.notes == [queued[0], f"Slurm job {jobs[0]} died with exit code 3; retrying its 1 run", queued[1]]
     assert session.rows()["error"].tolist() == [f"Slurm job {jobs[1]} died with exit code 3"]
 
 
@@ -227,8 +234,7 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(slurm: SlurmNodes, held: tu
     session = begun(*sweep)
     listener = Ticking(act)
     session.execute(listener)
-    assert preempted and listener.notes == []
-    assert jobs_of(session)
+    assert preempted and len(listener.notes) == len(jobs_of(session)) == 1
     log = session.study.folder / "jobs" / f"{jobs_of(session)[0]}_0_log.out"
     assert log.read_text().count("normbench: training begins") == 2
     assert as_local(session, *sweep)
