@@ -1,5 +1,6 @@
 """Every performance figure of normbench: what is compared with what, and its target."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -345,6 +346,29 @@ def merge(setting: Setting) -> Iterator[Figure]:
     yield from (seconds, memory)
 
 
+def places(setting: Setting) -> Iterator[Figure]:
+    """Measure what a pack costs besides its training: tiny ones on this machine, in Ray and in the Slurm at hand."""
+    runs = setting.of(200, 4)
+    work = f"{runs} packs of one run of 20 steps, whole command"
+    overrides = [f"seed=range({runs})", "steps=20", "model.width=8", "model.depth=1", "engine.mode=solo"]
+    here = Figure("places", f"{work}, engine=local", Target("seconds", None), runs)
+    with new_place() as place:
+        for _ in range(setting.pairs):
+            here.add(None, place.train(*overrides).seconds)
+        yield here
+        for name in ("ray", "slurm"):
+            figure = Figure("places", f"{work}, engine={name}", Target("seconds", None), runs)
+            if name == "slurm" and shutil.which("sbatch") is None:
+                figure.note = "not run: needs a Slurm"
+                yield figure
+                continue
+            for _ in range(setting.pairs):
+                figure.add(None, place.train(*overrides, f"engine={name}").seconds)
+            assert figure.normbench is not None and here.normbench is not None
+            figure.note = f"{(figure.normbench - here.normbench) / runs:.3g} s a pack more than engine=local"
+            yield figure
+
+
 FIGURES: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "mlp2": _mlp(2, 5, 20, 5),
     "mlp32": _mlp(32, 20, 10),
@@ -357,4 +381,5 @@ FIGURES: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "startup": startup,
     "plan": plan,
     "merge": merge,
+    "places": places,
 }

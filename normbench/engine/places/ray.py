@@ -27,7 +27,7 @@ class Ray:
         try:
             return f"ray {find_ray().__version__}"
         except ConfigError as error:
-            return str(error)
+            return str(error).removeprefix("engine=ray ")
 
     def device(self, engine: Engine) -> torch.device:
         """Return the kind of device that the packs get.

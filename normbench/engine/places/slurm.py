@@ -32,7 +32,7 @@ class Slurm:
         try:
             return f"submitit {find_submitit().__version__}, default partition {find_partition(None).name}"
         except ConfigError as error:
-            return str(error)
+            return str(error).removeprefix("engine=slurm ").removeprefix("engine=slurm: ")
 
     def device(self, engine: Engine) -> torch.device:
         """Return the kind of device that the jobs get.

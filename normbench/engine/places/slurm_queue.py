@@ -165,8 +165,9 @@ def _remembered(array: str, now: int) -> dict[str, QueueEntry]:
     return look([array])
 
 
+@lru_cache(maxsize=8)
 def find_partition(name: str | None) -> Partition:
-    """Return a partition, or the default one.
+    """Return a partition, or the default one; asked once per process.
 
     Raises:
         ConfigError: If there is none, or Slurm does not answer.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from normbench.engine.places.ray_cluster import cluster, find_ray
+from normbench.engine.places.slurm_queue import find_partition
 
 from .slurm_nodes import SlurmNodes, require_slurm
 
@@ -41,6 +42,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmNodes]:
 def disconnected() -> Iterator[None]:
     """Begin without a connection, as a new process would, and leave none."""
     cluster.cache_clear()
+    find_partition.cache_clear()
     yield
     if sys.modules.get("ray") is not None:
         find_ray().shutdown()

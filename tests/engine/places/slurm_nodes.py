@@ -127,12 +127,15 @@ def _start_munge() -> None:
         return
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge")
-    subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=True, capture_output=True)
+    # Another process of pytest may have started it meanwhile.
+    subprocess.run(["runuser", "-u", "munge", "--", "munged"], check=False, capture_output=True)
+    subprocess.run(["munge", "-n"], check=True, capture_output=True)
 
 
 def _free_ports(count: int) -> int:
-    """Return the first of some free ports in a row."""
-    for first in range(17000, 18000, count):
+    """Return the first of some free ports in a row, in a range of this process of pytest."""
+    start = 17000 + 50 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    for first in range(start, start + 50, count):
         try:
             for port in range(first, first + count):
                 socket.create_server(("127.0.0.1", port)).close()

@@ -13,7 +13,7 @@ import pytest
 from normbench.api import Session, load
 from normbench.engine.interrupt import Detached
 from normbench.engine.places import slurm_crew
-from normbench.errors import StudyError
+from normbench.errors import ConfigError, StudyError
 from normbench.record.jobs import JobFile
 from normbench.record.leases import Leases
 
@@ -238,6 +238,21 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(slurm: SlurmNodes, held: tu
     log = session.study.folder / "jobs" / f"{jobs_of(session)[0]}_0_log.out"
     assert log.read_text().count("normbench: training begins") == 2
     assert as_local(session, *sweep)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.partition=nope", r"^engine\.partition: got 'nope', Slurm has main, urgent\.$"),
+        ("engine.memory=4GB", r"^engine=slurm: .*Requested node configuration is not available$"),
+    ],
+    ids=["partition", "memory"],
+)
+def test_what_slurm_does_not_have_is_refused(slurm: SlurmNodes, override: str, message: str) -> None:
+    """Before anything is queued or written."""
+    with pytest.raises(ConfigError, match=message):
+        plan("engine=slurm", override)
+    assert not Path("results").exists()
 
 
 def test_a_node_without_the_right_version_is_named(slurm: SlurmNodes, monkeypatch: pytest.MonkeyPatch) -> None:

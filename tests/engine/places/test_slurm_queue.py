@@ -40,6 +40,7 @@ def test_a_partition_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_partition("short") == Partition("short", (4,), (0,), 26 * 60 + 30)
     with pytest.raises(ConfigError, match=r"^engine\.partition: got 'long', Slurm has main, short\.$"):
         find_partition("long")
+    find_partition.cache_clear()
     monkeypatch.setattr(slurm_queue, "ask", saying(SINFO.replace("*", "")))
     with pytest.raises(ConfigError, match=r"no default partition; choose one of main, short\.$"):
         find_partition(None)
