@@ -83,7 +83,7 @@ BAD_INPUT = {
     "results path of 300 characters": ([f"results_dir={'a' * 300}"], "longer than the 255 bytes"),
     "no such home": (["results_dir=~no_such_user/x"], "results_dir: got '~no_such_user/x', but there is no such home"),
     "given twice": (["lr=0.1", "lr=0.2"], "'lr' is given twice"),
-    "no such engine": (["engine.name=slurm"], "engine.name: unknown value 'slurm'. Known: local"),
+    "no such engine": (["engine.name=dask"], "engine.name: unknown value 'dask'. Known: local, ray, slurm"),
     "too many threads": (["engine.threads=100000"], "engine.threads: got 100000, expected"),
     "unknown precision": (["precision=bf16"], "precision: unknown value 'bf16'; did you mean 'bfloat16'?"),
     "no such device": (["engine.device=warp"], "engine.device: got 'warp'"),
