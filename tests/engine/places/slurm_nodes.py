@@ -31,7 +31,9 @@ SlurmdSpoolDir={folder}/spool-%n
 StateSaveLocation={folder}/state
 SlurmctldLogFile={folder}/ctld.log
 SlurmdLogFile={folder}/%n.log
-SlurmdTimeout=10
+SlurmdTimeout=20
+MessageTimeout=60
+UnkillableStepTimeout=600
 KillWait=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
@@ -75,7 +77,9 @@ class SlurmNodes:
     def kill(self, node: str) -> None:
         """Kill a node with all that runs on it."""
         jobs = self.ask("squeue", "--noheader", f"--nodelist={node}", "--states=running", "--format=%A").split()
-        os.kill(int((self._folder / f"{node}.pid").read_text()), signal.SIGKILL)
+        pid = self._folder / f"{node}.pid"
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        pid.unlink()
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes().decode(errors="replace")
