@@ -72,7 +72,8 @@ class Leases:
         path = self._folder / f"{block:04d}-{index:06d}"
         if path in self._own:
             return
-        make_folder(self._folder)
+        if not self._folder.is_dir():
+            make_folder(self._folder)
         try:
             if not self._create(path):
                 holder = self._holder(path)

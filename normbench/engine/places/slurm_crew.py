@@ -14,7 +14,7 @@ from normbench.engine.interrupt import Detached
 from normbench.engine.places.node import Origin
 from normbench.engine.places.place import Duty, Report, Seat, Watcher, recorded
 from normbench.engine.places.slurm_deaths import death
-from normbench.engine.places.slurm_queue import QueueEntry, ask, id_of, last_line, look, name_of
+from normbench.engine.places.slurm_queue import QueueEntry, ask, id_of, job_runs, last_line, look, name_of
 from normbench.engine.places.slurm_submission import FOLDER, log_of, result_of, submit
 from normbench.engine.places.slurm_task import SlurmTask
 from normbench.engine.schedule import Assignment
@@ -127,9 +127,12 @@ class SlurmCrew:
 
     def _find_jobs(self) -> dict[_Key, str]:
         """Return the jobs of earlier commands that wait or run, by what they train."""
-        ids = {(job.block, job.index, job.run_id): id_of(job.name) for job in self._file.read() if id_of(job.name)}
-        living = look([job for job in ids.values() if job is not None])
-        return {key: job for key, job in ids.items() if job is not None and job in living and not living[job].is_over}
+        names: dict[_Key, str] = {(job.block, job.index, job.run_id): job.name for job in self._file.read()}
+        # A command may have been killed before it could write down what it had queued.
+        names |= {(*pack, None): owner for pack, owner in Leases(self._study.folder, runs=job_runs).holders().items()}
+        ids = {key: job for key, name in names.items() if (job := id_of(name)) is not None}
+        living = look(list(ids.values()))
+        return {key: job for key, job in ids.items() if job in living and not living[job].is_over}
 
     def _queue_given(self) -> None:
         """Queue an array for each number of CPUs."""

@@ -153,7 +153,10 @@ def test_a_cancelled_job_is_said_so_and_left_to_the_next_command(slurm: SlurmNod
     assert as_local(session, *sweep)
 
 
-def test_a_killed_commands_jobs_go_on_and_are_collected(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("written", [True, False], ids=["recorded", "not yet recorded"])
+def test_a_killed_commands_jobs_go_on_and_are_collected(
+    written: bool, slurm: SlurmNodes, held: tuple[str, ...]
+) -> None:
     """Meanwhile nothing else trains their packs, and the same command again trains none of them twice."""
     sweep = (*held, "seed=range(2)")
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in ("steps", "engine.workers")]
@@ -168,11 +171,13 @@ def test_a_killed_commands_jobs_go_on_and_are_collected(slurm: SlurmNodes, held:
     assert set(Leases(session.study.folder, runs=lambda job: True).holders().values()) == {
         f"Slurm job {job}" for job in jobs
     }
+    if not written:
+        (session.study.folder / "jobs.jsonl").unlink()
     go("n1", "n2")
     listener = Listener()
     session.execute(listener)
     assert listener.notes == [] and len(listener.ended) == 2
-    assert jobs_of(session) == jobs
+    assert jobs_of(session) == (jobs if written else [])
     assert as_local(session, *sweep)
 
 
