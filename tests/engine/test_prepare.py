@@ -178,7 +178,9 @@ def test_the_frozen_block_says_everything(here: Path) -> None:
     assert block.header["skipped"] == 2
     assert block.header["changed"] == ["model.depth", "model.width", "norm", "seed", "steps"]
     assert block.header["command"][-2:] == ["norm=batch,instance", "seed=range(2)"]
-    unset = dict.fromkeys(("threads", "memory", "checkpoint_every", "address"))
+    unset: dict[str, object] = dict.fromkeys(("threads", "memory", "checkpoint_every", "address"))
+    unset |= dict.fromkeys(("partition", "time", "cpus", "array_parallelism"))
+    unset |= {"gpus": 0, "setup": [], "wait": True}
     assert block.header["engine"] == {"name": "local", "mode": "solo", "device": "auto", "workers": 1, **unset}
     assert {"created", "torch", "python", "git_commit"} <= block.header.keys()
 
