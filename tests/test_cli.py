@@ -362,6 +362,14 @@ def test_doctor_tells_what_is_there(normbench: Command) -> None:
         assert word in result.out
 
 
+def test_status_tells_how_far_a_study_is(normbench: Command) -> None:
+    """By its name, or all studies."""
+    assert normbench("train", *TINY, "study=mine").code == 0
+    for names in ((), ("mine",)):
+        result = normbench("status", *names)
+        assert (result.code, result.out.splitlines()[1:]) == (0, ["done      1 run"])
+
+
 def test_interruption_keeps_what_was_finished(
     normbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
