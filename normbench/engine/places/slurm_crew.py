@@ -186,6 +186,7 @@ class SlurmCrew:
         for job in [job for job in over if job in (self._recalled or ()) and self._is_cancelled(job)]:
             assignment = self._queued.pop(job).clear()
             assert assignment is not None
+            self._remove_task(job)
             self._let_go(assignment)
         return [job for job in over if job in self._queued and now - self._over[job] >= _GRACE]
 
@@ -196,7 +197,7 @@ class SlurmCrew:
         """Return what became of a job, and remove its files but the log."""
         folder, work = self._study.folder / FOLDER, assignment.work
         result = folder / result_of(job)
-        (folder / f"{job}_submitted.pkl").unlink(missing_ok=True)
+        self._remove_task(job)
         if result.exists():
             kind, value = pickle.loads(result.read_bytes())
             result.unlink()
@@ -209,6 +210,9 @@ class SlurmCrew:
         if assignment.run_id is None and self._study.has_shard(work.block, work.index):
             return recorded(work, self._study)
         return death(job, self._entries.get(job), self._study.folder)
+
+    def _remove_task(self, job: str) -> None:
+        (self._study.folder / FOLDER / f"{job}_submitted.pkl").unlink(missing_ok=True)
 
     def _let_go(self, assignment: Assignment) -> None:
         if assignment.run_id is None:

@@ -207,6 +207,8 @@ def test_ctrl_c_takes_back_what_waits(slurm: SlurmNodes, held: tuple[str, ...]) 
         session.execute(Ticking(act))
     assert len(load(session.study.folder)) == 2
     assert "PENDING" not in slurm.ask("squeue", "--noheader", "--format=%T")
+    assert not list((session.study.folder / "jobs").glob("*.pkl"))
+    assert not (session.study.folder / "leases").exists()
 
 
 def test_a_run_that_kills_its_job_has_failed(slurm: SlurmNodes, here: Path) -> None:
