@@ -211,6 +211,25 @@ def test_ctrl_c_takes_back_what_waits(slurm: SlurmNodes, held: tuple[str, ...]) 
     assert not (session.study.folder / "leases").exists()
 
 
+def test_ctrl_c_twice_leaves_the_jobs_running(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """The same command collects them."""
+    sweep = (*held, "seed=range(2)")
+
+    def act(_: Ticking) -> None:
+        if holding("n1") and holding("n2"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    session = begun(*sweep)
+    with pytest.raises(KeyboardInterrupt):
+        session.execute(Ticking(act))
+    assert slurm.ask("squeue", "--noheader", "--format=%T").split() == ["RUNNING"] * 2
+    jobs = jobs_of(session)
+    go("n1", "n2")
+    begun(*sweep).execute(Listener())
+    assert jobs_of(session) == jobs
+    assert as_local(session, *sweep)
+
+
 def test_a_run_that_kills_its_job_has_failed(slurm: SlurmNodes, here: Path) -> None:
     """After a second attempt; the row says how, and the other runs are not touched."""
     (here / "deadly.py").write_text(
@@ -228,24 +247,29 @@ def test_a_run_that_kills_its_job_has_failed(slurm: SlurmNodes, here: Path) -> N
     assert session.rows()["error"].tolist() == [f"Slurm job {jobs[1]} died with exit code 3"]
 
 
-def test_a_preempted_job_goes_on_from_its_checkpoint(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
-    """In the same job, which Slurm queues again."""
+@pytest.mark.parametrize("preempt", [True, False], ids=["preempted", "at its time limit"])
+def test_a_stopped_job_goes_on_from_its_checkpoint(preempt: bool, slurm: SlurmNodes, held: tuple[str, ...]) -> None:
+    """It is the same job, which is queued again."""
     sweep = (*held, "engine.checkpoint_every=2")
-    preempted: list[str] = []
+    stopped: list[str] = []
 
     def act(_: Ticking) -> None:
         node = next(filter(holding, ("n1", "n2")), None)
-        if node and not preempted:
-            preempted.append(node)
-            slurm.ask("sbatch", "--partition=urgent", "--nodes=2", "--output=/dev/null", "--wrap=true")
-        if preempted and "urgent" not in slurm.ask("squeue", "--noheader", "--format=%P"):
+        if node and not stopped:
+            stopped.append(node)
+            if preempt:
+                slurm.ask("sbatch", "--partition=urgent", "--nodes=2", "--output=/dev/null", "--wrap=true")
+            else:
+                # What Slurm sends some time before the limit.
+                slurm.ask("scancel", "--signal=USR2", *jobs_of(session))
+        if stopped and slurm.ask("squeue", "--noheader", "--partition=main", "--format=%T").split() == ["PENDING"]:
             go("n1", "n2")
             slurm.hurry()
 
     session = begun(*sweep)
     listener = Ticking(act)
     session.execute(listener)
-    assert preempted and len(listener.notes) == len(jobs_of(session)) == 1
+    assert stopped and len(listener.notes) == len(jobs_of(session)) == 1
     assert 0 < len(Path("steps-1").read_text()) < 12
     assert as_local(session, *sweep)
 
