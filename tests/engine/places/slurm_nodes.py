@@ -76,7 +76,9 @@ class SlurmNodes:
 
     def kill(self, node: str) -> None:
         """Kill a node with all that runs on it."""
-        jobs = self.ask("squeue", "--noheader", f"--nodelist={node}", "--states=running", "--format=%A").split()
+        jobs = self.ask(
+            "squeue", "--noheader", f"--nodelist={node}", "--states=running,completing", "--format=%A"
+        ).split()
         pid = self._folder / f"{node}.pid"
         os.kill(int(pid.read_text()), signal.SIGKILL)
         pid.unlink()
@@ -102,12 +104,11 @@ class SlurmNodes:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def stop(self) -> None:
-        """End all jobs and daemons."""
-        subprocess.run(["scancel", "--user=root"], check=False)
-        for name in ("n1", "n2", "ctld"):
-            pid = self._folder / f"{name}.pid"
-            if pid.exists():
-                os.kill(int(pid.read_text()), signal.SIGTERM)
+        """End all daemons and jobs."""
+        for node in ("n1", "n2"):
+            if (self._folder / f"{node}.pid").exists():
+                self.kill(node)
+        os.kill(int((self._folder / "ctld.pid").read_text()), signal.SIGTERM)
         del os.environ["SLURM_CONF"]
 
     def _call(self, *command: str) -> None:
