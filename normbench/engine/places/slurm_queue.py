@@ -173,7 +173,7 @@ def find_partition(name: str | None) -> Partition:
         ConfigError: If there is none, or Slurm does not answer.
     """
     rows = [line.split("|") for line in ask("sinfo", "--noheader", "--Node", "--format=%P|%c|%G|%l").splitlines()]
-    known = dict.fromkeys(row[0].removesuffix("*") for row in rows)
+    known = sorted({row[0].removesuffix("*") for row in rows})
     wanted = name or next((row[0] for row in rows if row[0].endswith("*")), None)
     if wanted is None:
         raise ConfigError(f"engine.partition: Slurm has no default partition; choose one of {', '.join(known)}.")
