@@ -5,6 +5,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from normbench.ranks import ALONE, Ranks
+
 
 @final
 class Dropout(nn.Module):
@@ -53,7 +55,7 @@ class Dropout(nn.Module):
         return f"p={self.p}, features={self.features}"
 
 
-def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator) -> None:
+def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator, ranks: Ranks = ALONE) -> None:
     """Draw new masks for every `Dropout` of a model, in the order of ``model.modules()``.
 
     A mask of the right size is overwritten in place, so that a stacked state or a compiled step that holds it sees the
@@ -63,12 +65,13 @@ def draw_masks(model: nn.Module, batch_size: int, generator: torch.Generator) ->
         model: The model; masks have the dtype and device of its parameters.
         batch_size: Samples B of the next step.
         generator: Generator of all the run's masks.
+        ranks: The ranks of the run; each draws for the whole batch and keeps its rows.
     """
     like = next(model.parameters())
     for module in model.modules():
         if not isinstance(module, Dropout):
             continue
-        mask = module.sample(batch_size, generator).to(like) / (1 - module.p)
+        mask = ranks.rows(module.sample(batch_size, generator)).to(like) / (1 - module.p)
         if module.mask is not None and module.mask.shape == mask.shape:
             module.mask.copy_(mask)
         else:

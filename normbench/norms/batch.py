@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError
+from normbench.norms.channels import scale_and_shift
 from normbench.norms.ghost import channels_to_chunks, checked_chunks, chunks_to_channels
+from normbench.norms.moments import Chunks
 from normbench.norms.statistics import BatchStatistics, Normalized
 
 
@@ -60,7 +62,9 @@ class BatchNorm(BatchStatistics):
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 
     def by_training(self, x: Tensor) -> Tensor:
-        """Normalise as in training: one fused call unless there are chunks or a cumulative average."""
+        """Normalise as in training: one fused call unless there are chunks, ranks or a cumulative average."""
+        if self.ranks.size > 1:
+            return self._by_ranks(x)
         cumulative = self.momentum is None and self.running_mean is not None
         if cumulative or checked_chunks(x, self.norm_batch_size) > 1:
             return super().by_training(x)
@@ -83,6 +87,13 @@ class BatchNorm(BatchStatistics):
         y = F.batch_norm(wide, mean, var, weight, bias, True, 1.0, self.eps)
         output = y if chunks == 1 else channels_to_chunks(y, chunks)
         return Normalized(output, mean.view(chunks, channels), var.view(chunks, channels))
+
+    def _by_ranks(self, x: Tensor) -> Tensor:
+        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
+        standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
+        output, mean, var = chunks.normalized(standard)
+        self.update_running(mean, var)
+        return scale_and_shift(output, self.weight, self.bias)
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics."""

@@ -48,7 +48,7 @@ class BatchMeanOnly(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Centre each chunk by its own mean."""
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         output, mean, var = chunks.normalized(chunks.values - chunks.mean)
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
 
@@ -105,7 +105,7 @@ class BatchVarOnly(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Divide each chunk by its own deviation."""
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         output, mean, var = chunks.normalized(chunks.values * torch.rsqrt(chunks.var + self.eps))
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
 

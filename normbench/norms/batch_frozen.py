@@ -62,9 +62,9 @@ class BatchFrozen(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch and update the buffers; once frozen, normalise by the buffers."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        chunks = Chunks.of(x, self.norm_batch_size)
+        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
         # Selected by a tensor: a stack of runs has no single step to branch on.
-        frozen = self.num_batches_tracked >= self.freeze_step * chunks.mean.shape[0]
+        frozen = self.num_batches_tracked >= self.freeze_step * len(chunks.every.mean)
         mean = torch.where(frozen, over_positions(self.running_mean, x), chunks.mean)
         var = torch.where(frozen, over_positions(self.running_var, x), chunks.var)
         normalized = chunks.normalized((chunks.values - mean) * torch.rsqrt(var + self.eps))
@@ -77,7 +77,7 @@ class BatchFrozen(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics."""
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
         output, mean, var = chunks.normalized(standard)
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)

@@ -75,9 +75,9 @@ class BatchNoisy(BatchStatistics):
 
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch, update the buffers and add noise."""
-        # Drawn before the step is counted.
-        noise = self.noise(x.shape[0], x.dtype)
-        return _with(noise, super().by_training(x))
+        # Drawn before the step is counted, for the whole batch.
+        factors, shifts = self.noise(x.shape[0] * self.ranks.size, x.dtype)
+        return _with((self.ranks.rows(factors), self.ranks.rows(shifts)), super().by_training(x))
 
     def disturbed(self, y: Tensor, later: int) -> Tensor:
         """Add the noise of a step of training, as that step draws it."""
@@ -99,7 +99,7 @@ class BatchNoisy(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics, without noise."""
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
         output, mean, var = chunks.normalized(standard)
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)

@@ -91,16 +91,16 @@ class BatchRenorm(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch with the corrections, and update the buffers."""
         assert self.running_mean is not None and self.running_var is not None
-        chunks = Chunks.of(x, self.norm_batch_size)
+        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
         with torch.no_grad():
-            rows = chunks.mean.shape[0], self.num_features
+            rows = -1, self.num_features
             mean = chunks.mean.view(rows)
             deviation = torch.sqrt(chunks.var.view(rows) + self.eps)
             sigma = torch.sqrt(self.running_var + self.eps)
-            bounds = self.bounds(rows[0], like=sigma)
+            bounds = self.bounds(len(chunks.every.mean), like=sigma)
             r = torch.clamp(deviation / sigma, 1 / bounds.rmax, bounds.rmax).view_as(chunks.mean)
             d = torch.clamp((mean - self.running_mean) / sigma, -bounds.dmax, bounds.dmax).view_as(chunks.mean)
-            self.average((self.running_mean, mean), (sigma, deviation))
+            self.average((self.running_mean, chunks.every.mean), (sigma, torch.sqrt(chunks.every.var + self.eps)))
             # For a channel that never varies, rounding could give a variance just below 0.
             self.running_var.copy_(torch.clamp(sigma.square() - self.eps, min=0))
         output = self._standard(chunks) * r + d
@@ -120,7 +120,7 @@ class BatchRenorm(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics, without corrections."""
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         output, mean, var = chunks.normalized(self._standard(chunks))
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
 

@@ -58,7 +58,7 @@ class EvoNormB0(BatchStatistics):
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise and activate each chunk by its own variance."""
         refuse_single_positions(x, "EvoNorm-B0")
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         return chunks.normalized(
             self._divided(chunks.values.flatten(0, 1), self._spread(chunks)).view_as(chunks.values)
         )

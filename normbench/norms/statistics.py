@@ -8,6 +8,9 @@ During evaluation a model stays in ``eval()``, so that dropout is off, and a con
     with pooling(model): ...              # each x with its own statistics, pooled into the buffers over all x
     model(x)                              # the pooled statistics, until the caller restores the buffers
 
+In a data-parallel run, a step of training is `with sharing(model, ranks): model(x)`, x being a rank's rows: statistics
+are those of the whole batch or of its ghost batches. Evaluations are whole on every rank.
+
 The contexts set a plain attribute of each module. So they also work through `torch.func.functional_call` and under
 `torch.func.vmap`, if applied to the module that is called.
 """
@@ -22,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError
+from normbench.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class BatchStatistics(nn.Module, ABC):
     Attributes:
         statistics: Set by the contexts of this Python module; None uses running statistics in ``eval()`` and trains in
             ``train()``.
+        ranks: Set by `sharing`: the processes that each train on some rows of the batch.
 
     Raises:
         ConfigError: If `norm_batch_size` is below 1.
@@ -98,6 +103,7 @@ class BatchStatistics(nn.Module, ABC):
         self.momentum = momentum
         self.norm_batch_size = norm_batch_size
         self.statistics: OwnBatch | Pooling | None = None
+        self.ranks = ALONE
         tracked = track_running_stats
         self.register_buffer("running_mean", torch.zeros(num_features) if tracked else None)
         self.register_buffer("running_var", torch.ones(num_features) if tracked else None)
@@ -246,6 +252,26 @@ def pooling(model: nn.Module) -> Iterator[None]:
     """
     with _reading(model, Pooling):
         yield
+
+
+@contextmanager
+def sharing(model: nn.Module, ranks: Ranks) -> Iterator[None]:
+    """Let every norm with batch statistics train on this rank's rows by the statistics of the whole batch.
+
+    Every rank must call the model the same way. Alone, nothing changes.
+
+    Args:
+        model: The model, or a norm, in ``train()``.
+        ranks: The ranks.
+    """
+    norms = [] if ranks.size == 1 else [module for module in model.modules() if isinstance(module, BatchStatistics)]
+    for norm in norms:
+        norm.ranks = ranks
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.ranks = ALONE
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class SwitchableNorm(BatchStatistics):
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk with its own statistics in the mix."""
         refuse_single_positions(x, "switchable norm")
-        chunks = Chunks.of(x, norm_batch_size)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks)
         output, mean, var = chunks.normalized(self._mixed(chunks.values, chunks.mean, chunks.var))
         return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
 

@@ -45,7 +45,7 @@ class Progress:
 
 def resume(setup: Setup, checkpoint: Checkpoint | None, probes: Probes | None = None) -> Progress:
     """Restore a prepared run from its checkpoint; without one, it starts from the beginning."""
-    state = None if checkpoint is None else checkpoint.load()
+    state = setup.ranks.of_first(None if checkpoint is None else checkpoint.load())
     return Progress(Window(setup.task)) if state is None else restore(setup, state, probes)
 
 

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from normbench.norms.factory import norm_layers
 from normbench.norms.none import NoNorm
+from normbench.ranks import ALONE, Ranks
 from normbench.training.optimizers import beside
 
 _FIRST_SCALE = 2.0**16
@@ -133,14 +134,16 @@ class Backward(NamedTuple):
     counts: bool
 
 
-def backward(loss: Tensor, params: Mapping[str, Tensor], scale: LossScale | tuple[()]) -> Backward:
-    """Return the gradients of the loss of one run, and update its scale."""
-    wanted = list(params.values())
+def backward(
+    loss: Tensor, params: Mapping[str, Tensor], scale: LossScale | tuple[()], ranks: Ranks = ALONE
+) -> Backward:
+    """Return the gradients of the loss of one run, summed over its ranks, and update its scale."""
+    scaled = loss * scale.factor if scale else loss
+    found = ranks.summed(torch.autograd.grad(scaled, list(params.values()), materialize_grads=True))
+    grads = dict(zip(params, found, strict=True))
     if not scale:
-        found = torch.autograd.grad(loss, wanted, materialize_grads=True)
-        return Backward(loss, dict(zip(params, found, strict=True)), counts=True)
-    found = torch.autograd.grad(loss * scale.factor, wanted, materialize_grads=True)
-    grads, finite = scale.unscaled(dict(zip(params, found, strict=True)))
+        return Backward(loss, grads, counts=True)
+    grads, finite = scale.unscaled(grads)
     sound = scale.adapt(finite)
     return Backward(torch.where(sound, loss, torch.nan), grads, counts=bool(finite))
 

@@ -12,6 +12,7 @@ from normbench.errors import ConfigError
 from normbench.metrics import METRICS
 from normbench.norms.factory import describe_norms, norm_layers
 from normbench.randomness import generator
+from normbench.ranks import ALONE, Ranks
 from normbench.spec import Run
 from normbench.tasks import Task
 from normbench.training.budget import Budget, budget
@@ -44,6 +45,7 @@ class Setup:
         crops: Generator of augmentations.
         scale: Loss scale in float16; else empty.
         probes: Diagnostics at each evaluation.
+        ranks: The processes that share each batch.
     """
 
     run: Run
@@ -60,6 +62,7 @@ class Setup:
     crops: torch.Generator
     scale: LossScale | tuple[()]
     probes: Collection[str]
+    ranks: Ranks
 
     def outcome(
         self,
@@ -82,7 +85,9 @@ class Setup:
         )
 
 
-def set_up(run: Run, dataset: Examples, device: torch.device, probes: Collection[str] = ()) -> Setup:
+def set_up(
+    run: Run, dataset: Examples, device: torch.device, probes: Collection[str] = (), ranks: Ranks = ALONE
+) -> Setup:
     """Split the data, build the model and its optimizer.
 
     Args:
@@ -90,6 +95,7 @@ def set_up(run: Run, dataset: Examples, device: torch.device, probes: Collection
         dataset: The data set of the run.
         device: Where to train.
         probes: Diagnostics at each evaluation.
+        ranks: The processes that share each batch.
 
     Returns:
         The run, ready to train.
@@ -120,6 +126,7 @@ def set_up(run: Run, dataset: Examples, device: torch.device, probes: Collection
         crops=generator(run.seed, "augment"),
         scale=LossScale.of(run.precision, device=device),
         probes=probes,
+        ranks=ranks,
     )
 
 

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from normbench.data import Batch, Examples
 from normbench.models.dropout import draw_masks
+from normbench.norms.statistics import sharing
 from normbench.randomness import stream_seed
+from normbench.ranks import ALONE, Ranks
 from normbench.spec import Run
 from normbench.training.budget import batches
 from normbench.training.checkpoint import Checkpoint, Progress, capture, resume
@@ -40,6 +42,7 @@ def train(
     probes: Collection[str] = (),
     observers: Sequence[Observer] = (),
     checkpoint: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train one run from its start, or from a checkpoint, to its test scores.
 
@@ -50,6 +53,8 @@ def train(
         probes: Diagnostics at each evaluation.
         observers: Observers of the run.
         checkpoint: Saves the run's state during training; None saves nothing.
+        ranks: The processes that share each batch. Rank 0 observes and saves; all evaluate, so that each knows by
+            itself when the run ends.
 
     Returns:
         The outcome: finished, or diverged as soon as a loss was not finite.
@@ -58,7 +63,7 @@ def train(
         ImpossibleRunError: If the parts of the run are incompatible.
         ConfigError: If a name is unknown or an argument wrong.
     """
-    setup = set_up(run, dataset, device, probes)
+    setup = set_up(run, dataset, device, probes, ranks)
     for observer in observers:
         observer.started(setup)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -73,20 +78,16 @@ def train(
 def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint | None) -> Outcome:
     run, model, evaluator = setup.run, setup.model, setup.evaluator
     rates = setup.optimizer.rates(setup.rates)
-    augmentation = run.data.text("augment")
-    dropout = bool(run.model.args.get("dropout"))
     probes = probes_of(setup)
     begun = resume(setup, checkpoint, probes)
     window, curve = begun.window, begun.curve
     for step, index in enumerate(batches(setup.parts.train, run, setup.budget, taken=begun.step), begun.step + 1):
-        batch = setup.dataset.augmented(setup.parts.batch(setup.dataset, index), augmentation, setup.crops)
-        if dropout:
-            draw_masks(model, run.batch_size, setup.masks)
+        batch = draw(setup, index)
         evaluates = setup.budget.evaluates(step)
         if probes and evaluates:
             probes.before_step(setup.params)
-        loss, outputs, grads = take_step(setup, batch, rates[step - 1])
-        window.add(loss, outputs, batch)
+        loss, outputs, targets, grads = take_step(setup, batch, rates[step - 1])
+        window.add(loss, outputs, targets)
         if (evaluates or window.full) and (bad_step := window.look()) is not None:
             return setup.outcome(curve, diverged_at_step=bad_step)
         if evaluates:
@@ -107,20 +108,54 @@ def _train(setup: Setup, observers: Sequence[Observer], checkpoint: Checkpoint |
     return setup.outcome(curve, test=test)
 
 
-def take_step(setup: Setup, batch: Batch, lr: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def draw(setup: Setup, index: Tensor) -> Batch:
+    """Draw crops and dropout masks for a batch, and return the rows of this rank.
+
+    Args:
+        setup: The run; its masks and generators change in place.
+        index: Indices of the whole batch, (B,).
+
+    Returns:
+        Fields (B/N, ...) for N ranks.
+    """
+    run, ranks, augmentation = setup.run, setup.ranks, setup.run.data.text("augment")
+    if run.model.args.get("dropout"):
+        draw_masks(setup.model, run.batch_size, setup.masks, ranks)
+    if augmentation == "none":
+        return setup.parts.batch(setup.dataset, ranks.rows(index))
+    whole = setup.dataset.augmented(setup.parts.batch(setup.dataset, index), augmentation, setup.crops)
+    return {name: ranks.rows(field) for name, field in whole.items()}
+
+
+class Taken(NamedTuple):
+    """One optimizer step, before the update.
+
+    Attributes:
+        loss: Loss of the whole batch, ().
+        outputs: Outputs for the whole batch, (B, ...).
+        targets: Its targets, (B, ...) each.
+        grads: Gradients by name.
+    """
+
+    loss: Tensor
+    outputs: Tensor
+    targets: Batch
+    grads: dict[str, Tensor]
+
+
+def take_step(setup: Setup, batch: Batch, lr: Tensor) -> Taken:
     """Take one optimizer step.
 
     Args:
         setup: The run; its parameters and buffers change in place.
-        batch: Fields (B, ...).
+        batch: The rows of this rank, fields (B/N, ...).
         lr: Learning rate, ().
-
-    Returns:
-        Loss (), outputs (B, ...) and gradients by name, all before the update.
     """
-    outputs = setup.task.call(setup.model, batch)
-    loss = setup.task.loss(outputs, batch)
-    loss, grads, counts = backward(loss, setup.params, setup.scale)
+    task, ranks = setup.task, setup.ranks
+    with sharing(setup.model, ranks):
+        outputs = ranks.whole(task.call(setup.model, batch))
+    targets = {name: ranks.whole(field) for name, field in task.targets_of(batch).items()}
+    loss, grads, counts = backward(task.loss(outputs, targets), setup.params, setup.scale, ranks)
     if counts:
         setup.optimizer.step(grads, lr)
-    return loss, outputs, grads
+    return Taken(loss, outputs, targets, grads)

@@ -47,12 +47,12 @@ class Window:
             kept[:] = [one.to(device) for one in kept]
         return window
 
-    def add(self, loss: Tensor, outputs: Tensor, batch: Batch) -> None:
+    def add(self, loss: Tensor, outputs: Tensor, targets: Batch) -> None:
         """Keep one step's loss (), outputs (B, ...) and targets (B, ...)."""
         self._losses.append(loss.detach())
         self._outputs.append(outputs.detach())
         for name in self.task.targets:
-            self._targets.setdefault(name, []).append(batch[name])
+            self._targets.setdefault(name, []).append(targets[name])
 
     @property
     def full(self) -> bool:

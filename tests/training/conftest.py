@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from normbench.data import Dataset
-from normbench.training.build import build
 from normbench.training.components import resolve_target
+
+from .trained import train_in_float64
 
 OWN = """
 import torch
@@ -87,10 +87,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in float64, where two programs of the same law stay together over many steps."""
-    real = Dataset.batch
-    monkeypatch.setattr(Dataset, "batch", lambda self, index: real(self, index).double())
-    real_build = build
-    monkeypatch.setattr("normbench.training.setup.build", lambda *args: real_build(*args).double())
+    train_in_float64(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_a_step_from_each_state_of_the_solo_path_is_the_same(name: str, float64:
         for run, setup in enumerate(setups):
             if pack.dropouts:
                 draw_masks(setup.model, setup.run.batch_size, setup.masks)
-            loss, _, _ = take_step(
+            loss, *_ = take_step(
                 setup, {name: field[run] for name, field in batch.items()}, torch.tensor(setup.rates[number - 1])
             )
             close(pack.tally.loss[run] - before[run], loss.detach(), f"loss of step {number}")

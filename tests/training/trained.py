@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+import pytest
 from problems import CPU, dataset_of
 from torch import Tensor
 
+from normbench.data import Dataset
 from normbench.spec import Run
+from normbench.training.build import build
 from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.setup import Setup
 from normbench.training.solo import Observer, train
@@ -38,6 +41,14 @@ def trained(run: Run, *observers: Observer, probes: Collection[str] = ()) -> tup
     watching: Sequence[Observer] = (keeper, *observers)
     outcome = train(run, dataset_of(run), device=CPU, probes=probes, observers=watching)
     return keeper.setup, outcome
+
+
+def train_in_float64(patch: pytest.MonkeyPatch) -> None:
+    """Let this process train in float64, until the patch is undone."""
+    real = Dataset.batch
+    patch.setattr(Dataset, "batch", lambda self, index: real(self, index).double())
+    real_build = build
+    patch.setattr("normbench.training.setup.build", lambda *args: real_build(*args).double())
 
 
 def state_of(setup: Setup) -> dict[str, Tensor]:

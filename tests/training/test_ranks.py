@@ -1,0 +1,106 @@
+"""Two processes of one run against the run in one process: for every norm, statistics of the whole batch or of each."""
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from problems import NEEDS_MAPS
+
+from normbench.config.sweep import expand
+from normbench.norms import REGISTRY, BatchStatistics
+from normbench.spec import Run
+from normbench.training.outcome import Outcome, Score
+
+from .two_ranks import SIZE, Answers, answer
+
+BATCH = 16
+STEPS = 20
+
+_MLP = ("model=mlp", "model.width=16", "model.depth=2", "model.dropout=0.3")
+_RESNET = ("model=resnet", "model.depth=8", "model.width=4", "model.dropout=0.3")
+_DIALS = {
+    "batch_renorm": ("norm.plain_steps=2", "norm.dmax_steps=8", "norm.rmax_steps=12"),
+    "batch_frozen": ("norm.freeze_step=8",),
+}
+"""So that twenty steps see what these norms do late."""
+
+STATISTICS = {
+    "synchronised": "null",
+    "each rank's own": str(BATCH // SIZE),
+    "two chunks a rank": str(BATCH // SIZE // 2),
+}
+
+
+def overrides(norm: str, statistics: str, *more: str) -> tuple[str, ...]:
+    """Return the overrides of a run with dropout and augmentation."""
+    model = () if "model=resnet" in more else _RESNET if norm in NEEDS_MAPS else _MLP
+    own = (*_DIALS.get(norm, ()), f"batch_size={BATCH}", f"norm_batch_size={STATISTICS[statistics]}")
+    return (*model, f"norm={norm}", "data.augment=crop_flip", "lr=0.05", *own, *more)
+
+
+def run_of(*texts: str) -> Run:
+    """Return the run of some overrides; later ones count."""
+    values = dict(text.split("=", 1) for text in (f"steps={STEPS}", *texts))
+    (run,) = expand([f"{key}={value}" for key, value in values.items()]).runs
+    return run
+
+
+CASES = {
+    **{
+        f"{norm}, {statistics}": overrides(norm, statistics)
+        for norm, layer in REGISTRY.items()
+        for statistics in (STATISTICS if issubclass(layer, BatchStatistics) else ("synchronised",))
+    },
+    "maps of batch norm": overrides("batch", "synchronised", *_RESNET),
+    "cumulative averages": overrides("batch", "each rank's own", "norm.momentum=null"),
+    "no running statistics": overrides("batch", "synchronised", "norm.track_running_stats=false"),
+    "adamw, clipped": overrides("batch", "synchronised", "optimizer=adamw", "optimizer.clip_norm=0.5"),
+}
+RUNS = {statistics: overrides("batch", statistics, "eval_every=3", "steps=6") for statistics in STATISTICS}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Answers]]:
+    """Return what each of two ranks found; one process group serves all cases."""
+    folder = tmp_path_factory.mktemp("ranks")
+    steps, runs = ({name: run_of(*texts) for name, texts in table.items()} for table in (CASES, RUNS))
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=answer, args=(rank, folder, steps, runs)) for rank in range(SIZE)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    yield [_read(folder / f"{rank}.pt") for rank in range(SIZE)]
+
+
+def _read(path: Path) -> Answers:
+    found = torch.load(path, weights_only=False)
+    assert isinstance(found, Answers), found
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_of_two_ranks_is_the_step_on_the_whole_batch(case: str, answers: list[Answers]) -> None:
+    """From each of twenty states both take the same step, to rounding in float64, on each rank."""
+    for own in answers:
+        apart, changed = own.apart[case]
+        assert apart < 1e-10 < changed
+
+
+def scores(outcome: Outcome) -> list[Score]:
+    """Return all scores of a run."""
+    return [*(score for point in outcome.curve for score in (point.train, point.val)), *outcome.test.values()]
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_run_of_two_ranks_has_the_scores_of_the_run_alone(case: str, answers: list[Answers]) -> None:
+    """Curves and the test scores by running, precise and batch statistics agree, and both ranks know them."""
+    for own in answers:
+        shared, alone = own.outcomes[case]
+        assert [point.step for point in shared.curve] == [point.step for point in alone.curve] == [3, 6]
+        for one, other in zip(scores(shared), scores(alone), strict=True):
+            assert one.loss == pytest.approx(other.loss, rel=1e-8)
+            assert one.metrics == other.metrics
+    assert answers[0].outcomes[case] == answers[1].outcomes[case]
