@@ -124,19 +124,21 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
 def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reason: str, *, single: bool) -> Pack:
     if _fitting(checked, engine, machine) < 1:
         reason += f"; one run alone is over engine.memory={engine.memory:g}"
+    threads, why = 1, "one thread"
     if engine.threads is not None:
-        return Pack((run_id,), "solo", engine.threads, f"{reason}; engine.threads={engine.threads}")
-    if single and checked.multiply_adds >= LARGE_STEP:
-        cores = machine.node or machine.cores
-        return Pack((run_id,), "solo", cores, f"{reason}; all {cores} cores for a large model")
-    return Pack((run_id,), "solo", 1, f"{reason}; one thread")
+        threads, why = engine.threads, f"engine.threads={engine.threads}"
+    elif single and checked.multiply_adds >= LARGE_STEP:
+        threads = max(1, (machine.node or machine.cores) // engine.ranks)
+        why = f"all {threads} cores for a large model"
+    return Pack((run_id,), "solo", threads, f"{reason}; {why}", ranks=engine.ranks)
 
 
 def _fitting(checked: Checked, engine: Engine, machine: Machine) -> int:
     """Return how many runs of a pack fit in its part of `engine.memory`, if every worker trains such a pack."""
     if engine.memory is None:
         return MOST_RUNS + 1
-    workers = 1 if machine.memory_per_pack else engine.workers or max(1, machine.cores // (engine.threads or 1))
+    cpus = (engine.threads or 1) * engine.ranks
+    workers = 1 if machine.memory_per_pack else engine.workers or max(1, machine.cores // cpus)
     return int(engine.memory * 1e9 / workers // run_bytes(checked))
 
 

@@ -38,6 +38,7 @@ class Pack:
         reason: Why this mode and this number of threads.
         structure: Name of the structure that its runs share; a worker compiles for it only once.
         fill: Size that it is filled up to with copies, so that one compilation serves packs of several sizes.
+        ranks: Processes that share each batch of its run.
     """
 
     runs: tuple[str, ...]
@@ -46,6 +47,12 @@ class Pack:
     reason: str
     structure: str = ""
     fill: int = 0
+    ranks: int = 1
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that it keeps busy: the threads of all its ranks."""
+        return self.threads * self.ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,6 +225,7 @@ class Engine:
         workers: Processes; None means one per core, or per GPU.
         memory: Most GB for state and activations of all packs in training; None sets no limit.
         checkpoint_every: Steps between saves of a run's state; None saves none.
+        ranks: Processes that share each batch of a run.
         name: The place.
         address: The Ray cluster; None for one of this machine's own.
         partition: Slurm's partition; None for the default one.
@@ -242,6 +243,7 @@ class Engine:
     workers: int | None = None
     checkpoint_every: int | None = None
     memory: float | None = None
+    ranks: int = 1
     name: str = "local"
     address: str | None = None
     partition: str | None = None

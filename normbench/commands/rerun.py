@@ -39,6 +39,7 @@ class Recorded:
         runs: All runs of its pack, by run_id.
         contents: Content hash of each run's data.
         fill: Size that its pack was filled up to with copies.
+        ranks: Processes that shared each of its batches.
     """
 
     study: Study
@@ -47,6 +48,7 @@ class Recorded:
     runs: Mapping[str, Requested]
     contents: Mapping[str, str]
     fill: int
+    ranks: int
 
     @property
     def origin(self) -> Mapping[str, CellValue]:
@@ -127,6 +129,7 @@ def _recorded(study: Study, number: int, kept: Record) -> Recorded:
         runs={known: Requested.from_dict(entry["config"]) for known, entry in entries.items()},
         contents={known: str(entry["content"]) for known, entry in entries.items()},
         fill=int(pack.get("fill", 0)),
+        ranks=int(pack.get("ranks", 1)),
     )
 
 
@@ -188,7 +191,14 @@ def _device(name: str) -> torch.device:
 
 def _train(recorded: Recorded, device: torch.device) -> Record:
     origin = recorded.origin
-    pack = Pack(tuple(recorded.runs), str(origin["mode"]), int(origin["threads"]), "as recorded", fill=recorded.fill)
+    pack = Pack(
+        tuple(recorded.runs),
+        str(origin["mode"]),
+        int(origin["threads"]),
+        "as recorded",
+        fill=recorded.fill,
+        ranks=recorded.ranks,
+    )
     work = Work(int(origin["block"]), int(origin["pack"]), pack, recorded.runs)
     make_deterministic(device)
     with threads_restored():

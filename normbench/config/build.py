@@ -48,7 +48,7 @@ _VALUES = (
     "target",
     "precision",
 )
-_ENGINE = ("name", "mode", "threads", "memory", "checkpoint_every")
+_ENGINE = ("name", "mode", "threads", "ranks", "memory", "checkpoint_every")
 _NOT_IN_A_STUDY_NAME = set('/\\\0"<>|*?')
 
 

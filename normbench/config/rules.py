@@ -101,6 +101,7 @@ RULES: Mapping[str, Rule] = {
     "engine.threads": Rule(int, optional=True, low=1, high=_MOST, auto=True),
     "engine.workers": Rule(int, optional=True, low=1, high=_MOST, auto=True),
     "engine.memory": Rule(float, optional=True, above=0),
+    "engine.ranks": Rule(int, low=1, high=_MOST),
     "engine.checkpoint_every": Rule(int, optional=True, low=1),
     "task.name": Rule(str),
     "model.name": Rule(str),

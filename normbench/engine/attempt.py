@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 
 from normbench.engine.device import device_name, peak_memory_mb
+from normbench.engine.ranks import joined
 from normbench.engine.rows import provenance_cells, record
 from normbench.engine.work import Work, load_data
 from normbench.errors import StudyError, own_place
@@ -134,15 +135,17 @@ def _train(
     watching = [looked_into(run_id, one.run) for run_id, one in zip(run_ids, runs, strict=True)]
     files = [checkpoints.file(run_id, device, notes.append) if checkpoints else None for run_id in run_ids]
     data = load_data(runs[0].data)
-    return train_pack(
-        runs,
-        data,
-        mode=work.pack.mode,
-        fill=work.pack.fill,
-        device=device,
-        observers=watching,
-        checkpoints=files,
-    )
+    with joined(runs[0], work.pack, device) as ranks:
+        return train_pack(
+            runs,
+            data,
+            mode=work.pack.mode,
+            fill=work.pack.fill,
+            device=device,
+            observers=watching,
+            checkpoints=files,
+            ranks=ranks,
+        )
 
 
 def _trained(

@@ -1,6 +1,7 @@
 """Finds the training device and sets it up so that the same run gives the same bits."""
 
 import ctypes
+import multiprocessing
 import os
 import resource
 import shlex
@@ -12,9 +13,11 @@ from contextlib import contextmanager
 from functools import cache
 
 import torch
+import torch.distributed as dist
 
 from normbench.errors import ConfigError
 from normbench.record.provenance import processor
+from normbench.spec import Engine
 
 _THREADS_A_CORE = 32
 """Most threads per core. More threads than cores are allowed, to repeat the bits of a larger machine."""
@@ -108,20 +111,46 @@ def check_threads(threads: int | None) -> None:
         raise ConfigError(f"engine.threads: got {threads}, expected at most {most} on this machine of {cores()} cores.")
 
 
-def worker_devices(device: torch.device, workers: int | None, *, packs: int, threads: int) -> list[torch.device]:
+def check_ranks(engine: Engine, device: torch.device) -> None:
+    """Check that this machine can start the ranks that the user asks for.
+
+    Raises:
+        ConfigError: If not.
+    """
+    if engine.ranks == 1:
+        return
+    asked = f"engine.ranks={engine.ranks}"
+    if engine.mode not in ("auto", "solo"):
+        raise ConfigError(f"{asked} divides each run among processes: engine.mode={engine.mode} is not possible.")
+    if multiprocessing.current_process().daemon:
+        raise ConfigError(f"{asked}: a daemonic process, as of multiprocessing.Pool, cannot start other processes.")
+    if device.type == "mps" or not dist.is_available():
+        raise ConfigError(f"{asked}: torch has no data parallelism here, on {device.type}; use engine.device=cpu.")
+    if device.type != "cuda":
+        return
+    if device.index is not None:
+        raise ConfigError(f"{asked} needs a GPU for each rank: engine.device={engine.device} names one; use cuda.")
+    if engine.ranks > (there := torch.cuda.device_count()):
+        raise ConfigError(f"{asked} needs a GPU for each rank: this machine has {there}.")
+
+
+def worker_devices(
+    device: torch.device, workers: int | None, *, packs: int, cpus: int, ranks: int = 1
+) -> list[torch.device]:
     """Return the device of each worker; fewer than two need no separate process.
 
     Args:
         device: The device that the user chose.
         workers: Requested processes; None means one per core, or one per GPU if no single GPU was chosen.
         packs: Packs to train; more workers would be idle.
-        threads: Most threads of any pack.
+        cpus: Most CPUs that any pack keeps busy.
+        ranks: Most ranks of any pack: the first trains on the device of the worker, the others on the next GPUs.
     """
     places = [device]
     if device.type == "cuda" and device.index is None:
-        places = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        places = [torch.device("cuda", index) for index in range(0, torch.cuda.device_count() - ranks + 1, ranks)]
     if workers is None:
-        workers = cores() // threads if device.type == "cpu" else len(places)
+        workers = cores() // cpus if device.type == "cpu" else len(places)
     return [places[place % len(places)] for place in range(min(workers, packs))]
 
 

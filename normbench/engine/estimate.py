@@ -145,7 +145,8 @@ def kind_of(pack: Pack, plan: Plan) -> Kind:
         structure=structure_key(checked.structure or "{}"),
         size=max(len(pack.runs), pack.fill),
         mode=pack.mode,
-        threads=pack.threads,
+        # Threads and ranks alike share the arithmetic.
+        threads=pack.cpus,
         multiply_adds=checked.multiply_adds,
         num_params=checked.num_params,
         steps=checked.steps,

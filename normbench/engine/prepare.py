@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from normbench.engine.device import find_compiler, threads_restored
+from normbench.engine.device import check_ranks, find_compiler, threads_restored
 from normbench.engine.observers import lacks
 from normbench.engine.places import place_of
 from normbench.engine.precision import check_precisions
@@ -28,6 +28,7 @@ from normbench.training.dry_run import dry_run
 from normbench.training.evaluate import passes_of_tests
 from normbench.training.optimizers import check_optimizer
 from normbench.training.probing import check_probes
+from normbench.training.rank_trial import try_ranks
 from normbench.training.schedules import check_schedule
 from normbench.training.setup import check_target, split_of
 from normbench.training.stacked import why_alone
@@ -52,6 +53,7 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
     """
     place = place_of(settings.engine)
     device = place.device(settings.engine)
+    check_ranks(settings.engine, device)
     # Nothing is known here about the formats of other machines.
     here = () if place.elsewhere(settings.engine) else requested
     notes = list(check_precisions((one.run.precision for one in here), device))
@@ -60,7 +62,7 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
         if multirun and device.type == "cpu":
             # Workers are forked later: code that used several threads before a fork hangs with several after it.
             torch.set_num_threads(1)
-        plan = make_plan(requested, check=_Checker(), multirun=multirun)
+        plan = make_plan(requested, check=_Checker(settings.engine.ranks), multirun=multirun)
     if len(plan.runs) > 1 and device.type == "cpu" and "CXX" in os.environ and find_compiler() is None:
         notes.append(f"CXX={os.environ['CXX']} is not a working C++ compiler: no step is compiled.")
     return replace(plan, notes=(*notes, *plan.notes))
@@ -91,6 +93,8 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
         alone = f"log.weights={settings.log.weights} saves each run's weights"
     if settings.engine.checkpoint_every is not None:
         alone = "engine.checkpoint_every saves each run's state"
+    if (ranks := settings.engine.ranks) > 1:
+        alone = f"engine.ranks={ranks} divides each batch among {ranks} processes"
     machine = place_of(settings.engine).machine(settings.engine)
     return make_packs({run_id: plan.checked[run_id] for run_id in runs}, settings.engine, machine, alone=alone)
 
@@ -193,7 +197,8 @@ def _work(block: Block, index: int, plan: Plan) -> Work:
 class _Checker:
     """Checks runs; runs that differ only in seed and learning rate are checked once."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: int) -> None:
+        self._ranks = ranks
         self._known: dict[str, Checked | ImpossibleRunError] = {}
 
     def __call__(self, requested: Requested) -> Checked:
@@ -202,7 +207,7 @@ class _Checker:
         key = json.dumps([alike, sorted(requested.probes), requested.place], sort_keys=True)
         if key not in self._known:
             try:
-                self._known[key] = _check(requested)
+                self._known[key] = _check(requested, self._ranks)
             except ImpossibleRunError as error:
                 self._known[key] = error
         known = self._known[key]
@@ -211,7 +216,7 @@ class _Checker:
         return replace(known, run=replace(known.run, seed=run.seed, lr=run.lr))
 
 
-def _check(requested: Requested) -> Checked:
+def _check(requested: Requested, ranks: int) -> Checked:
     run, dataset = requested.run, load_data(requested.data)
     parts = split_of(run, dataset)
     planned = budget(run, len(parts.train))
@@ -221,6 +226,7 @@ def _check(requested: Requested) -> Checked:
     dataset.check_augmentation(run.data.text("augment"))
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
+    try_ranks(checked.run, dataset, ranks)
     notes = (*dataset.notes, *checked.notes)
     alone = try_own_optimizer(checked.run, dataset) or why_alone(checked.run, dataset)
     shared, content = structure(checked.run, dataset.content), dataset.content

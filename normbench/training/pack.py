@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from normbench.data import Examples
+from normbench.ranks import ALONE, Ranks
 from normbench.spec import Requested
 from normbench.training.checkpoint import Checkpoint
 from normbench.training.outcome import Outcome
@@ -21,6 +22,7 @@ def train_pack(
     device: torch.device,
     observers: Sequence[Sequence[Observer]],
     checkpoints: Sequence[Checkpoint | None],
+    ranks: Ranks = ALONE,
 ) -> list[Outcome]:
     """Train the runs of a pack.
 
@@ -32,6 +34,7 @@ def train_pack(
         device: Where to train.
         observers: Observers of each run; only runs that train alone can be observed.
         checkpoints: Storage for the state of each run; not used for runs that train together.
+        ranks: The processes that share each batch of a run that trains alone.
 
     Returns:
         The outcome of each run.
@@ -50,6 +53,6 @@ def train_pack(
             probes=[one.probes for one in runs],
         )
     return [
-        train(one.run, dataset, device=device, probes=one.probes, observers=own, checkpoint=checkpoint)
+        train(one.run, dataset, device=device, probes=one.probes, observers=own, checkpoint=checkpoint, ranks=ranks)
         for one, own, checkpoint in zip(runs, observers, checkpoints, strict=True)
     ]

@@ -75,6 +75,7 @@ def test_a_study_is_the_name_of_a_folder(name: str) -> None:
         "name": "local",
         "mode": "solo",
         "device": "auto",
+        "ranks": 1,
         **dict.fromkeys(("threads", "workers", "memory", "checkpoint_every")),
     }
     values: dict[str, Any] = {"results_dir": "r", "engine": engine, "log": {"tensorboard": "off", "weights": "none"}}

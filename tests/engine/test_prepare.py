@@ -180,7 +180,7 @@ def test_the_frozen_block_says_everything(here: Path) -> None:
     assert block.header["command"][-2:] == ["norm=batch,instance", "seed=range(2)"]
     unset: dict[str, object] = dict.fromkeys(("threads", "memory", "checkpoint_every", "address"))
     unset |= dict.fromkeys(("partition", "time", "cpus", "array_parallelism"))
-    unset |= {"gpus": 0, "setup": [], "wait": True}
+    unset |= {"ranks": 1, "gpus": 0, "setup": [], "wait": True}
     assert block.header["engine"] == {"name": "local", "mode": "solo", "device": "auto", "workers": 1, **unset}
     assert {"created", "torch", "python", "git_commit"} <= block.header.keys()
 

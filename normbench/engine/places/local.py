@@ -59,10 +59,12 @@ class Local:
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many processes will train packs."""
-        return max(1, len(_devices([pack.threads for pack in packs], engine)))
+        return max(1, len(_devices(packs, engine)))
 
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
-        """Return how to avoid spawned workers; empty if there are none."""
+        """Return how to avoid spawned workers and ranks; empty if there are none."""
+        if engine.ranks > 1:
+            return "engine.ranks=1"
         return "engine.workers=1" if _crew(packs, engine)[1] == "spawn" else ""
 
     def collects(self, owner: str) -> bool:
@@ -87,19 +89,19 @@ def _both(observers: Observers, watching: Observers) -> Observers:
     return all_observers
 
 
-def _devices(threads: Sequence[int], engine: Engine) -> list[torch.device]:
-    device = find_device(engine.device)
-    return worker_devices(device, engine.workers, packs=len(threads), threads=max(threads, default=1))
+def _devices(packs: Sequence[Pack], engine: Engine) -> list[torch.device]:
+    cpus = max((pack.cpus for pack in packs), default=1)
+    ranks = max((pack.ranks for pack in packs), default=1)
+    return worker_devices(find_device(engine.device), engine.workers, packs=len(packs), cpus=cpus, ranks=ranks)
 
 
 def _crew(packs: Sequence[Pack], engine: Engine) -> tuple[list[torch.device], str]:
     """Return the devices and the method: `here`, in this process, or `fork` or `spawn` for workers."""
-    threads = [pack.threads for pack in packs]
-    devices = _devices(threads, engine)
+    devices = _devices(packs, engine)
     if len(devices) < 2 or multiprocessing.current_process().daemon:
         # A process of multiprocessing.Pool may not have children.
         return [find_device(engine.device)], "here"
-    return devices, _start_method(devices[0], max(threads))
+    return devices, _start_method(devices[0], max(pack.threads for pack in packs))
 
 
 def _start_method(device: torch.device, threads: int) -> str:

@@ -3,20 +3,20 @@
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import ModuleType, TracebackType
+from types import TracebackType
 
 import torch
 
 from normbench.engine.interrupt import signals_held
 from normbench.engine.places.place import Duty, Report, Seat
 from normbench.engine.places.worker import serve
+from normbench.engine.processes import main_hidden
 from normbench.engine.schedule import Assignment
 
 _PATIENCE = 5.0
@@ -114,7 +114,7 @@ class Pool:
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve, args=(self._duty, seat.device, theirs, inherited)
         )
-        with signals_held(), nullcontext() if self._method == "fork" else _main_hidden():
+        with signals_held(), nullcontext() if self._method == "fork" else main_hidden():
             process.start()
             theirs.close()
             self._workers[seat] = _Worker(process, ours)
@@ -146,14 +146,3 @@ def _death(code: int | None) -> str:
         memory = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
         return f"worker killed by signal {-code}{memory}"
     return f"worker ended with exit code {code}"
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep a spawned process from running the user's script again, which would train once more."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
