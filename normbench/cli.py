@@ -70,8 +70,11 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
     from normbench.commands.closing import print_estimate, print_outcome, print_plan_notes, print_time
     from normbench.commands.terminal import SweepView, say
     from normbench.engine.interrupt import Detached
+    from normbench.engine.ranks import leading
 
     session = open_session(overrides, multirun=multirun, config_dir=config_dir, force=force)
+    if not click.get_current_context().with_resource(leading(session.sweep.settings.engine)):
+        return 0
     session.study.create()
     with session.alone(say) as ready:
         print_plan_notes(ready)

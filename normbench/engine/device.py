@@ -15,6 +15,7 @@ from functools import cache
 import torch
 import torch.distributed as dist
 
+from normbench.engine.launchers import launched
 from normbench.errors import ConfigError
 from normbench.record.provenance import processor
 from normbench.spec import Engine
@@ -112,25 +113,27 @@ def check_threads(threads: int | None) -> None:
 
 
 def check_ranks(engine: Engine, device: torch.device) -> None:
-    """Check that this machine can start the ranks that the user asks for.
+    """Check that there can be the ranks that the user asks for, started here or by a launcher.
 
     Raises:
         ConfigError: If not.
     """
     if engine.ranks == 1:
         return
-    asked = f"engine.ranks={engine.ranks}"
+    asked, started = f"engine.ranks={engine.ranks}", launched(engine.ranks)
     if engine.mode not in ("auto", "solo"):
         raise ConfigError(f"{asked} divides each run among processes: engine.mode={engine.mode} is not possible.")
     if multiprocessing.current_process().daemon:
         raise ConfigError(f"{asked}: a daemonic process, as of multiprocessing.Pool, cannot start other processes.")
+    if dist.is_available() and dist.is_initialized():
+        raise ConfigError(f"{asked}: this program has a process group of torch.distributed already.")
     if device.type == "mps" or not dist.is_available():
         raise ConfigError(f"{asked}: torch has no data parallelism here, on {device.type}; use engine.device=cpu.")
     if device.type != "cuda":
         return
     if device.index is not None:
         raise ConfigError(f"{asked} needs a GPU for each rank: engine.device={engine.device} names one; use cuda.")
-    if engine.ranks > (there := torch.cuda.device_count()):
+    if engine.ranks > (there := torch.cuda.device_count()) and started is None:
         raise ConfigError(f"{asked} needs a GPU for each rank: this machine has {there}.")
 
 
@@ -147,6 +150,9 @@ def worker_devices(
         ranks: Most ranks of any pack: the first trains on the device of the worker, the others on the next GPUs.
     """
     places = [device]
+    if dist.is_available() and dist.is_initialized():
+        # The ranks that a launcher started train one run at a time.
+        return places
     if device.type == "cuda" and device.index is None:
         places = [torch.device("cuda", index) for index in range(0, torch.cuda.device_count() - ranks + 1, ranks)]
     if workers is None:

@@ -113,6 +113,19 @@ def test_an_error_of_a_rank_is_told(here: Path) -> None:
         train_two(lambda: None, "norm._target_=failing.Failing", "norm.name=failing")
 
 
+def test_a_rank_that_never_joins_is_not_waited_for(here: Path) -> None:
+    """A process that ends while it loads its data ends the run at once."""
+    (here / "ending.py").write_text(
+        "import multiprocessing, os\nfrom normbench.data.digits import digits\n\n"
+        "def loaded(**args):\n"
+        "    if multiprocessing.parent_process():\n"
+        "        os._exit(3)\n"
+        "    return digits(**args)\n"
+    )
+    with pytest.raises(RankError, match=r"^rank 1 of 2 ended with exit code 3$"):
+        train_two(lambda: None, "data._target_=ending.loaded", "data.name=ending")
+
+
 OWN = """
 import torch
 from torch import nn

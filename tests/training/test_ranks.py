@@ -104,3 +104,10 @@ def test_a_run_of_two_ranks_has_the_scores_of_the_run_alone(case: str, answers: 
             assert one.loss == pytest.approx(other.loss, rel=1e-8)
             assert one.metrics == other.metrics
     assert answers[0].outcomes[case] == answers[1].outcomes[case]
+
+
+def test_all_ranks_resume_from_what_rank_0_saved(answers: list[Answers]) -> None:
+    """The run that goes on from a checkpoint is the run that was never interrupted, to the bit."""
+    for own in answers:
+        first, second = own.resumed
+        assert first == second

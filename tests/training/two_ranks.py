@@ -14,7 +14,7 @@ from problems import CPU, dataset_of
 from normbench.ranks import ALONE, Ranks
 from normbench.spec import Run
 from normbench.training.budget import batches
-from normbench.training.checkpoint import Progress, capture, restore
+from normbench.training.checkpoint import Progress, Saved, capture, restore
 from normbench.training.outcome import Outcome
 from normbench.training.setup import Setup, set_up
 from normbench.training.solo import Taken, draw, take_step, train
@@ -33,10 +33,12 @@ class Answers:
         apart: By case, the largest difference of losses, gradients, parameters and buffers after a step, and their
             largest change in it.
         outcomes: By case, a whole run with ranks and without.
+        resumed: A run with ranks, and the same resumed from its checkpoint.
     """
 
     apart: dict[str, tuple[float, float]]
     outcomes: dict[str, tuple[Outcome, Outcome]]
+    resumed: tuple[Outcome, Outcome]
 
 
 def answer(rank: int, folder: Path, steps: Mapping[str, Run], runs: Mapping[str, Run]) -> None:
@@ -50,6 +52,7 @@ def answer(rank: int, folder: Path, steps: Mapping[str, Run], runs: Mapping[str,
             found: Answers | str = Answers(
                 {name: _apart(run, ranks) for name, run in steps.items()},
                 {name: (_outcome(run, ranks), _outcome(run, ALONE)) for name, run in runs.items()},
+                _resumed(next(iter(runs.values())), ranks),
             )
         dist.destroy_process_group()
     except Exception:
@@ -59,6 +62,32 @@ def answer(rank: int, folder: Path, steps: Mapping[str, Run], runs: Mapping[str,
 
 def _outcome(run: Run, ranks: Ranks) -> Outcome:
     return train(run, dataset_of(run), device=CPU, ranks=ranks)
+
+
+class _Kept:
+    """A checkpoint in memory, saved after the third step."""
+
+    def __init__(self) -> None:
+        self.state: Saved | None = None
+
+    def due(self, step: int) -> bool:
+        """Return whether it is the third step."""
+        return step == 3
+
+    def load(self) -> Saved | None:
+        """Return the state."""
+        return self.state
+
+    def save(self, state: Saved) -> None:
+        """Keep a copy."""
+        self.state = copy.deepcopy(state)
+
+
+def _resumed(run: Run, ranks: Ranks) -> tuple[Outcome, Outcome]:
+    """Train a run that rank 0 saves, then go on from there: only rank 0 has the state."""
+    kept = _Kept() if ranks.rank == 0 else None
+    first, second = (train(run, dataset_of(run), device=CPU, checkpoint=kept, ranks=ranks) for _ in range(2))
+    return first, second
 
 
 def _apart(run: Run, ranks: Ranks) -> tuple[float, float]:
