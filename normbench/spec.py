@@ -230,8 +230,8 @@ class Engine:
         address: The Ray cluster; None for one of this machine's own.
         partition: Slurm's partition; None for the default one.
         time: Minutes that a job may take; None for as long as the partition allows.
-        cpus: CPUs of a job; None for as many as its pack has threads.
-        gpus: GPUs of a job.
+        cpus: CPUs of a job; None for as many as its pack has threads on all ranks.
+        gpus: GPUs of a job, for each of its ranks.
         array_parallelism: Jobs at a time; None sets no limit.
         setup: Lines of shell that a job runs first.
         wait: Whether the command waits for its jobs.

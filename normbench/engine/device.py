@@ -1,7 +1,6 @@
 """Finds the training device and sets it up so that the same run gives the same bits."""
 
 import ctypes
-import multiprocessing
 import os
 import resource
 import shlex
@@ -15,10 +14,8 @@ from functools import cache
 import torch
 import torch.distributed as dist
 
-from normbench.engine.launchers import launched
 from normbench.errors import ConfigError
 from normbench.record.provenance import processor
-from normbench.spec import Engine
 
 _THREADS_A_CORE = 32
 """Most threads per core. More threads than cores are allowed, to repeat the bits of a larger machine."""
@@ -110,31 +107,6 @@ def check_threads(threads: int | None) -> None:
     most = _THREADS_A_CORE * cores()
     if threads is not None and threads > most:
         raise ConfigError(f"engine.threads: got {threads}, expected at most {most} on this machine of {cores()} cores.")
-
-
-def check_ranks(engine: Engine, device: torch.device) -> None:
-    """Check that there can be the ranks that the user asks for, started here or by a launcher.
-
-    Raises:
-        ConfigError: If not.
-    """
-    if engine.ranks == 1:
-        return
-    asked, started = f"engine.ranks={engine.ranks}", launched(engine.ranks)
-    if engine.mode not in ("auto", "solo"):
-        raise ConfigError(f"{asked} divides each run among processes: engine.mode={engine.mode} is not possible.")
-    if multiprocessing.current_process().daemon:
-        raise ConfigError(f"{asked}: a daemonic process, as of multiprocessing.Pool, cannot start other processes.")
-    if dist.is_available() and dist.is_initialized():
-        raise ConfigError(f"{asked}: this program has a process group of torch.distributed already.")
-    if device.type == "mps" or not dist.is_available():
-        raise ConfigError(f"{asked}: torch has no data parallelism here, on {device.type}; use engine.device=cpu.")
-    if device.type != "cuda":
-        return
-    if device.index is not None:
-        raise ConfigError(f"{asked} needs a GPU for each rank: engine.device={engine.device} names one; use cuda.")
-    if engine.ranks > (there := torch.cuda.device_count()) and started is None:
-        raise ConfigError(f"{asked} needs a GPU for each rank: this machine has {there}.")
 
 
 def worker_devices(

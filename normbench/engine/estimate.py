@@ -89,8 +89,9 @@ def estimate(packs: Sequence[Pack], plan: Plan, engine: Engine, *, calibrate: bo
     if spent > 0.05 and references:
         source = f"from a calibration of {spent:.1f} s"
     apart = place.overhead * len(packs)
-    threads = engine.cpus or max((pack.threads for pack in packs), default=1)
-    unit, count = ("GPU", 1) if device.type == "cuda" else ("CPU", threads)
+    cpus = engine.cpus or max((pack.cpus for pack in packs), default=1)
+    gpus = max((pack.ranks for pack in packs), default=1)
+    unit, count = ("GPU", gpus) if device.type == "cuda" else ("CPU", cpus)
     return Estimate(
         seconds=total(kinds, known, references, workers) + apart / workers,
         workers=workers,

@@ -73,10 +73,13 @@ def interrupts(until: float = math.inf, again: str = "stops now") -> Iterator[In
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Delay signals: a process that starts meanwhile must not run the handlers of its parent, nor end by Ctrl-C."""
-    numbers = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+def signals_held(*more: signal.Signals) -> Iterator[None]:
+    """Delay signals: a process that starts meanwhile must not run the handlers of its parent, nor end by Ctrl-C.
+
+    Args:
+        more: Further signals, besides those that ask to stop.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, *more})
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from normbench.engine.device import check_ranks, find_compiler, threads_restored
+from normbench.engine.device import find_compiler, threads_restored
 from normbench.engine.observers import lacks
 from normbench.engine.places import place_of
 from normbench.engine.precision import check_precisions
@@ -53,7 +53,8 @@ def prepare(requested: Sequence[Requested], settings: Settings, *, multirun: boo
     """
     place = place_of(settings.engine)
     device = place.device(settings.engine)
-    check_ranks(settings.engine, device)
+    if settings.engine.ranks > 1:
+        place.check_ranks(settings.engine, device)
     # Nothing is known here about the formats of other machines.
     here = () if place.elsewhere(settings.engine) else requested
     notes = list(check_precisions((one.run.precision for one in here), device))

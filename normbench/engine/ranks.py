@@ -5,6 +5,7 @@ Rank 0 starts them for each run, unless torchrun or srun started them with the c
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -212,7 +213,8 @@ def _started(start: _Start) -> _Follower:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_follow, args=(start, theirs))
-    with signals_held(), main_hidden():
+    # Slurm sends the last one to all processes of a job, to which rank 0 reacts: the others keep it blocked.
+    with signals_held(signal.SIGUSR2), main_hidden():
         process.start()
     theirs.close()
     return _Follower(f"rank {start.rank} of {start.size}", process, ours)
@@ -245,7 +247,7 @@ def _follow(start: _Start, words: Connection) -> None:
 
 def _join(meeting: str, rank: int, size: int, device: torch.device) -> Ranks:
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, meeting, rank=rank, world_size=size, timeout=PATIENCE)
     return Ranks(rank, size)

@@ -14,6 +14,7 @@ from normbench.engine.device import check_threads, device_name, find_compiler, f
 from normbench.engine.places.here import Here
 from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.pool import Pool, can_fork_with_threads
+from normbench.engine.rank_checks import check_ranks_here
 from normbench.engine.work import Work, load_data
 from normbench.errors import ConfigError
 from normbench.packing import Machine
@@ -44,6 +45,10 @@ class Local:
         device = find_device(engine.device)
         check_threads(engine.threads)
         return device
+
+    def check_ranks(self, engine: Engine, device: torch.device) -> None:
+        """Check that this machine can have them."""
+        check_ranks_here(engine, device)
 
     def machine(self, engine: Engine) -> Machine:
         """Return this machine."""

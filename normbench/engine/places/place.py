@@ -136,6 +136,17 @@ class Site(Protocol):
             ConfigError: If it is not available, or the threads are more than it can run.
         """
 
+    def check_ranks(self, engine: Engine, device: torch.device) -> None:
+        """Check that runs can have the ranks that the user asks for, two or more.
+
+        Args:
+            engine: What the user asked for.
+            device: Where they train.
+
+        Raises:
+            ConfigError: If they cannot.
+        """
+
     def machine(self, engine: Engine) -> Machine:
         """Return what the packing knows about its machine."""
 

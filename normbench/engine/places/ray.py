@@ -8,6 +8,7 @@ import torch
 from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.ray_cluster import cluster, connect, find_ray
 from normbench.engine.places.ray_crew import RayCrew
+from normbench.engine.rank_checks import check_ranks_of_node
 from normbench.engine.work import Work
 from normbench.errors import ConfigError
 from normbench.packing import Machine
@@ -38,17 +39,22 @@ class Ray:
         if engine.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"engine.device: got {engine.device!r}, on Ray expected auto, cpu or cuda.")
         found = cluster(engine.address)
-        if engine.device == "cuda" and not found.gpus:
+        if engine.device == "cuda" and not any(found.gpus):
             raise ConfigError("engine.device=cuda: no node of the Ray cluster has a GPU.")
         most = max(found.cpus)
         if engine.threads is not None and engine.threads > most:
             raise ConfigError(f"engine.threads: got {engine.threads}, expected at most {most}, the CPUs of a node.")
-        return torch.device("cuda" if found.gpus and engine.device != "cpu" else "cpu")
+        return torch.device("cuda" if any(found.gpus) and engine.device != "cpu" else "cpu")
+
+    def check_ranks(self, engine: Engine, device: torch.device) -> None:
+        """Check that a node has CPUs or GPUs for them: a run is one task."""
+        found = cluster(engine.address)
+        check_ranks_of_node(engine, device, cpus=max(found.cpus), gpus=max(found.gpus))
 
     def machine(self, engine: Engine) -> Machine:
         """Return the nodes as one machine."""
         found = cluster(engine.address)
-        cores = found.gpus if self.device(engine).type == "cuda" else sum(found.cpus)
+        cores = sum(found.gpus) if self.device(engine).type == "cuda" else sum(found.cpus)
         return Machine(cores=cores, compiler=found.compiler, node=max(found.cpus))
 
     def elsewhere(self, engine: Engine) -> str:
@@ -62,8 +68,11 @@ class Ray:
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many packs the nodes have CPUs or GPUs for."""
         found = cluster(engine.address)
-        threads = max((pack.threads for pack in packs), default=1)
-        room = found.gpus if self.device(engine).type == "cuda" else sum(cpus // threads for cpus in found.cpus)
+        if self.device(engine).type == "cuda":
+            each, there = max((pack.ranks for pack in packs), default=1), found.gpus
+        else:
+            each, there = max((pack.cpus for pack in packs), default=1), found.cpus
+        room = sum(count // each for count in there)
         return max(1, min(engine.workers or room, room, len(packs)))
 
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
@@ -77,5 +86,5 @@ class Ray:
     def crew(self, work: Sequence[Work], duty: Duty, engine: Engine, watcher: Watcher) -> AbstractContextManager[Crew]:
         """Return a seat for each pack that the cluster has room for."""
         connect(engine.address)
-        seats = self.workers([item.pack for item in work], engine)
-        return RayCrew(duty, self.device(engine), seats=seats, most_cpus=max(cluster(engine.address).cpus))
+        seats, found = self.workers([item.pack for item in work], engine), cluster(engine.address)
+        return RayCrew(duty, self.device(engine), seats=seats, most_cpus=max(found.cpus), most_gpus=max(found.gpus))

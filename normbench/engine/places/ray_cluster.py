@@ -41,12 +41,12 @@ class Cluster:
 
     Attributes:
         cpus: CPUs of each node.
-        gpus: GPUs of all nodes.
+        gpus: GPUs of each node.
         compiler: Whether all nodes have a C++ compiler.
     """
 
     cpus: tuple[int, ...]
-    gpus: int
+    gpus: tuple[int, ...]
     compiler: bool
 
 
@@ -111,7 +111,7 @@ def cluster(address: str | None) -> Cluster:
     ray = find_ray()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     cpus = tuple(int(node["Resources"].get("CPU", 0)) for node in nodes)
-    gpus = int(sum(node["Resources"].get("GPU", 0) for node in nodes))
+    gpus = tuple(int(node["Resources"].get("GPU", 0)) for node in nodes)
     if address is None:
         return Cluster(cpus, gpus, find_compiler() is not None)
     facts = _ask({node["NodeID"]: str(node["NodeManagerAddress"]) for node in nodes})

@@ -18,7 +18,7 @@ from normbench.engine.schedule import Assignment
 class RayCrew:
     """A fixed number of seats; a context manager that cancels what is in progress at its end, and disconnects."""
 
-    def __init__(self, duty: Duty, device: torch.device, *, seats: int, most_cpus: int) -> None:
+    def __init__(self, duty: Duty, device: torch.device, *, seats: int, most_cpus: int, most_gpus: int) -> None:
         """Make the seats.
 
         Args:
@@ -26,15 +26,16 @@ class RayCrew:
             device: Where they train.
             seats: Their number.
             most_cpus: CPUs of the largest node.
+            most_gpus: GPUs of the largest node.
         """
         self._ray = find_ray()
         self._device = device
-        self._most_cpus = most_cpus
+        self._most_cpus, self._most_gpus = most_cpus, most_gpus if device.type == "cuda" else 0
         # A command on a machine without GPUs cannot name those of the nodes, for the record of a dead worker.
         here = device if device.type == "cpu" or torch.cuda.is_available() else torch.device("cpu")
         self.seats = [Seat(here) for _ in range(seats)]
         # Lost tasks are given again by the loop of all places, which counts them and tells the user.
-        self._task = self._ray.remote(max_retries=0, num_gpus=int(device.type == "cuda"))(train)
+        self._task = self._ray.remote(max_retries=0)(train)
         self._shared = [self._ray.put(one) for one in (duty, device, Origin())]
         self._running: dict[Any, Seat] = {}
 
@@ -53,8 +54,9 @@ class RayCrew:
         """Start a task."""
         seat.take(assignment)
         # A pack planned for a larger machine keeps its threads, and so its bits.
-        cpus = min(assignment.work.pack.threads, self._most_cpus)
-        self._running[self._task.options(num_cpus=cpus).remote(assignment, *self._shared)] = seat
+        pack = assignment.work.pack
+        needs = {"num_cpus": min(pack.cpus, self._most_cpus), "num_gpus": min(pack.ranks, self._most_gpus)}
+        self._running[self._task.options(**needs).remote(assignment, *self._shared)] = seat
 
     def reports(self, timeout: float) -> Iterator[tuple[Seat, Assignment, Report]]:
         """Wait for a task to end.

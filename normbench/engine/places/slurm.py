@@ -10,6 +10,7 @@ from normbench.engine.places.place import Crew, Duty, Watcher
 from normbench.engine.places.slurm_crew import SlurmCrew
 from normbench.engine.places.slurm_queue import Partition, ask, find_partition, id_of
 from normbench.engine.places.slurm_submission import find_submitit, megabytes
+from normbench.engine.rank_checks import check_ranks_of_node
 from normbench.engine.work import Work
 from normbench.errors import ConfigError
 from normbench.packing import Machine
@@ -59,6 +60,11 @@ class Slurm:
             )
         return torch.device("cuda" if engine.gpus else "cpu")
 
+    def check_ranks(self, engine: Engine, device: torch.device) -> None:
+        """Check that a node has CPUs or GPUs for them: a run is one job, which starts its ranks."""
+        found = find_partition(engine.partition)
+        check_ranks_of_node(engine, device, cpus=engine.cpus or max(found.cpus), gpus=max(found.gpus))
+
     def machine(self, engine: Engine) -> Machine:
         """Return the nodes of the partition as one machine."""
         found = find_partition(engine.partition)
@@ -80,8 +86,9 @@ class Slurm:
 
     def workers(self, packs: Sequence[Pack], engine: Engine) -> int:
         """Return how many jobs the partition has room for."""
-        cpus = engine.cpus or max((pack.threads for pack in packs), default=1)
-        return max(1, min(_room(find_partition(engine.partition), engine, cpus), len(packs)))
+        cpus = engine.cpus or max((pack.cpus for pack in packs), default=1)
+        ranks = max((pack.ranks for pack in packs), default=1)
+        return max(1, min(_room(find_partition(engine.partition), engine, cpus, ranks), len(packs)))
 
     def remedy(self, packs: Sequence[Pack], engine: Engine) -> str:
         """Return how to avoid Slurm's jobs."""
@@ -99,8 +106,8 @@ class Slurm:
         return SlurmCrew(duty, self.device(engine), engine, watcher, seats=seats, minutes=minutes)
 
 
-def _room(found: Partition, engine: Engine, cpus: int) -> int:
-    """Return how many jobs of so many CPUs run at a time."""
-    by_cpus = sum(count // cpus for count in found.cpus)
-    room = sum(found.gpus) if engine.gpus else by_cpus
+def _room(found: Partition, engine: Engine, cpus: int, ranks: int = 1) -> int:
+    """Return how many jobs of so many CPUs, or of a GPU for each rank, run at a time."""
+    each, there = (ranks, found.gpus) if engine.gpus else (cpus, found.cpus)
+    room = sum(count // each for count in there)
     return max(1, min(room, engine.array_parallelism or room))

@@ -135,18 +135,18 @@ class SlurmCrew:
         return {key: job for key, job in ids.items() if job in living and not living[job].is_over}
 
     def _queue_given(self) -> None:
-        """Queue an array for each number of CPUs."""
+        """Queue an array for each number of CPUs and GPUs."""
         given, self._given = self._given, []
-        for cpus, group in groupby(sorted(given, key=self._cpus), key=self._cpus):
+        for needs, group in groupby(sorted(given, key=self._needs), key=self._needs):
             seats = list(group)
             for start in range(0, len(seats), _MOST_JOBS):
-                self._queue(seats[start : start + _MOST_JOBS], cpus)
+                self._queue(seats[start : start + _MOST_JOBS], *needs)
 
-    def _queue(self, seats: list[Seat], cpus: int) -> None:
+    def _queue(self, seats: list[Seat], cpus: int, gpus: int) -> None:
         origin = Origin()
         assignments = [seat.assignment for seat in seats if seat.assignment is not None]
         tasks = [SlurmTask(assignment, self._duty, self._device, origin) for assignment in assignments]
-        jobs = submit(tasks, self._study.folder, self._engine, cpus=cpus, minutes=self._minutes)
+        jobs = submit(tasks, self._study.folder, self._engine, cpus=cpus, gpus=gpus, minutes=self._minutes)
         keys = [_key(assignment) for assignment in assignments]
         self._file.add(QueuedJob(name_of(job), *key, log_of(job)) for job, key in zip(jobs, keys, strict=True))
         for job, (block, index, run_id) in zip(jobs, keys, strict=True):
@@ -157,9 +157,11 @@ class SlurmCrew:
         self._note(f"{name}: queued; logs are in {self._study.folder / FOLDER}")
         self._asked = time.monotonic()
 
-    def _cpus(self, seat: Seat) -> int:
+    def _needs(self, seat: Seat) -> tuple[int, int]:
+        """Return the CPUs and GPUs of a job, whose process starts the ranks of its run."""
         assert seat.assignment is not None
-        return self._engine.cpus or seat.assignment.work.pack.threads
+        pack = seat.assignment.work.pack
+        return self._engine.cpus or pack.cpus, self._engine.gpus * pack.ranks
 
     def _with_result(self) -> list[str]:
         if time.monotonic() - self._looked < _LOOK:

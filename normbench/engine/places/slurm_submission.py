@@ -31,7 +31,7 @@ def find_submitit() -> Any:
     return submitit
 
 
-def submit(tasks: Sequence[SlurmTask], study: Path, engine: Engine, *, cpus: int, minutes: int) -> list[str]:
+def submit(tasks: Sequence[SlurmTask], study: Path, engine: Engine, *, cpus: int, gpus: int, minutes: int) -> list[str]:
     """Queue tasks as the jobs of one array.
 
     Args:
@@ -39,6 +39,7 @@ def submit(tasks: Sequence[SlurmTask], study: Path, engine: Engine, *, cpus: int
         study: Folder of the study.
         engine: What the user asked for.
         cpus: CPUs of each job.
+        gpus: GPUs of each job.
         minutes: Time that each may take.
 
     Returns:
@@ -51,7 +52,7 @@ def submit(tasks: Sequence[SlurmTask], study: Path, engine: Engine, *, cpus: int
     wanted = {
         "partition": engine.partition,
         "mem": None if engine.memory is None else megabytes(engine.memory),
-        "gpus_per_node": engine.gpus or None,
+        "gpus_per_node": gpus or None,
     }
     executor = submitit.SlurmExecutor(folder=study.absolute() / FOLDER)
     executor.update_parameters(

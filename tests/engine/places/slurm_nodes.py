@@ -44,21 +44,26 @@ PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 NodeName=n[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
-PartitionName=urgent Nodes=ALL MaxTime=60 State=UP PriorityTier=10
+NodeName=n3 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[3]} CPUs=2 State=UNKNOWN
+PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=n[1-2] MaxTime=60 State=UP PriorityTier=10
+PartitionName=wide Nodes=n3 MaxTime=60 State=UP PriorityTier=1
 """
 
 
 class SlurmNodes:
-    """The cluster: partition `main` is the default one, and jobs in `urgent` preempt its jobs."""
+    """The cluster: partition `main` is the default one, and jobs in `urgent` preempt its jobs.
+
+    Partition `wide` has a node of two CPUs, which a test starts if it needs it.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Start the controller and both nodes, and wait until they are idle."""
         self._folder = folder
         self.config = folder / "slurm.conf"
-        first = _free_ports(3)
-        self.config.write_text(_CONFIG.format(folder=folder, ports=(first, first + 1, first + 2)))
-        for name in ("state", "spool-n1", "spool-n2"):
+        first = _free_ports(4)
+        self.config.write_text(_CONFIG.format(folder=folder, ports=range(first, first + 4)))
+        for name in ("state", "spool-n1", "spool-n2", "spool-n3"):
             (folder / name).mkdir()
         _start_munge()
         os.environ["SLURM_CONF"] = str(self.config)
@@ -70,7 +75,7 @@ class SlurmNodes:
         """Start a node, and wait until it is idle."""
         self._call("slurmd", "-N", node, "-f", str(self.config))
         end = time.monotonic() + 120
-        while self.ask("sinfo", "--noheader", f"--nodes={node}", "--partition=main", "--format=%T").strip() != "idle":
+        while set(self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T").split()) != {"idle"}:
             assert time.monotonic() < end, (self._folder / "ctld.log").read_text()
             time.sleep(0.5)
 
@@ -105,7 +110,7 @@ class SlurmNodes:
 
     def stop(self) -> None:
         """End all daemons and jobs."""
-        for node in ("n1", "n2"):
+        for node in ("n1", "n2", "n3"):
             if (self._folder / f"{node}.pid").exists():
                 self.kill(node)
         os.kill(int((self._folder / "ctld.pid").read_text()), signal.SIGTERM)

@@ -124,6 +124,13 @@ def test_a_cluster_of_this_machine_is_started_and_ended() -> None:
     assert not find_ray().is_initialized()
 
 
+def test_a_task_starts_the_ranks_of_its_run() -> None:
+    """The tables are those of the ranks of this machine."""
+    sweep = ("norm=batch,none", "engine.mode=auto", "engine.ranks=2", "study=mine")
+    session = run(*sweep, "engine=ray", results_dir="ray")
+    assert tables(session.study.folder) == tables(run(*sweep, results_dir="alone").study.folder)
+
+
 def test_a_killed_workers_run_is_tried_again(nodes: "Cluster", deadly: Callable[[str, str], list[str]]) -> None:  # noqa: F811
     """Nothing is lost, and the user is told."""
     session = plan(*deadly("os.kill(os.getpid(), signal.SIGKILL)", "once"), *at(nodes))

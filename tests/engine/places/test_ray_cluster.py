@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from normbench.engine.places import ray_cluster
 from normbench.engine.places.node import own_versions
@@ -18,6 +19,7 @@ from normbench.spec import Engine
 
 from ..sessions import plan
 
+CPU = torch.device("cpu")
 ENGINE = Engine(mode="auto", device="auto", threads=None, workers=None, name="ray")
 
 
@@ -48,7 +50,7 @@ def test_an_address_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a cluster of two nodes without GPUs."""
-    monkeypatch.setattr("normbench.engine.places.ray.cluster", lambda _: Cluster((4, 6), 0, True))
+    monkeypatch.setattr("normbench.engine.places.ray.cluster", lambda _: Cluster((4, 6), (0, 0), True))
 
 
 @pytest.mark.usefixtures("two_nodes")
@@ -66,6 +68,23 @@ def test_what_no_node_has_is_refused(change: dict[str, object], message: str) ->
     with pytest.raises(ConfigError) as error:
         Ray().device(replace(ENGINE, **change))  # type: ignore[arg-type]  # one of several types
     assert str(error.value) == message
+
+
+@pytest.mark.usefixtures("two_nodes")
+def test_ranks_need_the_cpus_of_one_node() -> None:
+    """A run is one task: its ranks do not part."""
+    Ray().check_ranks(replace(ENGINE, ranks=3, threads=2), CPU)
+    with pytest.raises(ConfigError, match=r"^engine.ranks=4 needs 8 CPUs on one node, and gets at most 6\.$"):
+        Ray().check_ranks(replace(ENGINE, ranks=4, threads=2), CPU)
+    assert Ray().workers([Pack(("a",), "solo", 1, "", ranks=3)] * 9, replace(ENGINE, ranks=3)) == 3
+
+
+def test_ranks_need_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs are as many as have GPUs on one node for all their ranks."""
+    monkeypatch.setattr("normbench.engine.places.ray.cluster", lambda _: Cluster((8, 8), (2, 3), True))
+    with pytest.raises(ConfigError, match=r"^engine.ranks=4 needs 4 GPUs on one node, and gets at most 3\.$"):
+        Ray().check_ranks(replace(ENGINE, ranks=4), torch.device("cuda"))
+    assert Ray().workers([Pack(("a",), "solo", 1, "", ranks=2)] * 9, replace(ENGINE, ranks=2)) == 2
 
 
 @pytest.mark.usefixtures("two_nodes")

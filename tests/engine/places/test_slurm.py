@@ -129,6 +129,16 @@ def test_a_node_that_dies_changes_no_table(
     assert not (session.study.folder / "leases").exists()
 
 
+def test_a_job_starts_the_ranks_of_its_run(slurm: SlurmNodes) -> None:
+    """The tables are those of the ranks of this machine; on nodes of one CPU they are refused."""
+    slurm.start("n3")
+    sweep = ("norm=batch,none", "engine.mode=auto", "engine.ranks=2", "study=mine")
+    with pytest.raises(ConfigError, match=r"^engine.ranks=2 needs 2 CPUs on one node, and gets at most 1\.$"):
+        plan(*sweep, "engine=slurm")
+    session = run(*sweep, "engine=slurm", "engine.partition=wide", results_dir="slurm")
+    assert tables(session.study.folder) == tables(run(*sweep, results_dir="alone").study.folder)
+
+
 def test_a_cancelled_job_is_said_so_and_left_to_the_next_command(slurm: SlurmNodes, held: tuple[str, ...]) -> None:
     """The others go on."""
     sweep = (*held, "seed=range(2)")
@@ -277,7 +287,7 @@ def test_a_stopped_job_goes_on_from_its_checkpoint(preempt: bool, slurm: SlurmNo
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("engine.partition=nope", r"^engine\.partition: got 'nope', Slurm has main, urgent\.$"),
+        ("engine.partition=nope", r"^engine\.partition: got 'nope', Slurm has main, urgent, wide\.$"),
         ("engine.memory=4GB", r"^engine=slurm: .*Requested node configuration is not available$"),
     ],
     ids=["partition", "memory"],

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from normbench.engine.places import slurm_deaths, slurm_queue, slurm_submission
 from normbench.engine.places.place import Lost, Report, Withdrawn
@@ -19,6 +20,7 @@ from normbench.spec import Engine
 
 from ..sessions import plan
 
+CPU = torch.device("cpu")
 ENGINE = Engine(mode="auto", name="slurm")
 
 SINFO = """\
@@ -109,6 +111,45 @@ def test_what_no_node_has_is_refused(change: dict[str, object], message: str) ->
 
 
 @pytest.mark.usefixtures("partition")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ranks": 4, "threads": 2}, "engine.ranks=4 needs 8 CPUs on one node, and gets at most 6."),
+        ({"ranks": 4, "cpus": 3}, "engine.ranks=4 needs 4 CPUs on one node, and gets at most 3."),
+        (
+            {"ranks": 4, "mode": "stacked"},
+            "engine.ranks=4 divides each run among processes: engine.mode=stacked is not possible.",
+        ),
+    ],
+    ids=["a node", "a job", "the mode"],
+)
+def test_ranks_need_the_cpus_of_one_node(change: dict[str, object], message: str) -> None:
+    """A run is one job, whose process starts its ranks."""
+    with pytest.raises(ConfigError) as error:
+        Slurm().check_ranks(replace(ENGINE, **change), CPU)  # type: ignore[arg-type]  # one of several types
+    assert str(error.value) == message
+
+
+@pytest.mark.usefixtures("partition")
+def test_a_command_of_a_launcher_queues_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its processes would queue the same jobs."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    message = r"^engine.ranks=2: engine=slurm starts the ranks; start the command without torchrun\.$"
+    with pytest.raises(ConfigError, match=message):
+        Slurm().check_ranks(replace(ENGINE, ranks=2), CPU)
+
+
+def test_ranks_need_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are as many as have GPUs on one node for all their ranks."""
+    found = Partition("main", (8, 8), (2, 3), None)
+    monkeypatch.setattr("normbench.engine.places.slurm.find_partition", lambda _: found)
+    with pytest.raises(ConfigError, match=r"^engine.ranks=4 needs 4 GPUs on one node, and gets at most 3\.$"):
+        Slurm().check_ranks(replace(ENGINE, gpus=1, ranks=4), torch.device("cuda"))
+    assert Slurm().workers([Pack(("a",), "solo", 1, "", ranks=2)] * 9, replace(ENGINE, gpus=1, ranks=2)) == 2
+
+
+@pytest.mark.usefixtures("partition")
 def test_packs_are_sized_for_the_partition() -> None:
     """As many jobs as its nodes have CPUs for, but no more than the user allows."""
     packs = [Pack(("a",), "solo", 4, "")] * 9
@@ -116,6 +157,7 @@ def test_packs_are_sized_for_the_partition() -> None:
     assert Slurm().workers([Pack(("a",), "solo", 1, "")] * 99, ENGINE) == 10
     assert Slurm().workers(packs, replace(ENGINE, array_parallelism=1)) == 1
     assert Slurm().workers(packs, replace(ENGINE, cpus=2)) == 5
+    assert Slurm().workers([Pack(("a",), "solo", 1, "", ranks=3)] * 9, replace(ENGINE, ranks=3)) == 3
     machine = Slurm().machine(ENGINE)
     assert (machine.cores, machine.node, machine.memory_per_pack) == (10, 6, True)
 
