@@ -46,11 +46,7 @@ def _planning(command: Any) -> Any:
     for option in (
         click.option("--cfg", is_flag=True, help="Print the resolved config as YAML and stop."),
         click.option("--force", is_flag=True, help="Train finished runs again."),
-        click.option(
-            "--config-dir",
-            type=HomePath(),
-            help="Your own conf folder, searched before the shipped one.",
-        ),
+        click.option("--config-dir", type=HomePath(), help="Your own conf folder, searched before the shipped one."),
         click.option(
             "-m", "--multirun", is_flag=True, help="Run a sweep: keys may have several values. May appear anywhere."
         ),
