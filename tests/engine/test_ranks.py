@@ -45,9 +45,9 @@ class AtFirst:
         """Do nothing."""
 
 
-def train_two(act: Callable[[], None] = lambda: None, *overrides: str) -> Outcome:
-    """Train a run of many steps on two ranks, and act after its first step."""
-    session = plan("steps=100_000", "eval_every=1", "engine.ranks=2", *overrides, multirun=False)
+def train_two(act: Callable[[], None] = lambda: None, *overrides: str, steps: int = 100_000) -> Outcome:
+    """Train a run on two ranks, and act after its first step."""
+    session = plan(f"steps={steps}", "eval_every=1", "engine.ranks=2", *overrides, multirun=False)
     (one,) = session.plan.runs.values()
     (pack,) = session.packs
     with joined(one, pack, CPU) as ranks:
@@ -85,6 +85,12 @@ def test_a_rank_that_is_killed_ends_the_run() -> None:
     with pytest.raises(RankError, match=r"^rank 1 of 2 was killed by signal 9$"):
         train_two(lambda: os.kill(others()[0], signal.SIGKILL))
     assert others() == []
+
+
+def test_a_warning_of_slurm_ends_no_rank() -> None:
+    """Before a job's time limit all its processes get the signal, which would kill them."""
+    outcome = train_two(lambda: os.kill(others()[0], signal.SIGUSR2), steps=5)
+    assert outcome.status == "finished"
 
 
 def test_a_rank_that_does_not_answer_ends_the_run() -> None:
