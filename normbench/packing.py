@@ -128,8 +128,8 @@ def _solo(run_id: str, checked: Checked, engine: Engine, machine: Machine, reaso
     if engine.threads is not None:
         threads, why = engine.threads, f"engine.threads={engine.threads}"
     elif single and checked.multiply_adds >= LARGE_STEP:
-        threads = max(1, (machine.node or machine.cores) // engine.ranks)
-        why = f"all {threads} cores for a large model"
+        cores = machine.node or machine.cores
+        threads, why = max(1, cores // engine.ranks), f"all {cores} cores for a large model"
     return Pack((run_id,), "solo", threads, f"{reason}; {why}", ranks=engine.ranks)
 
 

@@ -115,6 +115,14 @@ def test_the_number_of_threads_has_a_reason(
     assert all(reason in pack.reason for pack in made)
 
 
+def test_ranks_divide_the_cores_of_a_node() -> None:
+    """All ranks of a large run together get as many threads as it has."""
+    machine = Machine(cores=12, compiler=True, node=8)
+    (pack,) = make_packs({"1": replace(SMALL, multiply_adds=1e9)}, replace(ENGINE, ranks=4), machine, alone="ranks")
+    assert (pack.ranks, pack.threads, pack.cpus) == (4, 2, 8)
+    assert pack.reason == "ranks; all 8 cores for a large model"
+
+
 @pytest.mark.parametrize(
     ("fit", "workers", "sizes"),
     [(100, 1, {15}), (8, 1, {8, 7, 6}), (8, 2, {4, 3, 2}), (2.5, 1, {2}), (1.5, 1, {1}), (0.1, 1, {1})],
