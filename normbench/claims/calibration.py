@@ -20,8 +20,8 @@ LATTICE = 100 / 360
 APART = 2.0
 """Of an effect that is beyond the margin in one cell of two, in deviations of one seed's difference."""
 
-SUPPORTED = "cells supported"
-"""What the power curve counts."""
+SUPPORTED, PAIRS = "cells supported", "claims of two cells supported"
+"""What power is counted in; the power curve shows that of cells."""
 
 POWERS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Effects beyond the margin, in deviations of one seed's difference."""
@@ -141,7 +141,7 @@ def simulate(families: int, cells: int, seed: int = 0) -> list[Rate]:
                 scenario = f"effect {size:g} deviations beyond the margin, at most {looks[-1].seeds} seeds"
                 rates += [
                     Rate(scenario, noise, SUPPORTED, hits, decided.size, beyond=size, seeds=looks[-1].seeds),
-                    Rate(scenario, noise, "claims of two cells supported", int(pairs.sum()), pairs.size),
+                    Rate(scenario, noise, PAIRS, int(pairs.sum()), pairs.size, seeds=looks[-1].seeds),
                 ]
     return rates
 

@@ -47,6 +47,7 @@ def test_a_claim_of_two_cells_needs_both(simulated: list[Rate]) -> None:
     half = "effect 0.5 deviations beyond the margin, at most 64 seeds"
     cell, claim = (rate.share for rate in simulated if rate.scenario == half and rate.noise == "normal")
     assert 0.5 * cell**2 < claim < cell
+    assert {rate.seeds for rate in simulated if "at most 32 seeds" in rate.scenario} == {32}
 
 
 def test_an_arm_is_no_better_than_itself() -> None:
