@@ -35,6 +35,7 @@ READERS = {
     "compare": ("compare", "strange", "stranger"),
     "merge": ("merge", "strange", "stranger", "-o", "joined"),
     "report": ("report", "strange"),
+    "status": ("status", "strange"),
 }
 """Commands that read studies and run nothing."""
 
@@ -84,7 +85,13 @@ def run_id(normbench: Command, tmp_path: Path) -> str:
     (folder / ".merged").unlink()
     known = (folder / "runs.csv").read_text().splitlines()[1].partition(",")[0]
     bomb = pickle.dumps(Bomb(tmp_path / "sprung"))
-    for name in (f"checkpoints/{known}.pt", f"weights/{known}.pt", "runs.pkl", "tensorboard/x.npy"):
+    for name in (
+        f"checkpoints/{known}.pt",
+        f"weights/{known}.pt",
+        "jobs/1_0_result.pkl",
+        "runs.pkl",
+        "tensorboard/x.npy",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(bomb)
     shutil.copytree(folder, folder.with_name("stranger"))
