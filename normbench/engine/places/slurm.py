@@ -26,7 +26,7 @@ class Slurm:
 
     leased = False
     again = "leaves the jobs running"
-    overhead = 5.0
+    overhead = 4.0
 
     def about(self) -> str:
         """Return the version of submitit and the partition that is the default."""
