@@ -7,6 +7,17 @@ from normbench.api import Session, Silent, open_session
 
 TINY = {"steps": 3, "model.width": 8, "model.depth": 1, "engine.workers": 1, "engine.mode": "solo"}
 
+FAILING_RANK = """import torch.distributed as dist
+from torch import nn
+
+class Failing(nn.Identity):
+    def forward(self, x):
+        if dist.is_initialized() and dist.get_rank() == 1:
+            raise RuntimeError('no luck')
+        return x
+"""
+"""A module with a norm that fails in the second of two ranks."""
+
 
 def plan(*overrides: str, results_dir: str = "results", force: bool = False, multirun: bool = True) -> Session:
     """Return a session of tiny runs of which nothing has started; overrides win over `TINY`."""

@@ -13,7 +13,7 @@ import pytest
 from normbench.engine.launchers import launched
 from normbench.errors import ConfigError
 
-from .sessions import run
+from .sessions import FAILING_RANK, run
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 SRUN = {
@@ -108,14 +108,7 @@ def test_processes_of_a_launcher_share_the_runs(here: Path) -> None:
 
 def test_a_rank_of_a_launcher_that_fails_ends_the_run(here: Path) -> None:
     """Both processes end, and the row says that the run failed."""
-    (here / "failing.py").write_text(
-        "import torch.distributed as dist\nfrom torch import nn\n\n"
-        "class Failing(nn.Identity):\n"
-        "    def forward(self, x):\n"
-        "        if dist.is_initialized() and dist.get_rank() == 1:\n"
-        "            raise RuntimeError('no luck')\n"
-        "        return x\n"
-    )
+    (here / "failing.py").write_text(FAILING_RANK)
     own = ("norm._target_=failing.Failing", "norm.name=failing")
     first, second = start_two(torchrun, *own, *SWEEP[1:])
     assert first[0] == 1, first

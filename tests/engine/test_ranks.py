@@ -21,7 +21,7 @@ from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.setup import Setup
 from normbench.training.solo import train
 
-from .sessions import plan, run
+from .sessions import FAILING_RANK, plan, run
 
 CPU = torch.device("cpu")
 SMALL = ("model.dropout=0.2", "model.width=16", "steps=6", "eval_every=2")
@@ -107,14 +107,7 @@ def test_a_rank_that_does_not_answer_ends_the_run() -> None:
 
 def test_an_error_of_a_rank_is_told(here: Path) -> None:
     """The message of the rank that failed stands in the error, not that of the one which lost its connection."""
-    (here / "failing.py").write_text(
-        "import torch.distributed as dist\nfrom torch import nn\n\n"
-        "class Failing(nn.Identity):\n"
-        "    def forward(self, x):\n"
-        "        if dist.is_initialized() and dist.get_rank() == 1:\n"
-        "            raise RuntimeError('no luck')\n"
-        "        return x\n"
-    )
+    (here / "failing.py").write_text(FAILING_RANK)
     with pytest.raises(RankError, match=r"^rank 1 of 2: RuntimeError: no luck \(.*failing\.py, line 7\)$"):
         train_two(lambda: None, "norm._target_=failing.Failing", "norm.name=failing")
 

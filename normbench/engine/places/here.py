@@ -1,7 +1,6 @@
 """One seat in this process."""
 
 from collections.abc import Iterator
-from types import TracebackType
 
 import torch
 
@@ -23,14 +22,6 @@ class Here:
         self._duty = duty
         self.seats = [Seat(device)]
         make_deterministic(device)
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Do nothing: no process is left."""
 
     def give(self, seat: Seat, assignment: Assignment) -> None:
         """Take an assignment."""

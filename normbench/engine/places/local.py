@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 
@@ -80,7 +80,7 @@ class Local:
         """Return workers, or this process if there would be only one."""
         devices, method = _crew([item.pack for item in work], engine)
         if method == "here":
-            return Here(replace(duty, observers=_both(duty.observers, watcher.observers)), devices[0])
+            return nullcontext(Here(replace(duty, observers=_both(duty.observers, watcher.observers)), devices[0]))
         if method == "fork":
             torch.set_num_threads(1)
             _load_ahead(work, devices[0])

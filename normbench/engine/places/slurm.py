@@ -1,7 +1,7 @@
 """A Slurm cluster: packs train as jobs."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -103,7 +103,8 @@ class Slurm:
         minutes = engine.time or find_partition(engine.partition).minutes or _LONGEST
         # The runs of a pack whose job died are jobs of their own.
         seats = sum(len(item.runs) for item in work)
-        return SlurmCrew(duty, self.device(engine), engine, watcher, seats=seats, minutes=minutes)
+        # Jobs go on without the command: nothing is ended.
+        return nullcontext(SlurmCrew(duty, self.device(engine), engine, watcher, seats=seats, minutes=minutes))
 
 
 def _room(found: Partition, engine: Engine, cpus: int, ranks: int = 1) -> int:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from itertools import groupby
-from types import TracebackType
 
 import torch
 
@@ -43,7 +42,7 @@ _Key = tuple[int, int, str | None]
 
 
 class SlurmCrew:
-    """A seat for each pack; a context manager that leaves the jobs as they are at its end."""
+    """A seat for each pack, whose job may outlive the command."""
 
     def __init__(
         self, duty: Duty, device: torch.device, engine: Engine, watcher: Watcher, *, seats: int, minutes: int
@@ -72,14 +71,6 @@ class SlurmCrew:
         self._looked = self._asked = -1e9
         self._answered = time.monotonic()
         self._earlier = self._find_jobs()
-
-    def __enter__(self) -> "SlurmCrew":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Do nothing: jobs go on without the command."""
 
     def give(self, seat: Seat, assignment: Assignment) -> None:
         """Queue an assignment with the others that are given before the next reports, unless a job has it already."""
