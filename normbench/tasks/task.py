@@ -46,6 +46,11 @@ class Task(ABC):
             )
 
     @property
+    def input_shape(self) -> tuple[object, ...]:
+        """What models are constructed with: the shape of a sample's first input, or more, as in `normbench.shapes`."""
+        return self.data.input_shape
+
+    @property
     @abstractmethod
     def num_outputs(self) -> int:
         """Outputs of the model per sample, such as the number of classes: passed to its constructor."""

@@ -15,12 +15,12 @@ from normbench.spec import Component, Run
 from normbench.training.components import find, make
 
 
-def build(run: Run, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+def build(run: Run, input_shape: tuple[object, ...], num_outputs: int) -> nn.Module:
     """Return the model of a run with the initial weights of its seed, on the CPU.
 
     Args:
         run: The run.
-        input_shape: Shape of one sample: channels, height and width of an image.
+        input_shape: `Task.input_shape`: channels, height and width of an image.
         num_outputs: Outputs of the model per sample, `Task.num_outputs`.
 
     Returns:
@@ -33,7 +33,7 @@ def build(run: Run, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module
     return build_and_load(run, input_shape, num_outputs)[0]
 
 
-def build_and_load(run: Run, input_shape: tuple[int, ...], num_outputs: int) -> tuple[nn.Module, Loaded]:
+def build_and_load(run: Run, input_shape: tuple[object, ...], num_outputs: int) -> tuple[nn.Module, Loaded]:
     """Return what `build` returns, and what was loaded from the run's file of weights."""
     with torch.random.fork_rng(devices=[]):
         # Weights that shipped models draw here are overwritten below; a user's model may keep them.
@@ -44,7 +44,7 @@ def build_and_load(run: Run, input_shape: tuple[int, ...], num_outputs: int) -> 
     return model, Loaded((), False) if weights is None else load_weights(model, weights, num_outputs)
 
 
-def _construct(component: Component, input_shape: tuple[int, ...], num_outputs: int, norm: NormFactory) -> nn.Module:
+def _construct(component: Component, input_shape: tuple[object, ...], num_outputs: int, norm: NormFactory) -> nn.Module:
     args = {key: value for key, value in component.args.items() if key != "weights" or not component.shipped}
     model = make(component, models.REGISTRY, "model", input_shape, num_outputs, norm, **args)
     if not isinstance(model, nn.Module):

@@ -114,7 +114,7 @@ class _Trial:
         self.batch = batch
         shapes = {name: [str(field.dtype), *field.shape] for name, field in batch.items()}
         parts = {group: part.as_dict() for group, part in _parts(run)}
-        self.parts = json.dumps([parts, task.num_outputs, shapes], sort_keys=True)
+        self.parts = json.dumps([parts, task.input_shape, task.num_outputs, shapes], sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Trial) and self.parts == other.parts
@@ -127,7 +127,7 @@ class _Trial:
 def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
     try:
         task, samples = trial.task, len(next(iter(trial.batch.values())))
-        model, loaded = build_and_load(trial.run, task.data.input_shape, task.num_outputs)
+        model, loaded = build_and_load(trial.run, task.input_shape, task.num_outputs)
         num_params = sum(param.numel() for param in model.parameters() if param.requires_grad)
         with torch.no_grad(), refusing_hidden_norms(model):
             with counting(model) as cost:

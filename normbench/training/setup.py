@@ -108,7 +108,7 @@ def set_up(
     parts = split_of(run, dataset).to(device)
     plan = budget(run, len(parts.train))
     task = task_of(run, dataset)
-    model = build(run, dataset.input_shape, task.num_outputs).to(device).train()
+    model = build(run, task.input_shape, task.num_outputs).to(device).train()
     model = in_precision(model, run.precision)
     params: dict[str, Tensor] = {name: param for name, param in model.named_parameters() if param.requires_grad}
     return Setup(
