@@ -62,9 +62,9 @@ class BatchNorm(BatchStatistics):
         self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
 
     def by_training(self, x: Tensor) -> Tensor:
-        """Normalise as in training: one fused call unless there are chunks, ranks or a cumulative average."""
-        if self.ranks.size > 1:
-            return self._by_ranks(x)
+        """Normalise as in training: one fused call unless there are chunks, ranks, padding or a cumulative average."""
+        if self.ranks.size > 1 or self.valid is not None:
+            return super().by_training(x)
         cumulative = self.momentum is None and self.running_mean is not None
         if cumulative or checked_chunks(x, self.norm_batch_size) > 1:
             return super().by_training(x)
@@ -75,6 +75,8 @@ class BatchNorm(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics; chunks become channels, so one call handles all."""
+        if self.ranks.size > 1 or self.valid is not None:
+            return self._by_moments(x, norm_batch_size)
         chunks = checked_chunks(x, norm_batch_size)
         channels = x.shape[1]
         # Momentum 1 makes the "running" statistics of the call the chunks' own.
@@ -88,12 +90,10 @@ class BatchNorm(BatchStatistics):
         output = y if chunks == 1 else channels_to_chunks(y, chunks)
         return Normalized(output, mean.view(chunks, channels), var.view(chunks, channels))
 
-    def _by_ranks(self, x: Tensor) -> Tensor:
-        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
-        standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
-        output, mean, var = chunks.normalized(standard)
-        self.update_running(mean, var)
-        return scale_and_shift(output, self.weight, self.bias)
+    def _by_moments(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized((chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps))
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics."""

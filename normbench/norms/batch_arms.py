@@ -48,9 +48,9 @@ class BatchMeanOnly(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Centre each chunk by its own mean."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
-        output, mean, var = chunks.normalized(chunks.values - chunks.mean)
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized(chunks.values - chunks.mean)
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Centre by the running mean."""
@@ -105,9 +105,9 @@ class BatchVarOnly(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Divide each chunk by its own deviation."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
-        output, mean, var = chunks.normalized(chunks.values * torch.rsqrt(chunks.var + self.eps))
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized(chunks.values * torch.rsqrt(chunks.var + self.eps))
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Divide by the running deviation."""

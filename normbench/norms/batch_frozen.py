@@ -62,7 +62,7 @@ class BatchFrozen(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch and update the buffers; once frozen, normalise by the buffers."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
+        chunks = Chunks.of(x, self.norm_batch_size, self.ranks, self.valid)
         # Selected by a tensor: a stack of runs has no single step to branch on.
         frozen = self.num_batches_tracked >= self.freeze_step * len(chunks.every.mean)
         mean = torch.where(frozen, over_positions(self.running_mean, x), chunks.mean)
@@ -70,17 +70,17 @@ class BatchFrozen(BatchStatistics):
         normalized = chunks.normalized((chunks.values - mean) * torch.rsqrt(var + self.eps))
         buffers = self.running_mean, self.running_var, self.num_batches_tracked
         before = [buffer.clone() for buffer in buffers]
-        self.update_running(normalized.mean, normalized.var)
+        self.update_running(normalized.mean, normalized.var, normalized.counts)
         for buffer, old in zip(buffers, before, strict=True):
             buffer.copy_(torch.where(frozen, old, buffer))
         return scale_and_shift(normalized.output, self.weight, self.bias)
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
         standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
-        output, mean, var = chunks.normalized(standard)
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        found = chunks.normalized(standard)
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics."""

@@ -99,10 +99,10 @@ class BatchNoisy(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics, without noise."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
         standard = (chunks.values - chunks.mean) * torch.rsqrt(chunks.var + self.eps)
-        output, mean, var = chunks.normalized(standard)
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        found = chunks.normalized(standard)
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics, without noise."""

@@ -91,7 +91,7 @@ class BatchRenorm(BatchStatistics):
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise by the batch with the corrections, and update the buffers."""
         assert self.running_mean is not None and self.running_var is not None
-        chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
+        chunks = Chunks.of(x, self.norm_batch_size, self.ranks, self.valid)
         with torch.no_grad():
             rows = -1, self.num_features
             mean = chunks.mean.view(rows)
@@ -100,7 +100,11 @@ class BatchRenorm(BatchStatistics):
             bounds = self.bounds(len(chunks.every.mean), like=sigma)
             r = torch.clamp(deviation / sigma, 1 / bounds.rmax, bounds.rmax).view_as(chunks.mean)
             d = torch.clamp((mean - self.running_mean) / sigma, -bounds.dmax, bounds.dmax).view_as(chunks.mean)
-            self.average((self.running_mean, chunks.every.mean), (sigma, torch.sqrt(chunks.every.var + self.eps)))
+            self.average(
+                (self.running_mean, chunks.every.mean),
+                (sigma, torch.sqrt(chunks.every.var + self.eps)),
+                count=chunks.every.counts,
+            )
             # For a channel that never varies, rounding could give a variance just below 0.
             self.running_var.copy_(torch.clamp(sigma.square() - self.eps, min=0))
         output = self._standard(chunks) * r + d
@@ -120,9 +124,9 @@ class BatchRenorm(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk by its own statistics, without corrections."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
-        output, mean, var = chunks.normalized(self._standard(chunks))
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized(self._standard(chunks))
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics."""

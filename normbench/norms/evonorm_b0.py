@@ -38,6 +38,7 @@ class EvoNormB0(BatchStatistics):
     """
 
     removes_channel_mean: ClassVar[bool] = False
+    needs_positions: ClassVar[bool] = True
     includes_activation: ClassVar[bool] = True
 
     def __init__(
@@ -58,7 +59,7 @@ class EvoNormB0(BatchStatistics):
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise and activate each chunk by its own variance."""
         refuse_single_positions(x, "EvoNorm-B0")
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
         return chunks.normalized(
             self._divided(chunks.values.flatten(0, 1), self._spread(chunks)).view_as(chunks.values)
         )

@@ -32,6 +32,7 @@ class FilterResponseNorm(nn.Module):
 
     removes_channel_mean: ClassVar[bool] = False
     batch_statistics: ClassVar[bool] = False
+    needs_positions: ClassVar[bool] = True
     includes_activation: ClassVar[bool] = True
 
     def __init__(self, num_features: int, *, eps: float = 1e-6, activated: bool = True) -> None:

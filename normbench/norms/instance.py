@@ -30,6 +30,7 @@ class InstanceNorm(nn.Module):
 
     removes_channel_mean: ClassVar[bool] = True
     batch_statistics: ClassVar[bool] = False
+    needs_positions: ClassVar[bool] = True
 
     def __init__(self, num_features: int, *, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()

@@ -11,10 +11,15 @@ from normbench.ranks import ALONE, Ranks
 
 
 class Moments(NamedTuple):
-    """Mean and biased variance of each chunk of the whole batch, (K, C) each, without gradients."""
+    """Mean and biased variance of each chunk of the whole batch, (K, C) each, without gradients.
+
+    Attributes:
+        counts: Valid values per channel of each chunk, (K,); None if all are valid.
+    """
 
     mean: Tensor
     var: Tensor
+    counts: Tensor | None = None
 
 
 class Chunks(NamedTuple):
@@ -26,23 +31,31 @@ class Chunks(NamedTuple):
         values: The batch, (k, m, C, ...).
         mean: Mean of each chunk and channel, (k, 1, C, 1, ...).
         var: Biased variance of the same.
-        number: Values per chunk and channel.
+        number: Values per chunk and channel; if some are padding, (K, 1) for the chunks of the whole batch.
         every: The moments of all K chunks of the whole batch; K = k without ranks.
     """
 
     values: Tensor
     mean: Tensor
     var: Tensor
-    number: int
+    number: int | Tensor
     every: Moments
 
     @classmethod
-    def of(cls, x: Tensor, norm_batch_size: int | None, ranks: Ranks = ALONE) -> Self:
-        """Cut x, (N, C, ...), into chunks of `norm_batch_size` samples; None takes the whole batch as one.
+    def of(cls, x: Tensor, norm_batch_size: int | None, ranks: Ranks = ALONE, valid: Tensor | None = None) -> Self:
+        """Cut x into chunks of consecutive samples.
+
+        Args:
+            x: (N, C, ...).
+            norm_batch_size: Samples per chunk; None takes the whole batch as one.
+            ranks: The ranks that share the whole batch.
+            valid: (N, ...) bool, which positions of which samples are no padding; None if all are valid.
 
         Raises:
             ImpossibleRunError: If `norm_batch_size` does not divide the batch, or a channel has a single value.
         """
+        if valid is not None:
+            return cls._of_valid(x, norm_batch_size, ranks, valid)
         channels = x.shape[1]
         sharing = ranks_of_a_chunk(len(x), norm_batch_size, ranks)
         values = x[None] if sharing > 1 else x.reshape(checked_chunks(x, norm_batch_size), -1, *x.shape[1:])
@@ -63,10 +76,52 @@ class Chunks(NamedTuple):
         every = Moments(means.detach().reshape(-1, channels), variances.detach().reshape(-1, channels))
         return cls(values, mean, var, number, every)
 
+    @classmethod
+    def _of_valid(cls, x: Tensor, norm_batch_size: int | None, ranks: Ranks, valid: Tensor) -> Self:
+        """Cut x into chunks whose statistics are those of their valid values; an empty chunk has mean and variance 0.
+
+        Args:
+            x: (N, C, ...).
+            norm_batch_size: Samples per chunk.
+            ranks: The ranks.
+            valid: (N, ...).
+        """
+        channels = x.shape[1]
+        sharing = ranks_of_a_chunk(len(x), norm_batch_size, ranks)
+        chunks = 1 if sharing > 1 else checked_chunks(x, norm_batch_size)
+        values = x.reshape(chunks, -1, *x.shape[1:])
+        weight = valid.to(x.dtype).reshape(chunks, -1, 1, *valid.shape[1:])
+        places = [1, *range(3, values.ndim)]
+
+        def averaged(terms: Tensor, number: Tensor) -> Tensor:
+            return (terms * weight).sum(places, keepdim=True) / number.clamp(min=1)
+
+        count = weight.sum(places, keepdim=True)
+        mean = averaged(values, count)
+        var = averaged((values - mean).square(), count)
+        means, variances, counts = mean, var, count.expand_as(mean)
+        if ranks.size > 1:
+            means, variances, counts = ranks.each(torch.stack((means, variances, counts))).unbind(1)
+        if sharing > 1:
+            parts = [part.reshape(-1, sharing, *part.shape[1:]) for part in (means, variances, counts)]
+            counts = parts[2].sum(1)
+            means = (parts[0] * parts[2]).sum(1) / counts.clamp(min=1)
+            squares = parts[1] + (parts[0] - means.unsqueeze(1)).square()
+            variances = (squares * parts[2]).sum(1) / counts.clamp(min=1)
+            own = ranks.rank // sharing
+            mean, var = means[own], variances[own]
+        number = counts.detach().reshape(-1, channels)[:, 0]
+        every = Moments(means.detach().reshape(-1, channels), variances.detach().reshape(-1, channels), number)
+        return cls(values, mean, var, number.unsqueeze(1), every)
+
     def normalized(self, output: Tensor) -> Normalized:
         """Return an output, (k, m, C, ...), as a batch, with the statistics of all chunks of the whole batch."""
-        unbiased = self.every.var * (self.number / (self.number - 1))
-        return Normalized(output.flatten(0, 1), self.every.mean, unbiased)
+        mean, var, count = self.every
+        if isinstance(self.number, Tensor):
+            unbiased = var * self.number / (self.number - 1).clamp(min=1)
+        else:
+            unbiased = var * (self.number / (self.number - 1))
+        return Normalized(output.flatten(0, 1), mean, unbiased, count)
 
 
 def ranks_of_a_chunk(rows: int, norm_batch_size: int | None, ranks: Ranks) -> int:

@@ -16,7 +16,7 @@ The contexts set a plain attribute of each module. So they also work through `to
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -55,11 +55,13 @@ class Normalized(NamedTuple):
         output: Shape of the input, (N, C, ...).
         mean: Mean of each chunk and channel, (k, C).
         var: Unbiased variance of each chunk and channel, (k, C).
+        counts: Valid values per channel of each chunk, (k,); None if all are valid.
     """
 
     output: Tensor
     mean: Tensor
     var: Tensor
+    counts: Tensor | None = None
 
 
 class BatchStatistics(nn.Module, ABC):
@@ -81,6 +83,7 @@ class BatchStatistics(nn.Module, ABC):
         statistics: Set by the contexts of this Python module; None uses running statistics in ``eval()`` and trains in
             ``train()``.
         ranks: Set by `sharing`: the processes that each train on some rows of the batch.
+        valid: Which positions are no padding, (N, ...), during a forward pass that is told so; otherwise None.
 
     Raises:
         ConfigError: If `norm_batch_size` is below 1.
@@ -104,6 +107,7 @@ class BatchStatistics(nn.Module, ABC):
         self.norm_batch_size = norm_batch_size
         self.statistics: OwnBatch | Pooling | None = None
         self.ranks = ALONE
+        self.valid: Tensor | None = None
         tracked = track_running_stats
         self.register_buffer("running_mean", torch.zeros(num_features) if tracked else None)
         self.register_buffer("running_var", torch.ones(num_features) if tracked else None)
@@ -119,12 +123,55 @@ class BatchStatistics(nn.Module, ABC):
 
     def by_training(self, x: Tensor) -> Tensor:
         """Normalise x (N, C, ...) as in training, and update the buffers."""
-        output, mean, var = self.by_batch(x, self.norm_batch_size)
-        self.update_running(mean, var)
+        output, mean, var, count = self.by_batch(x, self.norm_batch_size)
+        self.update_running(mean, var, count)
         return output
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (N, C, ...) by the statistics that `statistics` and the mode of the module select."""
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalise x by the statistics that `statistics` and the mode of the module select.
+
+        Args:
+            x: (N, C, ...).
+            valid: (N, ...) bool without the channels: which positions are no padding, and enter statistics. None if
+                all do. Of features, (N, C), a chunk of fewer than two valid samples is normalised by the running
+                statistics, and does not change them.
+        """
+        if valid is None:
+            return self._selected(x)
+        self.valid = valid
+        try:
+            if x.ndim == 2 and self.running_mean is not None and (self.training or self.statistics is not None):
+                return self._if_enough(x, valid)
+            return self._selected(x)
+        finally:
+            self.valid = None
+
+    def _if_enough(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Normalise features x (N, C), and by running statistics where a chunk has fewer than two valid samples."""
+        by_running = self._by_running_apart(x)
+        selected = self._selected(x)
+        if isinstance(self.statistics, Pooling):
+            size, ranks = None, ALONE
+        elif isinstance(self.statistics, OwnBatch):
+            size, ranks = self.statistics.norm_batch_size, ALONE
+        else:
+            size, ranks = self.norm_batch_size, self.ranks
+        rows = size or len(x) * ranks.size
+        whole = ranks.each(valid.long()).flatten() if ranks.size > 1 else valid.long()
+        enough = (whole.reshape(-1, rows).sum(1) >= 2).repeat_interleave(rows)
+        return torch.where(ranks.rows(enough).unsqueeze(1), selected, by_running)
+
+    def _by_running_apart(self, x: Tensor) -> Tensor:
+        """Normalise by a copy of the running statistics, which may change before the backward pass."""
+        kept = self.running_mean, self.running_var
+        assert kept[0] is not None and kept[1] is not None
+        self.running_mean, self.running_var = kept[0].clone(), kept[1].clone()
+        try:
+            return self.by_running(x)
+        finally:
+            self.running_mean, self.running_var = kept
+
+    def _selected(self, x: Tensor) -> Tensor:
         if isinstance(self.statistics, OwnBatch):
             output = self.by_batch(x, self.statistics.norm_batch_size).output
             return output if self.statistics.noise is None else self.disturbed(output, self.statistics.noise)
@@ -146,7 +193,7 @@ class BatchStatistics(nn.Module, ABC):
         return y
 
     @torch.no_grad()
-    def update_running(self, mean: Tensor, var: Tensor) -> None:
+    def update_running(self, mean: Tensor, var: Tensor, count: Tensor | None = None) -> None:
         """Update the running statistics as k successive steps of one chunk would, in closed form.
 
         With a = `momentum`, ``r <- (1 - a)^k r + sum_i a (1 - a)^(k-1-i) s_i``; with `momentum` None and t chunks
@@ -155,15 +202,23 @@ class BatchStatistics(nn.Module, ABC):
         Args:
             mean: (k, C).
             var: Unbiased, (k, C).
+            count: Valid values of each chunk, (k,); chunks with fewer than two change nothing. None if all are valid.
         """
         if self.running_mean is not None and self.running_var is not None:
-            self.average((self.running_mean, mean), (self.running_var, var))
+            self.average((self.running_mean, mean), (self.running_var, var), count=count)
 
     @torch.no_grad()
-    def average(self, *pairs: tuple[Tensor, Tensor]) -> None:
-        """Count k chunks, and update each pair's running values (C,) in place with its new values (k, C)."""
+    def average(self, *pairs: tuple[Tensor, Tensor], count: Tensor | None = None) -> None:
+        """Count k chunks, and update each pair's running values (C,) in place with its new values (k, C).
+
+        Args:
+            *pairs: Running and new values.
+            count: Valid values of each chunk, as for `update_running`.
+        """
         assert self.num_batches_tracked is not None
         like = pairs[0][1]
+        if count is not None:
+            return self._average_enough(pairs, (count >= 2).to(like.dtype))
         chunks = like.shape[0]
         self.num_batches_tracked.add_(chunks)
         if self.momentum is None:
@@ -177,13 +232,48 @@ class BatchStatistics(nn.Module, ABC):
         for running, new in pairs:
             running.mul_(keep**chunks).add_(weights @ new)
 
+    def _average_enough(self, pairs: Sequence[tuple[Tensor, Tensor]], taken: Tensor) -> None:
+        """Update as `average` does, but only with the chunks whose `taken`, (k,), is 1 and not 0."""
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(taken.sum().long())
+        if self.momentum is None:
+            share = taken / self.num_batches_tracked.clamp(min=1).to(taken.dtype)
+            for running, new in pairs:
+                running.add_(share @ (new - running))
+            return
+        keep = 1 - self.momentum * taken
+        later = torch.cat((keep.flip(0).cumprod(0).flip(0)[1:], torch.ones_like(keep[:1])))
+        for running, new in pairs:
+            running.mul_(keep.prod()).add_((self.momentum * taken * later) @ new)
+
     def _by_pooling(self, x: Tensor, pool: Pooling) -> Tensor:
-        output, mean, var = self.by_batch(x, None)
+        output, mean, var, number = self.by_batch(x, None)
         if self.running_mean is not None and self.running_var is not None:
+            if number is not None:
+                self._pool_valid(pool, mean[0], var[0], number[0])
+                return output
             count = x.numel() // x.shape[1]
             pool_moments(self.running_mean, self.running_var, pool.count, mean[0], var[0], count=count)
             pool.count += count
         return output
+
+    def _pool_valid(self, pool: Pooling, mean: Tensor, var: Tensor, count: Tensor) -> None:
+        """Pool the moments of `count` valid values, a tensor: stacked runs differ in it.
+
+        ``num_batches_tracked`` counts the values meanwhile; the caller restores it with the other buffers. Values too
+        few for a mean or a variance leave the running one.
+        """
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        if pool.count == 0:
+            self.num_batches_tracked.zero_()
+        pool.count += 1
+        before = self.num_batches_tracked.to(mean.dtype)
+        pooled_mean, pooled_var = self.running_mean.clone(), self.running_var.clone()
+        merge_moments(pooled_mean, pooled_var, before, mean, var, count)
+        total = before + count
+        self.running_mean.copy_(torch.where(total >= 1, pooled_mean, self.running_mean))
+        self.running_var.copy_(torch.where(total >= 2, pooled_var, self.running_var))
+        self.num_batches_tracked.copy_(total.long())
 
 
 @torch.no_grad()
@@ -211,6 +301,18 @@ def pool_moments(mean_a: Tensor, var_a: Tensor, count_a: int, mean_b: Tensor, va
     squares = var_a * (count_a - 1) + var_b * (count - 1) + delta.square() * (count_a * count / total)
     mean_a.add_(delta * (count / total))
     var_a.copy_(squares / (total - 1))
+
+
+def merge_moments(
+    mean_a: Tensor, var_a: Tensor, count_a: Tensor, mean_b: Tensor, var_b: Tensor, count_b: Tensor
+) -> None:
+    """Merge moments as `pool_moments` does, where both counts are tensors () and either may be 0 or 1."""
+    total = count_a + count_b
+    delta = mean_b - mean_a
+    within = var_a * (count_a - 1).clamp(min=0) + var_b * (count_b - 1).clamp(min=0)
+    squares = within + delta.square() * (count_a * count_b / total.clamp(min=1))
+    mean_a.add_(delta * (count_b / total.clamp(min=1)))
+    var_a.copy_(squares / (total - 1).clamp(min=1))
 
 
 def has_batch_statistics(model: nn.Module) -> bool:

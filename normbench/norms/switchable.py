@@ -42,6 +42,7 @@ class SwitchableNorm(BatchStatistics):
 
     # The layer statistics keep differences between channels.
     removes_channel_mean: ClassVar[bool] = False
+    needs_positions: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -62,9 +63,9 @@ class SwitchableNorm(BatchStatistics):
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Normalise each chunk with its own statistics in the mix."""
         refuse_single_positions(x, "switchable norm")
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
-        output, mean, var = chunks.normalized(self._mixed(chunks.values, chunks.mean, chunks.var))
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized(self._mixed(chunks.values, chunks.mean, chunks.var))
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Normalise with the running statistics in the mix."""
