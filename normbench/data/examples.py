@@ -3,11 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import prod
+from types import MappingProxyType
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from normbench.data.vocabulary import Vocabulary
 from normbench.errors import DataError
 
 Batch = Mapping[str, Tensor]
@@ -30,6 +32,7 @@ class Examples(ABC):
             and `fetch` leaves it out, because label noise belongs to a run and not to the data set.
         test_shift: The shift that `fetch_test` applies to inputs; `none` if test inputs are like training inputs.
         notes: Notes for the user, one line each.
+        vocabularies: By the name of a field of tokens, what its numbers stand for.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Examples(ABC):
     label: str | None
     test_shift: str
     notes: tuple[str, ...]
+    vocabularies: Mapping[str, Vocabulary] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:

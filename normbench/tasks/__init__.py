@@ -3,10 +3,16 @@
 from collections.abc import Callable
 
 from normbench.tasks.classification import Classification
+from normbench.tasks.language_model import LanguageModel
+from normbench.tasks.sequence_classification import SequenceClassification
 from normbench.tasks.task import Task
+from normbench.tasks.translation import Translation
 
-__all__ = ["REGISTRY", "Classification", "Task"]
+__all__ = ["REGISTRY", "Classification", "LanguageModel", "SequenceClassification", "Task", "Translation"]
 
 REGISTRY: dict[str, Callable[..., Task]] = {
     "classification": Classification,
+    "sequence_classification": SequenceClassification,
+    "language_model": LanguageModel,
+    "translation": Translation,
 }

@@ -1,7 +1,6 @@
-"""Classification of images into K classes."""
+"""Classification of images, or of other samples with one label each, into K classes."""
 
 from collections.abc import Mapping
-from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,6 @@ UNEVEN = 1.5
 """From this ratio of the largest to the smallest class, accuracy alone misleads; balanced accuracy is reported too."""
 
 
-@final
 class Classification(Task):
     """Images with one label each: cross-entropy in nats, and accuracy.
 
@@ -29,8 +27,8 @@ class Classification(Task):
         Outputs are logits (B, K).
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("images",)
-    targets: ClassVar[tuple[str, ...]] = ("labels",)
+    inputs: tuple[str, ...] = ("images",)
+    targets: tuple[str, ...] = ("labels",)
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)

@@ -31,8 +31,8 @@ class Task(ABC):
         ImpossibleRunError: If the data set lacks a field.
     """
 
-    inputs: ClassVar[tuple[str, ...]]
-    targets: ClassVar[tuple[str, ...]]
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
     metrics: tuple[str, ...]
     alone: ClassVar[str] = ""
 
@@ -61,7 +61,7 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, (B,); its mean over a part of the data is reported."""
+        """Return the loss of each sample, (B,); `mean_loss` of their sum is reported."""
 
     @abstractmethod
     def measure(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -74,6 +74,28 @@ class Task(ABC):
             sums: The results of `measure`, summed in float64, and ``count``, the number of samples.
         """
         return {metric: float(sums[metric] / sums["count"]) for metric in self.metrics}
+
+    def mean_loss(self, sums: Mapping[str, Tensor]) -> float:
+        """Return the loss of a part of the data from sums over its samples: by default the mean over samples.
+
+        Args:
+            sums: ``loss``, the sum of `losses`, and what `scores` gets.
+        """
+        return float(sums["loss"] / sums["count"])
+
+    def generated(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return what `scores` needs from outputs that the model generates step by step, summed like `measure`.
+
+        It is called in evaluations, not for the scores of the training. By default there is nothing.
+
+        Args:
+            model: The model; if stacked, it takes and returns (R, B, ...).
+            batch: The fields of some samples, (B, ...) or (R, B, ...).
+
+        Returns:
+            Rows (B, ...) or (R, B, ...), by name.
+        """
+        return {}
 
     @property
     def chance(self) -> dict[str, float]:

@@ -128,6 +128,7 @@ class Evaluator:
             outputs, targets = self.task.call(model, batch), self.task.targets_of(batch)
             # Summed in float64: large but finite losses must not overflow.
             found = {"loss": losses(outputs, targets).cpu().double(), **measure(outputs, targets)}
+            found |= self.task.generated(model, batch)
             over_samples = {name: rows.sum(dim=int(stacked)) for name, rows in found.items()}
             add_sums(sums, over_samples, count=index.shape[-1])
         return sums
@@ -136,11 +137,11 @@ class Evaluator:
         """Return the score of each run."""
         count = sums["count"]
         if not sums["loss"].dim():
-            return [Score(float(sums["loss"] / count), self.task.scores(sums))]
+            return [Score(self.task.mean_loss(sums), self.task.scores(sums))]
         rows = zip(*(value.unbind() for name, value in sums.items() if name != "count"), strict=True)
         names = [name for name in sums if name != "count"]
         runs = [{**dict(zip(names, row, strict=True)), "count": count} for row in rows]
-        return [Score(float(run["loss"] / count), self.task.scores(run)) for run in runs]
+        return [Score(self.task.mean_loss(run), self.task.scores(run)) for run in runs]
 
     def _fetch(self, index: Tensor) -> Batch:
         return self.parts.batch(self.dataset, index)
