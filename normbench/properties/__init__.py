@@ -8,6 +8,7 @@ from collections.abc import Callable
 from normbench.properties.architectures import bert_uses_bn, resnet_uses_bn
 from normbench.properties.finding import Citation, Finding
 from normbench.properties.independence import sample_independence
+from normbench.properties.leakage import bn_leaks_time
 from normbench.properties.literature import history_2015, sota_required
 from normbench.properties.placement import standard_placement
 from normbench.properties.prevalence import standard_in_architectures
@@ -23,6 +24,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "tiny_norm_batch": tiny_norm_batch,
     "scale_invariance": scale_invariance,
     "sample_independence": sample_independence,
+    "bn_leaks_time": bn_leaks_time,
     "resnet_uses_bn": resnet_uses_bn,
     "bert_uses_bn": bert_uses_bn,
     "history_2015": history_2015,

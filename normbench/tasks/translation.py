@@ -23,8 +23,8 @@ class Translation(Task):
     """Pairs of sequences: the cross-entropy of each next token of the target, in nats a token.
 
     Metrics are perplexity, the exponential of the loss; exact match, the share of targets that greedy decoding writes
-    without a fault; and, for texts, BLEU of greedy decoding. It compares words as the vocabulary has them, in lower case
-    if they are its tokens; a word of a reference that the vocabulary lacks never matches. Padding enters none of them.
+    without a fault; and, for texts, BLEU of greedy decoding. It compares words as the vocabulary has them, in lower
+    case if they are its tokens; a word of a reference that the vocabulary lacks never matches. Padding enters none.
 
     Args:
         data: With `source` and `target`, (N, L) tokens each, their lengths, `next`, the target one token later, and

@@ -16,6 +16,7 @@ EXPECTED = {
     "tiny_norm_batch": ("supported", "proved"),
     "scale_invariance": ("supported", "proved"),
     "sample_independence": ("supported", "proved"),
+    "bn_leaks_time": ("supported", "proved"),
     "resnet_uses_bn": ("supported", "read off"),
     "bert_uses_bn": ("refuted", "cited and read off"),
     "history_2015": ("supported", "cited"),
