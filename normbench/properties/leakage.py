@@ -56,8 +56,8 @@ def bn_leaks_time(norms: Mapping[str, NormMaker] = REGISTRY) -> Finding:
     evidence = (
         f"With all later steps replaced, the outputs of earlier ones change by at least {numbers['smallest_leak']:.2g} "
         f"with {', '.join(name for name in norms if name in pooling)}, if statistics are shared over time. They are "
-        f"the same bit for bit with {', '.join(apart) or 'no other'}, and with {', '.join(by_step) or 'none'} if each step "
-        f"has statistics of its own."
+        f"the same bit for bit with {', '.join(apart) or 'no other'}, and with {', '.join(by_step) or 'none'} if each "
+        f"step has statistics of its own."
     )
     return Finding("supported", "proved", evidence, numbers)
 
