@@ -52,15 +52,15 @@ class Component:
         weights = self.args.get("weights") if self.shipped else None
         return None if weights is None else str(weights)
 
-    def number(self, key: str) -> float:
-        """Return an argument that is known to be a number."""
-        value = self.args[key]
+    def number(self, key: str, default: float | None = None) -> float:
+        """Return an argument that is known to be a number, or `default` if there is none."""
+        value = self.args.get(key, default)
         assert isinstance(value, int | float), f"{self.name}.{key}={value!r}"
         return float(value)
 
-    def text(self, key: str) -> str:
-        """Return an argument that is known to be a string."""
-        value = self.args[key]
+    def text(self, key: str, default: str | None = None) -> str:
+        """Return an argument that is known to be a string, or `default` if there is none."""
+        value = self.args.get(key, default)
         assert isinstance(value, str), f"{self.name}.{key}={value!r}"
         return value
 
@@ -109,12 +109,13 @@ class Run:
         return {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
 
 
-_PLACE = {"data": ("root", "download")}
+PLACE = {"data": ("root", "download")}
+"""Keys that only say where files are, by group."""
 
 
 def apart(group: str, part: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
     """Return the keys of a part of a config that say what it is, and those that only say where its files are."""
-    place = _PLACE.get(group, ())
+    place = PLACE.get(group, ())
     what = {key: value for key, value in part.items() if key not in place}
     return what, {key: part[key] for key in place if key in part}
 

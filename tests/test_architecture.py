@@ -89,6 +89,7 @@ LIBRARIES = {
     "ray": "engine",
     "submitit": "engine",
     "safetensors": "models",
+    "tokenizers": "data",
 }
 
 # Data flows from left to right. The engine hands its rows to the record, which is the one import along the flow.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from normbench.config.rules import checked, too_long
 from normbench.errors import ConfigError
-from normbench.spec import Component, Engine, Log, Requested, Run, Settings, Value, apart
+from normbench.spec import PLACE, Component, Engine, Log, Requested, Run, Settings, Value, apart
 
 
 class Built(NamedTuple):
@@ -109,10 +109,10 @@ def _build(group: str, values: object, memo: dict[str, Built]) -> Built:
     if values.get("name") is None:
         raise ConfigError(f"{group}.name is missing: give {target or 'it'} a name, {group}.name=mine.")
     shared = {} if target is None else _OWN_DEFAULTS.get(group, {})
+    places = PLACE.get(group, ())
     # A user's own class checks its own arguments; every data set takes the shared keys.
-    check = target is None or group == "data"
     args = {
-        str(key): checked(f"{group}.{key}", value) if check or key in shared else value
+        str(key): checked(f"{group}.{key}", value) if target is None or key in shared or key in places else value
         for key, value in values.items()
         if key not in ("name", "_target_")
     }

@@ -8,7 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from normbench.data import digit_scenes, digits, image_folder, synthetic, torchvision_sets
+from normbench.data import (
+    digit_scenes,
+    digit_sequences,
+    digits,
+    image_folder,
+    language,
+    synthetic,
+    synthetic_pairs,
+    text_pairs,
+    text_table,
+    torchvision_sets,
+)
 from normbench.data.dataset import Dataset, content_hash
 from normbench.data.examples import Batch, Examples
 from normbench.data.fields import Fields
@@ -35,12 +46,19 @@ REGISTRY: dict[str, Callable[..., Examples]] = {
     "cifar10": torchvision_sets.cifar10,
     "cifar100": torchvision_sets.cifar100,
     "digit_scenes": digit_scenes.digit_scenes,
+    "digit_pixels": digit_sequences.digit_pixels,
+    "digit_rows": digit_sequences.digit_rows,
     "digits": digits.digits,
     "fashion_mnist": torchvision_sets.fashion_mnist,
     "image_folder": image_folder.image_folder,
     "mnist": torchvision_sets.mnist,
+    "pydoc_topics": language.pydoc_topics,
     "svhn": torchvision_sets.svhn,
     "synthetic": synthetic.synthetic,
+    "synthetic_pairs": synthetic_pairs.synthetic_pairs,
+    "text": language.text,
+    "text_pairs": text_pairs.text_pairs,
+    "text_table": text_table.text_table,
 }
 
 # Keys of a data config that describe how a run uses the data set, not the data set itself.
@@ -53,8 +71,8 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | N
     Args:
         name: Name in `REGISTRY`, or any name if `loader` is given.
         args: The data config without its name: keyword arguments of the loader, `limit` and `size` (applied here in
-            this order if the loader does not take them), and `RUN_KEYS`. `test_shift` is stored in the data set; the
-            training handles the others.
+            this order if the loader does not take them), and `RUN_KEYS`, which a loader gets if it takes them.
+            `test_shift` is stored in the data set; the training handles the others.
         loader: The user's function, for a data set that normbench does not ship.
 
     Returns:
@@ -66,7 +84,8 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | N
     function = loader or REGISTRY.get(name)
     if function is None:
         raise DataError(f"unknown data set '{name}'{nearest(name, REGISTRY)}")
-    own = {key: value for key, value in args.items() if key not in RUN_KEYS}
+    takes = inspect.signature(function).parameters
+    own = {key: value for key, value in args.items() if key in takes or key not in RUN_KEYS}
     # The working directory is part of the key: loaders take relative paths.
     dataset = _load_once(function, name, json.dumps(own, sort_keys=True), os.getcwd())
     kind = args.get("test_shift", dataset.test_shift)

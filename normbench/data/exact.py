@@ -15,6 +15,27 @@ def shuffled(bits: np.random.PCG64, count: int) -> NDArray[np.int64]:
     return np.argsort(bits.random_raw(count), kind="stable")
 
 
+def draw_stratified(
+    bits: np.random.PCG64, classes: NDArray[np.int64], rows: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Draw some rows at random, of each class its share rounded up or down.
+
+    Args:
+        bits: The source of randomness.
+        classes: (N,) the class of each row.
+        rows: The rows to draw from.
+        count: How many to draw, at most as many as there are.
+
+    Returns:
+        (count,) in ascending order.
+    """
+    order = rows[shuffled(bits, len(rows))]
+    order = order[np.argsort(classes[order], kind="stable")]
+    # Every n-th of the rows sorted by class: exactly `count` in all.
+    steps = np.arange(len(rows) + 1) * count // max(1, len(rows))
+    return np.sort(order[np.diff(steps) > 0])
+
+
 def enlarge(grids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Enlarge square grids bilinearly; the corners keep their values.
 

@@ -1,6 +1,8 @@
 """A data set of named tensors, for tasks other than classifying images."""
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from normbench.data.examples import Examples
+from normbench.data.vocabulary import Vocabulary
 from normbench.errors import DataError
 
 
@@ -21,13 +24,14 @@ class Fields(Examples):
         fields: By name (N, ...); the model's first input comes first.
         num_test: Samples in the set's own test part, the last ones; 0 if `split` has to draw one.
         num_val: Samples in its own validation part, just before the test part; 0 if `split` has to draw one.
-        content: SHA-256 in hex of the data; defaults to the hash of the tensors.
+        content: SHA-256 in hex of the data; defaults to the hash of the tensors and vocabularies.
         class_names: One name per class; empty if samples have no classes.
         label: Name of the field with the classes, (N,) int64 in [0, num_classes); None if there is none.
         group: Name of the field with the groups, (N,): samples with the same number stay in the same part of a split;
             None if each may go anywhere.
         test_shift: Always `none`.
         notes: Notes for the user, one line each.
+        vocabularies: By the name of a field of tokens, what its numbers stand for.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Fields(Examples):
     group: str | None = None
     test_shift: str = "none"
     notes: tuple[str, ...] = ()
+    vocabularies: Mapping[str, Vocabulary] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {field: len(values) for field, values in self.fields.items()}
@@ -67,7 +72,8 @@ class Fields(Examples):
                     f"got {classes.dtype} in {classes.min()}..{classes.max()}"
                 )
         if not self.content:
-            object.__setattr__(self, "content", fields_hash(self.fields, self.num_test, self.num_val))
+            content = fields_hash(self.fields, self.num_test, self.num_val, self.vocabularies)
+            object.__setattr__(self, "content", content)
 
     def __len__(self) -> int:
         return len(next(iter(self.fields.values())))
@@ -111,13 +117,16 @@ class Fields(Examples):
         return self if all(moved[field] is self.fields[field] for field in moved) else replace(self, fields=moved)
 
 
-def fields_hash(fields: Mapping[str, Tensor], num_test: int, num_val: int = 0) -> str:
-    """Return the SHA-256 in hex of named tensors, the same on every machine.
+def fields_hash(
+    fields: Mapping[str, Tensor], num_test: int, num_val: int = 0, vocabularies: Mapping[str, Vocabulary] | None = None
+) -> str:
+    """Return the SHA-256 in hex of named tensors and their vocabularies, the same on every machine.
 
     Args:
         fields: By name (N, ...).
         num_test: Samples in the set's own test part.
         num_val: Samples in its own validation part.
+        vocabularies: By field; none add nothing to the hash.
 
     Returns:
         64 hex digits.
@@ -127,4 +136,6 @@ def fields_hash(fields: Mapping[str, Tensor], num_test: int, num_val: int = 0) -
         array = fields[field].cpu().contiguous().numpy()
         digest.update(f"\n{field} {array.dtype} {array.shape} ".encode())
         digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    for field, vocabulary in sorted((vocabularies or {}).items()):
+        digest.update(f"\n{field} {json.dumps(vocabulary.as_dict(), sort_keys=True)}".encode())
     return digest.hexdigest()

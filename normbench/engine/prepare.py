@@ -224,7 +224,7 @@ def _check(requested: Requested, ranks: int) -> Checked:
     check_schedule(run.schedule, planned.total)
     check_optimizer(run.optimizer)
     check_probes(requested.probes)
-    dataset.check_augmentation(run.data.text("augment"))
+    dataset.check_augmentation(run.data.text("augment", "none"))
     check_target(run, task_of(run, dataset))
     checked = dry_run(run, dataset)
     try_ranks(checked.run, dataset, ranks)

@@ -140,9 +140,9 @@ def split_of(run: Run, dataset: Examples) -> Split:
         dataset,
         seed=run.seed,
         val_fraction=run.data.number("val_fraction"),
-        # A set with its own test part has no such key.
-        test_fraction=run.data.number("test_fraction") if "test_fraction" in run.data.args else 0.0,
-        label_noise=run.data.number("label_noise"),
+        # A set with its own test part, or without classes, has no such key.
+        test_fraction=run.data.number("test_fraction", 0.0),
+        label_noise=run.data.number("label_noise", 0.0),
     )
 
 

@@ -118,7 +118,7 @@ def draw(setup: Setup, index: Tensor) -> Batch:
     Returns:
         Fields (B/N, ...) for N ranks.
     """
-    run, ranks, augmentation = setup.run, setup.ranks, setup.run.data.text("augment")
+    run, ranks, augmentation = setup.run, setup.ranks, setup.run.data.text("augment", "none")
     if run.model.args.get("dropout"):
         draw_masks(setup.model, run.batch_size, setup.masks, ranks)
     if augmentation == "none":

@@ -116,7 +116,7 @@ def stacked_batches(pack: StackedRuns) -> Iterator[Batch]:
     first, runs = pack.setups[0], len(pack.setups)
     size, dataset = first.run.batch_size, first.dataset
     together = max(1, _FETCHED_VALUES // (runs * size * dataset.values))
-    augmentation = first.run.data.text("augment")
+    augmentation = first.run.data.text("augment", "none")
     wanted = (*first.task.inputs, *first.task.targets)
     for index in epochs_of_batches(pack):
         for chunk in torch.split(index, together):

@@ -35,6 +35,16 @@ BUDGETS: dict[str, tuple[list[str], tuple[int | None, int | None]]] = {
 }
 
 
+def test_the_keys_of_a_users_own_data_set_are_for_it_to_check() -> None:
+    """`data.length` of a shipped set is a number of tokens; that of a user's may be anything, its root is a path."""
+    own = ["data._target_=my.data", "data.name=mine", "data.length=0.5", "data.kind=[1]", "data.root=~/x"]
+    (run,) = expand(own).requested
+    assert run.run.data.args["length"] == 0.5
+    assert run.data.args["root"] == str(Path.home() / "x")
+    with pytest.raises(ConfigError, match=r"^data\.limit: got 0"):
+        expand([*own, "data.limit=0"])
+
+
 @pytest.mark.parametrize(("overrides", "budget"), BUDGETS.values(), ids=BUDGETS)
 def test_the_budget_is_what_was_said_last(
     conf: Path, overrides: list[str], budget: tuple[int | None, int | None]

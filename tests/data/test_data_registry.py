@@ -32,12 +32,26 @@ def test_each_data_set_has_a_config_and_no_other_has() -> None:
     assert {path.stem for path in CONF.glob("*.yaml")} == set(REGISTRY)
 
 
+# Sets of sequences have nothing to scale, crop or shift, and some have no classes.
+SEQUENCES = {
+    "digit_pixels": {"label_noise"},
+    "digit_rows": {"label_noise"},
+    "pydoc_topics": set(),
+    "synthetic_pairs": set(),
+    "text": set(),
+    "text_pairs": set(),
+    "text_table": {"label_noise"},
+}
+OF_SEQUENCES = {"val_fraction", "test_fraction"}
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_config_fits_the_loader(name: str) -> None:
     """A config names its set first and gives the loader's arguments and the shared keys, and nothing else."""
     content = read(name)
     own = set(inspect.signature(REGISTRY[name]).parameters)
-    needed = {"name", "limit", "size", *own, *RUN_KEYS}
+    shared = OF_SEQUENCES | SEQUENCES[name] if name in SEQUENCES else {"size", *RUN_KEYS}
+    needed = {"name", "limit", *own, *shared}
     if "test_fraction" not in content:
         needed.remove("test_fraction")
     assert next(iter(content.items())) == ("name", name)
@@ -46,21 +60,28 @@ def test_config_fits_the_loader(name: str) -> None:
 
 def test_a_test_share_is_given_where_a_set_has_no_test_part() -> None:
     """Sets with a test part of their own have no setting that would do nothing."""
-    drawn = {"digits", "digit_scenes", "image_folder", "synthetic"}
+    drawn = {"digits", "digit_scenes", "image_folder", "synthetic", *SEQUENCES}
     assert {name for name in REGISTRY if "test_fraction" in read(name)} == drawn
 
 
-@pytest.mark.parametrize("name", ["digits", "digit_scenes", "synthetic"])
+WITHOUT_FILES = ("digits", "digit_scenes", "synthetic", "digit_pixels", "digit_rows", "pydoc_topics", "synthetic_pairs")
+
+
+@pytest.mark.parametrize("name", WITHOUT_FILES)
 def test_configs_load_as_they_are(name: str) -> None:
     """The sets that need no files load from their shipped configs."""
     content = read(name)
     assert load(content.pop("name"), content).name == name
 
 
-def test_image_folder_asks_for_its_folder() -> None:
-    """The shipped config of image_folder is an error until a folder is given."""
-    content = read("image_folder")
-    with pytest.raises(DataError, match=r"data\.root=FOLDER"):
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("image_folder", "FOLDER"), ("text", "FILE"), ("text_table", "FILE.csv"), ("text_pairs", "FILE.tsv")],
+)
+def test_the_users_own_data_have_to_be_named(name: str, wanted: str) -> None:
+    """The shipped config is an error until a file or folder is given."""
+    content = read(name)
+    with pytest.raises(DataError, match=rf"data\.root={wanted}"):
         load(content.pop("name"), content)
 
 
@@ -100,9 +121,18 @@ def test_own_loader() -> None:
     assert data.name == "ramp"
 
 
+def test_a_loader_gets_a_run_key_that_it_takes() -> None:
+    """Parts that the data set has of its own are divided by its loader."""
+    texts = {"length": 8, "val_fraction": 0.25}
+    assert (
+        load("pydoc_topics", {**texts, "test_fraction": 0.25}).num_test
+        > load("pydoc_topics", {**texts, "test_fraction": 0.1}).num_test
+    )
+
+
 def test_unknown_name_is_refused() -> None:
-    """A misspelt set is answered with the nearest one and the list of all."""
-    with pytest.raises(DataError, match=r"unknown data set 'digit'; did you mean 'digits'\? Known: cifar10, "):
+    """A misspelt set is answered with the nearest one."""
+    with pytest.raises(DataError, match=r"unknown data set 'digit'; did you mean 'digits'\?$"):
         load("digit", {})
 
 
@@ -121,7 +151,7 @@ def test_import_is_light() -> None:
     """Importing the package, and loading a set without files, imports none of the slow libraries."""
     code = (
         "import sys, normbench.data as data; data.load('digits', {});"
-        "print(*sorted({'torchvision', 'sklearn', 'PIL', 'scipy'} & set(sys.modules)))"
+        "print(*sorted({'torchvision', 'sklearn', 'PIL', 'scipy', 'tokenizers', 'pydoc_data'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
