@@ -11,6 +11,15 @@ from normbench.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+WAITING = ("places", "test_readme", "test_kill")
+"""Folders and files whose few tests take minutes: they wait for clusters, commands and timeouts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: not any(name in item.path.parts or name == item.path.stem for name in WAITING))
+
+
 @pytest.fixture
 def normbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run a command in an empty folder, in this process."""
