@@ -38,7 +38,7 @@ def findings(data_root: Path) -> Iterator[tuple[str, str]]:
     yield "compiler", compiler or "none: torch.compile is not used on the CPU; everything works, but slower"
     for name, place in PLACES.items():
         yield f"engine={name}", place.about()
-    yield "data", "digits, digit_scenes and synthetic need no files"
+    yield "data", "digits, digit_*, pydoc_topics and synthetic* need no files"
     for name, files in FILES.items():
         folder = data_root / files
         yield "", f"{name}: found in {folder}" if folder.exists() else f"{name}: not found in {folder.absolute()}"

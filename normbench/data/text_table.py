@@ -1,5 +1,6 @@
 """A table of texts and their classes, as CSV or TSV."""
 
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from normbench.data.fields import Fields
 from normbench.data.own_parts import PARTS, TRAIN, by_part, complete
 from normbench.data.padding import cut, pad
-from normbench.data.text_files import find, read_table
+from normbench.data.text_files import Row, find, read_table
 from normbench.data.vocabulary import learn, unknown_note
 from normbench.errors import DataError
 
@@ -55,26 +56,18 @@ def text_table(
     """
     path = find(root, "FILE.csv")
     header, rows = read_table(path, encoding)
-    texts, found = (
-        _column(header, rows, key, name, path)
-        for key, name in (("text_column", text_column), ("label_column", label_column))
+    filled = [bool(text.strip()) for text in _column(header, rows, "text_column", text_column, path)]
+    kept = list(compress(rows, filled))
+    texts = _column(header, kept, "text_column", text_column, path)
+    class_names, labels = _classes(header, kept, label_column, path)
+    given, shares = (
+        _given(header, kept, split_column, path),
+        {"val_fraction": val_fraction, "test_fraction": test_fraction},
     )
-    given = _given(header, rows, split_column, path)
-    kept = np.flatnonzero([bool(text.strip()) for text in texts])
-    class_names, labels = _classes([found[row] for row in kept], [rows[row][0] for row in kept], label_column, path)
-    parts, rows_of = by_part(
-        complete(
-            given[kept],
-            labels,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            seed=split_seed,
-            name=str(path),
-        )
-    )
-    labels, ordered = labels[rows_of], [texts[row] for row in kept[rows_of]]
-    vocabulary = learn(ordered[: parts[TRAIN]], unit, size=vocabulary_size, min_count=min_count)
-    whole = vocabulary.encode_all(ordered)
+    parts, order = by_part(complete(given, labels, **shares, seed=split_seed, name=str(path)))
+    texts, labels = [texts[row] for row in order], labels[order]
+    vocabulary = learn(texts[: parts[TRAIN]], unit, size=vocabulary_size, min_count=min_count)
+    whole = vocabulary.encode_all(texts)
     tokens, lengths = cut(whole, max_length)
     notes = [_counts(class_names, labels, parts)]
     if len(kept) < len(rows):
@@ -95,16 +88,14 @@ def text_table(
     )
 
 
-def _column(header: list[str], rows: list[tuple[int, list[str]]], key: str, name: str, path: Path) -> list[str]:
+def _column(header: list[str], rows: list[Row], key: str, name: str, path: Path) -> list[str]:
     if name not in header:
         raise DataError(f"data.{key}: {path} has no column {name!r}; it has {', '.join(header)}")
     place = header.index(name)
     return [row[place] for _, row in rows]
 
 
-def _given(
-    header: list[str], rows: list[tuple[int, list[str]]], split_column: str | None, path: Path
-) -> NDArray[np.int64]:
+def _given(header: list[str], rows: list[Row], split_column: str | None, path: Path) -> NDArray[np.int64]:
     """Return the part of each row; `TRAIN` without a column of parts."""
     if split_column is None:
         return np.full(len(rows), TRAIN)
@@ -116,10 +107,11 @@ def _given(
 
 
 def _classes(
-    found: list[str], lines: list[int], label_column: str, path: Path
+    header: list[str], rows: list[Row], label_column: str, path: Path
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the names of the classes in the order of the alphabet, and the class of each row."""
-    for line, name in zip(lines, found, strict=True):
+    found = _column(header, rows, "label_column", label_column, path)
+    for (line, _), name in zip(rows, found, strict=True):
         if not name.strip():
             raise DataError(f"{path}, line {line}: no class in {label_column}")
     names, labels = np.unique(np.array(found, dtype=object), return_inverse=True)

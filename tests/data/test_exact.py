@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from normbench.data.exact import draw_below, enlarge, shuffled
+from normbench.data.exact import draw_below, draw_stratified, enlarge, shuffled
 
 
 def test_draws_are_uniform_and_stay_below() -> None:
@@ -34,3 +34,21 @@ def test_enlarge_is_bilinear() -> None:
         expected = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=True)
         found = torch.from_numpy(enlarge(grids, size))
         assert ((expected[:, 0] - found) > -1e-9).all() and ((expected[:, 0] - found) < 1).all()
+
+
+def test_a_stratified_draw_is_exact() -> None:
+    """As many rows as asked for, of each class its share rounded up or down, each row with the same chance."""
+    classes = np.array([0] * 10 + [1] * 5 + [2] * 1 + [3] * 4)
+    rows = np.arange(1, 20)
+    counts = np.zeros(20)
+    for seed in range(500):
+        drawn = draw_stratified(np.random.PCG64(seed), classes, rows, 7)
+        assert len(set(drawn.tolist())) == 7
+        assert (np.diff(drawn) > 0).all()
+        share = np.bincount(classes[rows]) * 7 / 19
+        assert (abs(np.bincount(classes[drawn], minlength=4) - share) < 1).all()
+        counts[drawn] += 1
+    assert counts[0] == 0
+    assert (abs(counts[1:10] - counts[1:10].mean()) < 60).all()
+    assert draw_stratified(np.random.PCG64(0), classes, rows, 0).tolist() == []
+    assert draw_stratified(np.random.PCG64(0), classes, rows, 19).tolist() == rows.tolist()

@@ -7,6 +7,7 @@ import torch
 
 from normbench.data import Fields, limit, load, split
 from normbench.data.fields import fields_hash
+from normbench.data.vocabulary import Vocabulary
 from normbench.errors import DataError
 
 
@@ -104,3 +105,19 @@ def test_image_keys_are_refused() -> None:
         DataError, match=r"data\.augment: data set 'waves' has no augmentation, got crop, expected none"
     ):
         waves().check_augmentation("crop")
+
+
+def test_vocabularies_count_in_the_hash() -> None:
+    """Without any, the hash is what it was before there were vocabularies."""
+    data = waves()
+    assert data.content == "53c16558b2227e26ca9de4551cde2e223739066277037965b6e2c4bf421aaa1f"
+    spoken = waves(vocabularies={"y": Vocabulary(("<pad>", "<unk>", "a"), "character")})
+    other = waves(vocabularies={"y": Vocabulary(("<pad>", "<unk>", "b"), "character")})
+    assert len({data.content, spoken.content, other.content}) == 3
+
+
+def test_vocabularies_stay_with_their_set() -> None:
+    """However it is cut."""
+    data = waves(vocabularies={"y": Vocabulary(("<pad>", "<unk>", "a"), "character")})
+    assert limit(data, 10).vocabularies == data.vocabularies
+    assert data.select(torch.arange(5), num_val=0, num_test=0).vocabularies == data.vocabularies
