@@ -1,5 +1,7 @@
 """Parts of the user's texts that are the same in every run, because vocabularies come from the training part."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,12 @@ def refuse_empty(parts: NDArray[np.int64], name: str) -> None:
     if min(counts) < 1:
         found = ", ".join(f"{part} {count}" for part, count in zip(PARTS, counts, strict=True))
         raise DataError(f"{name}: each part needs a sample, got {found}; see data.val_fraction and data.test_fraction")
+
+
+def copies(samples: Sequence[Hashable], training: int) -> int:
+    """Return how many samples behind the first `training` ones are equal to one of these."""
+    seen = set(samples[:training])
+    return sum(sample in seen for sample in samples[training:])
 
 
 def by_part(parts: NDArray[np.int64]) -> tuple[tuple[int, int, int], NDArray[np.int64]]:

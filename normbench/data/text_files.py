@@ -7,7 +7,7 @@ from pathlib import Path
 
 from normbench.errors import DataError
 
-Row = tuple[int, list[str]]
+TableRow = tuple[int, list[str]]
 """The number of a row's last line in its file, and its fields."""
 
 
@@ -69,7 +69,7 @@ def read_lines(path: Path, encoding: str) -> list[str]:
     return lines
 
 
-def read_table(path: Path, encoding: str) -> tuple[list[str], list[Row]]:
+def read_table(path: Path, encoding: str) -> tuple[list[str], list[TableRow]]:
     """Return the header of a table and its other rows, each with the number of its last line.
 
     A file whose name ends in .tsv or .tab is separated by tabs and has no quotes; any other is separated by commas and
@@ -81,7 +81,7 @@ def read_table(path: Path, encoding: str) -> tuple[list[str], list[Row]]:
     tabs = path.suffix.lower() in (".tsv", ".tab")
     text = io.StringIO("\n".join(read_lines(path, encoding)), newline="")
     reader = csv.reader(text, csv.excel_tab, quoting=csv.QUOTE_NONE) if tabs else csv.reader(text, strict=True)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     try:
         header = next(reader)
         for row in reader:

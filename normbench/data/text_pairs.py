@@ -1,12 +1,13 @@
 """The user's own pairs of texts for a translation."""
 
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 import torch
 
 from normbench.data.fields import Fields
-from normbench.data.own_parts import PARTS, TEST, TRAIN, VAL, complete, refuse_empty
+from normbench.data.own_parts import PARTS, TEST, TRAIN, VAL, complete, copies, refuse_empty
 from normbench.data.padding import pair_fields, select
 from normbench.data.pair_files import Pairs, read_pairs
 from normbench.data.text_files import find
@@ -84,6 +85,8 @@ def text_pairs(
         notes.append(f"left out: {empty:,} of {len(read):,} pairs have an empty source or target")
     if long := len(pairs) - len(parts):
         notes.append(f"left out: {long:,} of {len(pairs):,} pairs are longer than data.max_length={max_length} {unit}s")
+    if same := copies(list(compress(zip(kept.source, kept.target, strict=True), short)), int((parts == TRAIN).sum())):
+        notes.append(f"copies: {same:,} pairs of validation and test are in the training part, too")
     for side, vocabulary in vocabularies.items():
         held_out = fields[side][parts != TRAIN]
         notes.append(f"{side}: {unknown_note(vocabulary, held_out[~np.isin(held_out, (PAD, BOS))])}")

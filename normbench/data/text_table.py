@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from normbench.data.fields import Fields
-from normbench.data.own_parts import PARTS, TRAIN, by_part, complete
+from normbench.data.own_parts import PARTS, TRAIN, by_part, complete, copies
 from normbench.data.padding import cut, pad
-from normbench.data.text_files import Row, find, read_table
+from normbench.data.text_files import TableRow, find, read_table
 from normbench.data.vocabulary import learn, unknown_note
 from normbench.errors import DataError
 
@@ -74,6 +74,8 @@ def text_table(
         notes.append(f"left out: {len(rows) - len(kept):,} of {len(rows):,} rows have no text in {text_column}")
     if longer := int((whole[1] > max_length).sum()):
         notes.append(f"cut off: {longer:,} of {len(kept):,} texts are longer than data.max_length={max_length} {unit}s")
+    if same := copies(texts, parts[TRAIN]):
+        notes.append(f"copies: {same:,} texts of validation and test are in the training part, too")
     notes.append(unknown_note(vocabulary, tokens[lengths[: parts[TRAIN]].sum() :]))
     fields = {"sequence": pad(tokens, lengths), "lengths": lengths, "labels": labels}
     return Fields(
@@ -88,14 +90,14 @@ def text_table(
     )
 
 
-def _column(header: list[str], rows: list[Row], key: str, name: str, path: Path) -> list[str]:
+def _column(header: list[str], rows: list[TableRow], key: str, name: str, path: Path) -> list[str]:
     if name not in header:
         raise DataError(f"data.{key}: {path} has no column {name!r}; it has {', '.join(header)}")
     place = header.index(name)
     return [row[place] for _, row in rows]
 
 
-def _given(header: list[str], rows: list[Row], split_column: str | None, path: Path) -> NDArray[np.int64]:
+def _given(header: list[str], rows: list[TableRow], split_column: str | None, path: Path) -> NDArray[np.int64]:
     """Return the part of each row; `TRAIN` without a column of parts."""
     if split_column is None:
         return np.full(len(rows), TRAIN)
@@ -107,7 +109,7 @@ def _given(header: list[str], rows: list[Row], split_column: str | None, path: P
 
 
 def _classes(
-    header: list[str], rows: list[Row], label_column: str, path: Path
+    header: list[str], rows: list[TableRow], label_column: str, path: Path
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the names of the classes in the order of the alphabet, and the class of each row."""
     found = _column(header, rows, "label_column", label_column, path)

@@ -1,8 +1,11 @@
 """Scikit-learn's digits as sequences."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from sklearn.datasets import load_digits
 
 from normbench.data.digit_sequences import digit_pixels, digit_rows
@@ -79,6 +82,17 @@ def test_unknown_lengths_are_refused() -> None:
     """The nearest is named."""
     with pytest.raises(DataError, match=r"data\.lengths: unknown value 'vary'; did you mean 'varied'"):
         digit_rows("vary")
+
+
+def test_a_run_needs_no_keys_of_images(tmp_path: Path, normbench: Command) -> None:
+    """There is nothing to crop, and labels without noise are the default."""
+    (tmp_path / "rows_task.py").write_text(
+        "from normbench.tasks.classification import Classification\n"
+        "class Rows(Classification):\n    inputs = ('sequence',)\n"
+    )
+    rows = ("task._target_=rows_task.Rows", "task.name=rows", "data=digit_rows", "data.limit=200", "epochs=1")
+    assert normbench("train", *rows).code == 0
+    assert "unknown key 'data.augment'" in normbench("train", *rows, "data.augment=flip").err
 
 
 def test_a_run_divides_them_by_its_seed() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from normbench.data.own_parts import TEST, TRAIN, VAL, by_part, complete
+from normbench.data.own_parts import TEST, TRAIN, VAL, by_part, complete, copies
 from normbench.errors import DataError
 
 
@@ -37,6 +37,11 @@ def test_samples_in_the_order_of_their_parts() -> None:
     """And of their places within a part."""
     counts, order = by_part(np.array([TEST, TRAIN, VAL, TRAIN]))
     assert (counts, order.tolist()) == ((2, 1, 1), [1, 3, 2, 0])
+
+
+def test_copies_are_counted() -> None:
+    """Those of the training part behind it."""
+    assert copies(["a", "b", "a", "a", "c", "b", "c"], 3) == 2
 
 
 def test_an_empty_part_is_refused() -> None:

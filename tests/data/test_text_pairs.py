@@ -25,7 +25,7 @@ FILES = {
     "target": "Eins zwei drei\nzwei\nx\ny\n",
     "source_val": "two two\none\n",
     "target_val": "zwei\nvier\n",
-    "source_test": "a\none\n",
+    "source_test": "two\none\n",
     "target_test": "zwei\neins\n",
 }
 
@@ -42,7 +42,7 @@ def test_parallel_files(tmp_path: Path) -> None:
     assert data.vocabularies["source"].tokens[4:] == ("two", "one")
     assert data.vocabularies["target"].tokens[4:] == ("zwei", "drei", "eins")
     assert {name: values.tolist() for name, values in data.fields.items()} == {
-        "source": [[5, 4], [4, 0], [4, 4], [5, 0], [1, 0], [5, 0]],
+        "source": [[5, 4], [4, 0], [4, 4], [5, 0], [4, 0], [5, 0]],
         "source_lengths": [2, 1, 2, 1, 1, 1],
         "target": [[2, 6, 4, 5], [2, 4, 0, 0], [2, 4, 0, 0], [2, 1, 0, 0], [2, 4, 0, 0], [2, 6, 0, 0]],
         "next": [[6, 4, 5, 3], [4, 3, 0, 0], [4, 3, 0, 0], [1, 3, 0, 0], [4, 3, 0, 0], [6, 3, 0, 0]],
@@ -57,7 +57,8 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
         "6 pairs: train 2, val 2, test 2",
         "left out: 1 of 8 pairs have an empty source or target",
         "left out: 1 of 7 pairs are longer than data.max_length=3 words",
-        "source: vocabulary of 6 words from the training part; 20.00% of those of validation and test are <unk>",
+        "copies: 1 pairs of validation and test are in the training part, too",
+        "source: vocabulary of 6 words from the training part",
         "target: vocabulary of 7 words from the training part; 25.00% of those of validation and test are <unk>",
     ]
 

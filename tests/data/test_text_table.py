@@ -32,7 +32,7 @@ TABLE = """id,text,label,part
 6,superb film,pos,test
 
 7,   ,neg,test
-8,bad,neg,test
+8,"bad, bad",neg,test
 """
 
 
@@ -52,9 +52,9 @@ def test_a_table_with_parts(tmp_path: Path) -> None:
         [3, 0, 0, 0],
         [1, 1, 2, 5],
         [1, 5, 0, 0],
-        [2, 0, 0, 0],
+        [2, 4, 2, 0],
     ]
-    assert data.fields["lengths"].tolist() == [3, 3, 1, 4, 2, 1]
+    assert data.fields["lengths"].tolist() == [3, 3, 1, 4, 2, 3]
     assert data.fields["labels"].tolist() == [1, 0, 1, 0, 1, 0]
     assert (data.num_val, data.num_test, data.class_names, data.label) == (2, 2, ("neg", "pos"), "labels")
 
@@ -66,7 +66,8 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
         "6 texts (neg 3, pos 3); train 2, val 2, test 2",
         "left out: 3 of 9 rows have no text in text",
         "cut off: 1 of 6 texts are longer than data.max_length=4 words",
-        "vocabulary of 6 words from the training part; 37.50% of those of validation and test are <unk>",
+        "copies: 1 texts of validation and test are in the training part, too",
+        "vocabulary of 6 words from the training part; 30.00% of those of validation and test are <unk>",
     ]
 
 
