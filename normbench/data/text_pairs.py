@@ -1,7 +1,6 @@
 """The user's own pairs of texts for a translation."""
 
 from dataclasses import replace
-from itertools import compress
 
 import numpy as np
 import torch
@@ -77,27 +76,33 @@ def text_pairs(
         coded.append(vocabularies[side].encode_all(lines))
     # Only the vocabulary tells how many subwords a text has; other units are as many as before.
     short = np.maximum(coded[0][1], coded[1][1]) <= max_length
-    parts, fields = kept.parts[short], pair_fields(*(select(sequences, short) for sequences in coded))
-    refuse_empty(parts, limited)
-    of_parts = ", ".join(f"{name} {(parts == part).sum():,}" for part, name in enumerate(PARTS))
-    notes = [f"{len(parts):,} pairs: {of_parts}"]
+    kept = kept.take(np.flatnonzero(short))
+    refuse_empty(kept.parts, limited)
+    fields = pair_fields(*(select(sequences, short) for sequences in coded))
+    counts = [int((kept.parts == part).sum()) for part in (TRAIN, VAL, TEST)]
+    notes = [_counts(counts)]
     if empty := len(read) - len(pairs):
         notes.append(f"left out: {empty:,} of {len(read):,} pairs have an empty source or target")
-    if long := len(pairs) - len(parts):
+    if long := len(pairs) - len(kept):
         notes.append(f"left out: {long:,} of {len(pairs):,} pairs are longer than data.max_length={max_length} {unit}s")
-    if same := copies(list(compress(zip(kept.source, kept.target, strict=True), short)), int((parts == TRAIN).sum())):
+    if same := copies(list(zip(kept.source, kept.target, strict=True)), counts[TRAIN]):
         notes.append(f"copies: {same:,} pairs of validation and test are in the training part, too")
     for side, vocabulary in vocabularies.items():
-        held_out = fields[side][parts != TRAIN]
+        held_out = fields[side][counts[TRAIN] :]
         notes.append(f"{side}: {unknown_note(vocabulary, held_out[~np.isin(held_out, (PAD, BOS))])}")
     return Fields(
         "text_pairs",
         {name: torch.from_numpy(values) for name, values in fields.items()},
-        num_val=int((parts == VAL).sum()),
-        num_test=int((parts == TEST).sum()),
+        num_val=counts[VAL],
+        num_test=counts[TEST],
         notes=tuple(f"{path}: {note}" for note in notes),
         vocabularies=vocabularies,
     )
+
+
+def _counts(counts: list[int]) -> str:
+    of_parts = ", ".join(f"{name} {count:,}" for name, count in zip(PARTS, counts, strict=True))
+    return f"{sum(counts):,} pairs: {of_parts}"
 
 
 def _ordered(pairs: Pairs, unit: str, max_length: int) -> Pairs:

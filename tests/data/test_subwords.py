@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normbench.data.vocabulary import EOS, SPECIAL, SPECIAL_OF_PAIRS, UNK, Vocabulary, learn
@@ -17,6 +17,7 @@ TEXTS = ["low lower lowest", "new newer newest", "low low new"]
 LEARNT = learn(TEXTS, "subword", size=280)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_every_text_comes_back(text: str) -> None:
     """Bytes are tokens, so that no text has an unknown one; names of special tokens are text."""

@@ -91,3 +91,11 @@ def test_a_part_of_long_pairs_alone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "long").write_text("a b\nc d\n")
     with pytest.raises(DataError, match=r"at most data\.max_length=1 words: each part needs .* train 1, val 0, test 2"):
         read(tmp_path, max_length=1, source_val="long")
+
+
+def test_pairs_of_many_subwords_alone_are_refused(tmp_path: Path) -> None:
+    """Although none has many words."""
+    path = tmp_path / "x.tsv"
+    path.write_text("".join(f"{number:09}\tx\n" for number in range(20)))
+    with pytest.raises(DataError, match=r"at most data\.max_length=1 subwords: .* got train 0, val 0, test 0"):
+        text_pairs(str(path), **{**ARGS, "unit": "subword", "vocabulary_size": 260, "max_length": 1})

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normbench.data.vocabulary import BOS, EOS, PAD, SPECIAL, SPECIAL_OF_PAIRS, UNK, Vocabulary, learn, words_of
@@ -36,6 +36,7 @@ def test_words_are_lower_case_without_spaces() -> None:
     assert words_of(text) == expected
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_characters_come_back(text: str) -> None:
     """A text of known characters is decoded as it was."""
@@ -43,6 +44,7 @@ def test_characters_come_back(text: str) -> None:
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_unknown_characters_are_seen(text: str) -> None:
     """In their places."""
@@ -51,6 +53,7 @@ def test_unknown_characters_are_seen(text: str) -> None:
     assert vocabulary.decode(vocabulary.encode(text)) == shown
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_words_come_back(text: str) -> None:
     """With one space between them; each is one word, and no special token."""
