@@ -18,6 +18,7 @@ from normbench.norms.keep import Keep
 from normbench.norms.layer import LayerNorm
 from normbench.norms.layer_channels import ChannelLayerNorm
 from normbench.norms.none import NoNorm
+from normbench.norms.power import PowerNorm
 from normbench.norms.rms import RMSNorm
 from normbench.norms.scaled_weight import ScaledWeight
 from normbench.norms.statistics import BatchStatistics
@@ -37,6 +38,7 @@ REGISTRY: dict[str, type[nn.Module]] = {
     "batch_var_only": BatchVarOnly,
     "batch_noisy": BatchNoisy,
     "batch_frozen": BatchFrozen,
+    "power": PowerNorm,
     "frn": FilterResponseNorm,
     "evonorm_b0": EvoNormB0,
     "evonorm_s0": EvoNormS0,
@@ -70,6 +72,7 @@ __all__ = [
     "LayerNorm",
     "NoNorm",
     "NormFactory",
+    "PowerNorm",
     "RMSNorm",
     "ScaledWeight",
     "SwitchableNorm",

@@ -90,6 +90,7 @@ class BatchStatistics(nn.Module, ABC):
     """
 
     batch_statistics: ClassVar[bool] = True
+    gradient_statistics: ClassVar[bool] = False
     removes_channel_mean: ClassVar[bool]
 
     running_mean: Tensor | None
@@ -183,6 +184,9 @@ class BatchStatistics(nn.Module, ABC):
             return self.by_batch(x, None).output
         return self.by_running(x)
 
+    def pooled(self, count: int) -> None:
+        """Update further buffers, if there are any, from the statistics pooled so far of `count` values per channel."""
+
     def disturbed(self, y: Tensor, later: int) -> Tensor:
         """Return an output with the noise of a step of training; a norm without noise returns it unchanged.
 
@@ -255,6 +259,7 @@ class BatchStatistics(nn.Module, ABC):
             count = x.numel() // x.shape[1]
             pool_moments(self.running_mean, self.running_var, pool.count, mean[0], var[0], count=count)
             pool.count += count
+            self.pooled(pool.count)
         return output
 
     def _pool_valid(self, pool: Pooling, mean: Tensor, var: Tensor, count: Tensor) -> None:

@@ -80,6 +80,7 @@ NORMS: Mapping[str, Style] = {
     "weight_standardized_group": Style("vermillion", "o", "--"),
     "switchable": Style("purple", "o", "--"),
     "scaled_weight": Style("grey", "o", "--"),
+    "power": Style("purple", "s", ":"),
     "dyt": Style("orange", "o", "--"),
     "frn": Style("orange", "s", ":"),
     "evonorm_b0": Style("blue", "s", "--"),

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from normbench.cache import cache_folder
 from normbench.data import Batch
+from normbench.norms.power_gradient import normalized
 
 Step = Callable[..., None]
 """Takes nested tensors that it changes, then learning rates, a batch and the optimizer's scalars by name."""
@@ -237,6 +238,8 @@ def load_compiler() -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")
     import_module("torch._inductor.standalone_compile")
+    # Dynamo cannot trace an autograd function under vmap (torch 2.15).
+    import_module("torch._dynamo").allow_in_graph(normalized)
     # Each worker compiles in its own process: more would compete for the cores of the other workers.
     import_module("torch._inductor.config").compile_threads = 1  # type: ignore[attr-defined]
     # The process caches both results: a quarter of a second each.

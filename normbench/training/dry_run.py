@@ -57,8 +57,13 @@ def dry_run(run: Run, data: Examples) -> Checked:
         ConfigError: If a name is unknown or an argument wrong.
     """
     notes: tuple[str, ...] = ()
-    size = run.norm_batch_size
-    if size is not None and not getattr(find(run.norm, norms.CHOICES, "norm"), "batch_statistics", False):
+    size, norm = run.norm_batch_size, find(run.norm, norms.CHOICES, "norm")
+    if run.precision == "float16" and getattr(norm, "gradient_statistics", False):
+        raise ImpossibleRunError(
+            f"norm={run.norm.name} keeps statistics of the gradients, which precision=float16 multiplies by a changing "
+            "factor; use bfloat16 or float32."
+        )
+    if size is not None and not getattr(norm, "batch_statistics", False):
         notes = (f"norm_batch_size has no effect for norm={run.norm.name}, which has no batch statistics: ignored.",)
         run = replace(run, norm_batch_size=None)
     elif size is not None and run.batch_size % size:

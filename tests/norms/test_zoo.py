@@ -79,7 +79,9 @@ def test_momentum_weighs_the_newest_statistics(name: str, momentum: float | None
 
 
 # The others divide by a mean square or by the values, which a large mean is a part of, or take no statistics.
-CENTRED = [name for name in REGISTRY if name not in ("none", "rms", "frn", "evonorm_b0", "dyt", "scaled_weight")]
+CENTRED = [
+    name for name in REGISTRY if name not in ("none", "rms", "power", "frn", "evonorm_b0", "dyt", "scaled_weight")
+]
 
 
 @pytest.mark.parametrize("name", CENTRED)
@@ -132,7 +134,7 @@ def test_too_narrow_is_impossible(make: object, match: str) -> None:
         make()
 
 
-@pytest.mark.parametrize("name", ["batch_renorm", "batch_frozen", "batch_noisy"])
+@pytest.mark.parametrize("name", ["batch_renorm", "batch_frozen", "batch_noisy", "power"])
 def test_eps_must_be_positive(name: str) -> None:
     """Torch refuses an eps of 0 in the middle of a run; here it is refused before."""
     with pytest.raises(ConfigError, match="eps: got 0"):

@@ -123,6 +123,14 @@ def test_an_unknown_norm_is_refused(size: int | None) -> None:
         dry_run(run, DATA)
 
 
+def test_statistics_of_scaled_gradients_are_refused() -> None:
+    """The loss scale of float16 changes, and with it what power norm averages; bfloat16 has none."""
+    run = problem("mlp-power")
+    with pytest.raises(ImpossibleRunError, match="norm=power keeps statistics of the gradients"):
+        dry_run(replace(run, precision="float16"), DATA)
+    dry_run(replace(run, precision="bfloat16"), DATA)
+
+
 def test_an_unknown_model_is_refused() -> None:
     """The message names the nearest known one."""
     with pytest.raises(ConfigError, match="unknown model 'mpl'; did you mean 'mlp'"):

@@ -23,6 +23,7 @@ _RESNET = ("model=resnet", "model.depth=8", "model.width=4", "model.dropout=0.3"
 _DIALS = {
     "batch_renorm": ("norm.plain_steps=2", "norm.dmax_steps=8", "norm.rmax_steps=12"),
     "batch_frozen": ("norm.freeze_step=8",),
+    "power": ("norm.plain_steps=4",),
 }
 """So that twenty steps see what these norms do late."""
 
