@@ -238,10 +238,12 @@ def load_compiler() -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import_module("torch._inductor.compile_fx")
     import_module("torch._inductor.standalone_compile")
-    # Dynamo cannot trace an autograd function under vmap (torch 2.15).
-    import_module("torch._dynamo").allow_in_graph(normalized)
+    config: Any = import_module("torch._inductor.config")
     # Each worker compiles in its own process: more would compete for the cores of the other workers.
-    import_module("torch._inductor.config").compile_threads = 1  # type: ignore[attr-defined]
+    config.compile_threads = 1
+    # Dynamo cannot trace an autograd function under vmap (torch 2.15): one operation of the graph, which may be stored.
+    import_module("torch._dynamo").allow_in_graph(normalized)
+    config.unsafe_marked_cacheable_functions = {f"{normalized.__module__}.{normalized.__name__}": _sources()}
     # The process caches both results: a quarter of a second each.
     import_module("torch._inductor.codecache").torch_key()
     with suppress(Exception):
