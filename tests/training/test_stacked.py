@@ -412,6 +412,7 @@ COMPILED = [
     "mlp-layer-dropout",
     "mlp-batch-ghost",
     "mlp-batch_noisy",
+    "mlp-power-running",
     "resnet-batch-crop_flip",
 ]
 
