@@ -58,6 +58,6 @@ def synthetic_pairs(
     else:
         target = np.where(behind, 0, np.sort(np.where(behind, first + vocabulary, source), axis=1))
     fields = pair_fields((symbols, lengths), (target[~behind], lengths))
-    names = Vocabulary((*SPECIAL_OF_PAIRS, *map(str, range(vocabulary))), "word")
+    names = Vocabulary((*SPECIAL_OF_PAIRS, *map(str, range(vocabulary))), "symbol")
     tensors = {name: torch.from_numpy(values) for name, values in fields.items()}
     return Fields("synthetic_pairs", tensors, vocabularies={"source": names, "target": names})

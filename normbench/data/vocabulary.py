@@ -34,10 +34,11 @@ class Vocabulary:
     - `word`: texts are put in lower case; a run of letters, digits and underscores is a token (an apostrophe may be
       inside: ``don't``), and so is each other character that is no space.
     - `subword`: byte-pair encoding of bytes, which has a token for every text.
+    - `symbol`: names that stand for no text, such as those of generated pairs.
 
     Attributes:
         tokens: Special tokens first: `SPECIAL` or `SPECIAL_OF_PAIRS`.
-        unit: One of `UNITS`.
+        unit: One of `UNITS`, or `symbol`.
         rules: The merges of subwords, as the JSON of the library `tokenizers`; empty for other units.
     """
 
@@ -85,7 +86,7 @@ class Vocabulary:
                 kept.append(token)
         if self.unit == "subword":
             return subwords.decode(self.rules, [token - self.special for token in kept], SPECIAL[UNK])
-        return (" " if self.unit == "word" else "").join(self.tokens[token] for token in kept)
+        return (" " if self.unit in ("word", "symbol") else "").join(self.tokens[token] for token in kept)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the vocabulary as plain values, for JSON."""

@@ -1,5 +1,6 @@
 """Power normalization."""
 
+import math
 from typing import ClassVar, final
 
 import torch
@@ -79,16 +80,23 @@ class PowerNorm(BatchStatistics):
         """Divide by the running quadratic mean, or at first by the batch's, and update the buffers."""
         assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
         with torch.no_grad():
-            chunks = Chunks.of(x, self.norm_batch_size, self.ranks)
+            chunks = Chunks.of(x, self.norm_batch_size, self.ranks, self.valid)
             count = len(chunks.every.mean)
             plain = self.num_batches_tracked // count < self.plain_steps
             square = torch.where(plain, _square(chunks), over_positions(self.running_square, x))
             scale = torch.rsqrt(square + self.eps)
             shares = self._shares(count, like=scale)
-            _, mean, var = chunks.normalized(chunks.values)
+            _, mean, var, valid = chunks.normalized(chunks.values)
             every = chunks.every.var + chunks.every.mean.square()
-            self.average((self.running_mean, mean), (self.running_var, var), (self.running_square, every))
-        state = scale, plain, shares, self.running_gradient.clone(), self.running_gradient
+            running = (self.running_mean, mean), (self.running_var, var), (self.running_square, every)
+            self.average(*running, count=valid)
+            share = torch.ones_like(shares)
+            if valid is not None:
+                shares = shares * (valid >= 2)
+                share = valid / (x.shape[0] * self.ranks.size * math.prod(x.shape[2:]) / count)
+        state = scale, plain, shares, share, self.running_gradient.clone(), self.running_gradient
+        if self.valid is not None:
+            x = torch.where(self.valid.unsqueeze(1), x, 0)
         values = x.reshape(chunks.values.shape)
         if self.ranks.size > 1:
             sharing = ranks_of_a_chunk(len(x), self.norm_batch_size, self.ranks)
@@ -99,9 +107,9 @@ class PowerNorm(BatchStatistics):
 
     def by_batch(self, x: Tensor, norm_batch_size: int | None) -> Normalized:
         """Divide each chunk by its own quadratic mean."""
-        chunks = Chunks.of(x, norm_batch_size, self.ranks)
-        output, mean, var = chunks.normalized(chunks.values * torch.rsqrt(_square(chunks) + self.eps))
-        return Normalized(scale_and_shift(output, self.weight, self.bias), mean, var)
+        chunks = Chunks.of(x, norm_batch_size, self.ranks, self.valid)
+        found = chunks.normalized(chunks.values * torch.rsqrt(_square(chunks) + self.eps))
+        return found._replace(output=scale_and_shift(found.output, self.weight, self.bias))
 
     def by_running(self, x: Tensor) -> Tensor:
         """Divide by the running quadratic mean."""
@@ -109,7 +117,7 @@ class PowerNorm(BatchStatistics):
         return scale_and_shift(x * over_positions(scale, x), self.weight, self.bias)
 
     @torch.no_grad()
-    def pooled(self, count: int) -> None:
+    def pooled(self, count: int | Tensor) -> None:
         """Set the running quadratic mean to that of all `count` values per channel."""
         assert self.running_mean is not None and self.running_var is not None
         self.running_square.copy_(self.running_mean.square() + self.running_var * ((count - 1) / count))

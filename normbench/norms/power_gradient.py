@@ -29,6 +29,7 @@ class PowerGradient(torch.autograd.Function):
         scale: Tensor,
         plain: Tensor,
         shares: Tensor,
+        valid: Tensor,
         before: Tensor,
         running: Tensor,
         ranks: Ranks | None,
@@ -41,6 +42,7 @@ class PowerGradient(torch.autograd.Function):
             scale: 1 / psi, (1, 1, C, 1, ...) or (k, 1, C, 1, ...).
             plain: Whether psi is each chunk's own, ().
             shares: a for each of the K chunks of the whole batch, (K,).
+            valid: The share of each chunk's values that is no padding, (K,); padding is zero.
             before: nu from before the step, (C,).
             running: nu, which the backward pass updates, (C,).
             ranks: The ranks, if there are several.
@@ -51,25 +53,34 @@ class PowerGradient(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep what the backward pass needs."""
-        _, scale, plain, shares, before, ctx.running, ctx.ranks, ctx.sharing = inputs
-        ctx.save_for_backward(output, scale, plain, shares, before)
+        _, scale, plain, shares, valid, before, ctx.running, ctx.ranks, ctx.sharing = inputs
+        ctx.save_for_backward(output, scale, plain, shares, valid, before)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient by the values, and update nu."""
-        standard, scale, plain, shares, before = ctx.saved_tensors
+        standard, scale, plain, shares, valid, before = ctx.saved_tensors
         dims = [1, *range(3, grad.ndim)]
         own = torch.stack(((grad * standard).mean(dims), standard.square().mean(dims)))
-        own, every = (own, own) if ctx.ranks is None else _exchanged(own, ctx.ranks, ctx.sharing)
+        places = slice(None)
+        every = own
+        if ctx.ranks is not None:
+            own, every = _exchanged(own, ctx.ranks, ctx.sharing)
+            first = ctx.ranks.rank * own.shape[1] // ctx.sharing
+            places = slice(first, first + own.shape[1])
+        most = valid.clamp(min=torch.finfo(valid.dtype).tiny)
+        own, every = own / most[places, None], every / most[:, None]
         correction = torch.where(plain, own[0], before)
         correction = correction.reshape(-1, 1, grad.shape[2], *[1] * (grad.ndim - 3))
         _update(ctx.running, shares[:, None], every)
-        return (grad - correction * standard) * scale, None, None, None, None, None, None, None
+        return (grad - correction * standard) * scale, *[None] * 8
 
 
-def normalized(values: Tensor, scale: Tensor, plain: Tensor, shares: Tensor, before: Tensor, running: Tensor) -> Tensor:
+def normalized(
+    values: Tensor, scale: Tensor, plain: Tensor, shares: Tensor, valid: Tensor, before: Tensor, running: Tensor
+) -> Tensor:
     """Return `PowerGradient` of values that no other rank has parts of; compiled steps contain it as one operation."""
-    output: Tensor = PowerGradient.apply(values, scale, plain, shares, before, running, None, 1)
+    output: Tensor = PowerGradient.apply(values, scale, plain, shares, valid, before, running, None, 1)
     return output
 
 

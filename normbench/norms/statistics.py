@@ -184,7 +184,7 @@ class BatchStatistics(nn.Module, ABC):
             return self.by_batch(x, None).output
         return self.by_running(x)
 
-    def pooled(self, count: int) -> None:
+    def pooled(self, count: int | Tensor) -> None:
         """Update further buffers, if there are any, from the statistics pooled so far of `count` values per channel."""
 
     def disturbed(self, y: Tensor, later: int) -> Tensor:
@@ -279,6 +279,7 @@ class BatchStatistics(nn.Module, ABC):
         self.running_mean.copy_(torch.where(total >= 1, pooled_mean, self.running_mean))
         self.running_var.copy_(torch.where(total >= 2, pooled_var, self.running_var))
         self.num_batches_tracked.copy_(total.long())
+        self.pooled(total.clamp(min=1))
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """BLEU (Papineni et al. 2002) from counts per sentence, which add up over a corpus; computed by sacrebleu."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,9 +39,9 @@ def corpus_bleu(counts: Tensor) -> float:
     return float(_metric()._compute_score_from_stats(numbers).score)
 
 
-def _metric():  # type: ignore[no-untyped-def]  # a class of an optional package
+def _metric() -> Any:
     try:
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
         raise ImpossibleRunError("BLEU needs sacrebleu: pip install 'normbench[text]'.") from error
     # The tokens are joined by spaces already.

@@ -23,7 +23,7 @@ class SequenceClassification(Classification):
         ImpossibleRunError: If the data set lacks a field or classes.
     """
 
-    inputs = ("sequence",)
+    inputs: tuple[str, ...] = ("sequence",)
 
     def __init__(self, data: Examples) -> None:
         if "lengths" in data.blank(1):

@@ -46,7 +46,7 @@ class Translation(Task):
             sequence_shape(data, "source", padded=True, every_step=False),
             sequence_shape(data, "target", padded=True, every_step=True),
         )
-        self.texts = data.vocabularies["target"].unit in ("word", "subword", "character")
+        self.texts = data.vocabularies["target"].unit != "symbol"
         self.metrics = ("perplexity", "exact_match")
         if self.texts:
             self.metrics = (*self.metrics, "bleu")

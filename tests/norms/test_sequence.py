@@ -237,3 +237,17 @@ def test_unknown_words_are_named(key: str, value: str) -> None:
     """The message has the key of the config."""
     with pytest.raises(ConfigError, match=f"model.{key}: unknown value '{value}'"):
         sequence_norm("batch", **{key.removeprefix("norm_"): value})
+
+
+@pytest.mark.parametrize("plain_steps", [0, 1], ids=["power", "plain first"])
+def test_power_norm_takes_statistics_of_the_gradient_from_valid_steps(plain_steps: int) -> None:
+    """Over three steps, gradients and the running statistic of the gradient are those without padding."""
+    norm, apart = (sequence_norm("power", plain_steps=plain_steps) for _ in range(2))
+    valid = valid_of()
+    for step in range(3):
+        x = padded_with(normals(SAMPLES, LENGTH, CHANNELS, seed=step), valid, 7.0)
+        weight = normals(SAMPLES, LENGTH, CHANNELS, seed=10 + step) * valid.unsqueeze(2)
+        (found,) = torch.autograd.grad((norm(x, valid) * weight).sum(), x)
+        (wanted,) = torch.autograd.grad((apart.norms[0](x[valid]) * weight[valid]).sum(), x)
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(dict(norm.named_buffers()), dict(apart.named_buffers()))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from normbench.data.vocabulary import BOS, EOS, PAD
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor, nn
 
+from normbench.data.vocabulary import BOS, EOS, PAD
 from normbench.shapes import PairShape, SequenceShape
 from normbench.tasks import Translation
 from normbench.tasks.bleu import corpus_bleu, sentence_counts
