@@ -150,6 +150,6 @@ def _continue(earlier: nn.Module, norm: nn.Module) -> None:
     if not norm.training or not isinstance(norm, BatchStatistics) or norm.num_batches_tracked is None:
         return
     untrained = norm.num_batches_tracked == 0
-    for name in ("running_mean", "running_var"):
-        own, other = getattr(norm, name), getattr(earlier, name)
-        own.copy_(torch.where(untrained, other, own))
+    for name, own in norm.named_buffers(recurse=False):
+        if name.startswith("running"):
+            own.copy_(torch.where(untrained, getattr(earlier, name), own))
