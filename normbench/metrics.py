@@ -73,6 +73,7 @@ METRICS: dict[str, Metric] = {
     "mse": Metric(higher_is_better=False, unit="squared error", low=0.0),
     "rmse": Metric(higher_is_better=False, unit="error", low=0.0),
     "mae": Metric(higher_is_better=False, unit="error", low=0.0),
+    "leak": Metric(higher_is_better=False, unit="change of an output", low=0.0),
     "style_loss": Metric(higher_is_better=False, unit="style loss", low=0.0),
     "content_loss": Metric(higher_is_better=False, unit="content loss", low=0.0),
     "total_loss": Metric(higher_is_better=False, unit="total loss", low=0.0),

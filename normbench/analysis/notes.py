@@ -31,6 +31,11 @@ def metric_notes(rows: pd.DataFrame, scored: pd.DataFrame, metric: str, *, wide:
         low, high = scored[level].min(), scored[level].max()
         if low == low:
             notes.append(f"The chance level of {metric} is {low:.3f}{'' if low == high else f' to {high:.3f}'}.")
+    if "train_leak" in scored and (scored["train_leak"] > 0).any():
+        norms = ", ".join(dict.fromkeys(scored.loc[scored["train_leak"] > 0, "norm"]))
+        notes.append(
+            f"norm={norms}: in training each step saw the later ones (train_leak), so train scores are too good."
+        )
     if "failed" in rows:
         notes.append("failed: runs that ended in an error (runs.csv has the reason); no mean includes them.")
     if rows["sd"].isna().any():

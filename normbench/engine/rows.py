@@ -31,6 +31,7 @@ def record(run_id: str, outcome: Outcome, provenance: Mapping[str, CellValue]) -
         for statistics in ("precise", "batch"):
             for name, value in outcome.test[statistics].metrics.items():
                 cells[f"test_{name}_{statistics}"] = number(value)
+        cells["train_leak"] = None if outcome.leak is None else number(outcome.leak)
     return Record(
         run_id=run_id,
         status=outcome.status,

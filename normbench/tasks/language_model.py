@@ -35,6 +35,7 @@ class LanguageModel(Task):
 
     inputs = ("sequence",)
     targets = ("next",)
+    causal = "sequence"
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)

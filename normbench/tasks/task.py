@@ -25,6 +25,7 @@ class Task(ABC):
         inputs: Fields that the model is called with, in this order.
         targets: Fields that `loss` and `measure` read in addition to the outputs.
         metrics: Names in `normbench.metrics.METRICS`, without ``loss``. Each seed selects its rate by the first.
+        causal: The input whose later steps must not change earlier outputs; None if they may.
         alone: Why runs of this task are never trained together; empty if they may be.
 
     Raises:
@@ -34,6 +35,7 @@ class Task(ABC):
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     metrics: tuple[str, ...]
+    causal: ClassVar[str | None] = None
     alone: ClassVar[str] = ""
 
     def __init__(self, data: Examples) -> None:

@@ -39,6 +39,7 @@ class Translation(Task):
 
     inputs = ("source", "source_lengths", "target", "target_lengths")
     targets = ("next", "target_lengths")
+    causal = "target"
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)

@@ -17,7 +17,13 @@ from normbench.tasks import Task
 from normbench.training.build import build_and_load
 from normbench.training.components import find
 from normbench.training.cost import counting
+from normbench.training.leak import leak
 from normbench.training.task_of import task_of
+
+_LEAKS = (
+    "norm={}: in training, statistics over the steps show each step the later ones, so training scores are too good; "
+    "model.norm_time=step takes statistics for each step."
+)
 
 
 class _Found(NamedTuple):
@@ -139,6 +145,8 @@ def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
                 outputs = task.call(model, trial.batch)
             _refuse_wrong_outputs(outputs, tuple(task.blank_outputs(samples).shape))
         notes = tuple(filter(None, (getattr(model, "norm_note", ""), *loaded.notes)))
+        if leak(model, task):
+            notes = (*notes, _LEAKS.format(trial.run.norm.name))
         return _Found(
             multiply_adds=cost.multiply_adds / samples,
             num_params=num_params,

@@ -60,6 +60,7 @@ class Outcome:
         diverged_at_step: Step whose loss was not finite.
         error: One line, if the run failed.
         norm_layers: Norms of the model, such as ``GroupNorm(num_groups=32) x3``.
+        leak: What a causal model sees of later steps in training (`training.leak`); None for other tasks.
         remark: How the training deviated from the plan, such as a failed compilation.
     """
 
@@ -73,4 +74,5 @@ class Outcome:
     diverged_at_step: int | None = None
     error: str = ""
     norm_layers: str = ""
+    leak: float | None = None
     remark: str = ""

@@ -18,6 +18,7 @@ from normbench.tasks import Task
 from normbench.training.budget import Budget, budget
 from normbench.training.build import build
 from normbench.training.evaluate import Evaluator
+from normbench.training.leak import leak
 from normbench.training.optimizers import Optimizer
 from normbench.training.outcome import Evaluation, Outcome, Score
 from normbench.training.own_optimizer import OwnOptimizer, optimizer_of
@@ -82,6 +83,7 @@ class Setup:
             steps_to_target=_steps_to_target(curve, self.run, self.task),
             diverged_at_step=diverged_at_step,
             norm_layers=describe_norms(self.model),
+            leak=leak(self.model, self.task),
         )
 
 
