@@ -23,8 +23,8 @@ class Initialization:
       before the layer; the first layer, which has none before it, uses it too, as is common.
     - `xavier`: normal, standard deviation s f sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio 2010).
 
-    Biases are zero, except for `bias`. Everything else (norms, scalars of residual branches) stays as constructed,
-    except for `constants`.
+    Embeddings are normal with standard deviation s f. Biases are zero, except for `bias`. Everything else (norms,
+    scalars of residual branches) stays as constructed, except for `constants`.
 
     Attributes:
         distribution: `he` or `xavier`.
@@ -52,7 +52,7 @@ class Initialization:
 
 @torch.no_grad()
 def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> None:
-    """Draw the weights of a model's linear and convolutional layers, and set their biases.
+    """Draw the weights of a model's linear and convolutional layers and embeddings, and set biases.
 
     Each weight comes from the stream of its name: models with one seed share every weight with the same name and shape,
     whatever else they contain. The numbers are drawn in float32 on the generator's device, so they do not depend on the
@@ -70,11 +70,12 @@ def initialize(model: nn.Module, stream: Callable[[str], torch.Generator]) -> No
     if not isinstance(init, Initialization):
         return
     for prefix, module in model.named_modules():
-        if not isinstance(module, _LAYERS):
+        if not isinstance(module, (*_LAYERS, nn.Embedding)):
             continue
         name = f"{prefix}.weight" if prefix else "weight"
-        _draw(module.weight, init.deviation(module.weight) * init.factors.get(name, 1.0), name, stream)
-        if module.bias is not None:
+        deviation = init.scale if isinstance(module, nn.Embedding) else init.deviation(module.weight)
+        _draw(module.weight, deviation * init.factors.get(name, 1.0), name, stream)
+        if not isinstance(module, nn.Embedding) and module.bias is not None:
             module.bias.zero_()
     for layer in model.modules() if init.bias else ():
         if isinstance(layer, NormedLayer):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from normbench.errors import ImpossibleRunError
 from normbench.models.images.mlp import mlp
 from normbench.models.images.plain import plain
 from normbench.models.images.resnet import resnet
@@ -11,6 +12,10 @@ from normbench.models.images.timm_models import timm
 from normbench.models.images.torchvision_models import torchvision
 from normbench.models.images.torchvision_resnet import resnet18, resnet34, resnet50
 from normbench.models.own import own
+from normbench.models.sequences.rnn import rnn
+from normbench.models.sequences.seq2seq import seq2seq
+from normbench.models.sequences.transformer import transformer
+from normbench.shapes import PairShape, SequenceShape
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -22,4 +27,37 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "torchvision": torchvision,
     "timm": timm,
     "own": own,
+    "rnn": rnn,
+    "transformer": transformer,
+    "seq2seq": seq2seq,
 }
+
+IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
+
+TAKES: dict[str, tuple[str, ...]] = {
+    "own": (IMAGES, SEQUENCES, PAIRS),
+    "rnn": (SEQUENCES,),
+    "transformer": (SEQUENCES,),
+    "seq2seq": (PAIRS,),
+}
+"""The inputs that a model takes; models that are not listed take images."""
+
+
+def refuse_other_inputs(model: str, input_shape: tuple[object, ...], task: str) -> None:
+    """Raise if a shipped model does not take the inputs of a task.
+
+    Args:
+        model: A key of `REGISTRY`.
+        input_shape: `Task.input_shape`.
+        task: Name of the task, for the message.
+
+    Raises:
+        ImpossibleRunError: If so.
+    """
+    gives = {SequenceShape: SEQUENCES, PairShape: PAIRS}.get(type(input_shape), IMAGES)
+    takes = TAKES.get(model, (IMAGES,))
+    if gives not in takes:
+        fitting = [f"model={name}" for name in REGISTRY if gives in TAKES.get(name, (IMAGES,)) and name != "own"]
+        raise ImpossibleRunError(
+            f"model={model} takes {' or '.join(takes)}, and task={task} gives {gives}; choose {' or '.join(fitting)}."
+        )

@@ -8,6 +8,7 @@ from torch import nn
 from normbench import models, norms
 from normbench.errors import ConfigError
 from normbench.models.initialization import initialize
+from normbench.models.registry import refuse_other_inputs
 from normbench.models.weights import Loaded, load_weights
 from normbench.norms.factory import NormFactory
 from normbench.randomness import generator, stream_seed
@@ -38,15 +39,18 @@ def build_and_load(run: Run, input_shape: tuple[object, ...], num_outputs: int) 
     with torch.random.fork_rng(devices=[]):
         # Weights that shipped models draw here are overwritten below; a user's model may keep them.
         torch.manual_seed(stream_seed(run.seed, "model"))
-        model = _construct(run.model, input_shape, num_outputs, norm_factory(run))
+        model = _construct(run, input_shape, num_outputs)
     initialize(model, lambda name: generator(run.seed, "init", name))
     weights = run.model.weights
     return model, Loaded((), False) if weights is None else load_weights(model, weights, num_outputs)
 
 
-def _construct(component: Component, input_shape: tuple[object, ...], num_outputs: int, norm: NormFactory) -> nn.Module:
+def _construct(run: Run, input_shape: tuple[object, ...], num_outputs: int) -> nn.Module:
+    component = run.model
+    if component.shipped and component.name in models.REGISTRY:
+        refuse_other_inputs(component.name, input_shape, run.task.name)
     args = {key: value for key, value in component.args.items() if key != "weights" or not component.shipped}
-    model = make(component, models.REGISTRY, "model", input_shape, num_outputs, norm, **args)
+    model = make(component, models.REGISTRY, "model", input_shape, num_outputs, norm_factory(run), **args)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model={component.name}: got {type(model).__name__}, expected a torch.nn.Module.")
     return model

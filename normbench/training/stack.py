@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from normbench.models.sequences.cells import RecurrentCell
 from normbench.norms.factory import norm_layers
 from normbench.norms.statistics import BatchStatistics
 
@@ -80,26 +81,30 @@ def _stacked(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
 
 
+_KNOWN = (nn.Linear, nn.Embedding, RecurrentCell)
+
+
 def unknown_layers(model: nn.Module) -> list[str]:
     """Return the types of layers with weights whose rounding in a stack is unknown; see `run_multiple`."""
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return []
     norms = set(norm_layers(model).values())
     own = [module for module in model.modules() if any(True for _ in module.parameters(recurse=False))]
-    return sorted(
-        {type(module).__name__ for module in own if module not in norms and not isinstance(module, nn.Linear)}
-    )
+    return sorted({type(module).__name__ for module in own if module not in norms and not isinstance(module, _KNOWN)})
 
 
 _LANES = 32
 """Channels per vectorised reduction of batch norm: the rest of a row is summed in another order."""
+_UNEVEN = (nn.ELU, nn.SiLU, nn.Sigmoid)
+"""Activations whose results depend on the place of a value in its tensor; gelu and tanh do not."""
 
 
 def run_multiple(model: nn.Module) -> int:
     """Return the number that a stack's size must be a multiple of, so that no run's bits depend on its neighbours.
 
     Observed with torch 2.15 on x86: stacked batch norm over features sums R x C channels 32 at a time, and the rest in
-    another order; a matrix product uses another kernel if rows of an odd number of floats are not aligned.
+    another order; a matrix product uses another kernel if rows of an odd number of floats are not aligned; and some
+    activations take the last values of a tensor, what its size leaves beyond whole vectors, by another formula.
 
     Args:
         model: One of the models to be stacked.
@@ -113,4 +118,6 @@ def run_multiple(model: nn.Module) -> int:
     norms = [module.num_features for module in model.modules() if isinstance(module, BatchStatistics)]
     if any(width % 2 for width in widths[:-1]) or any(channels % 4 for channels in norms):
         return 0
-    return math.lcm(1, *(_LANES // math.gcd(_LANES, channels) for channels in norms))
+    uneven = any(isinstance(module, _UNEVEN) for module in model.modules())
+    rows = [*norms, *(widths[:-1] if uneven else ())]
+    return math.lcm(1, *(_LANES // math.gcd(_LANES, row) for row in rows))

@@ -132,3 +132,12 @@ def test_a_model_without_a_scheme_is_left_alone() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     initialize(net, _stream)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_an_embedding_has_deviation_one() -> None:
+    """Times scale and factor, whatever the distribution: a token has the size of standardised numbers."""
+    net = nn.Module()
+    net.tokens = nn.Embedding(100, 50)
+    vars(net)["init"] = Initialization("xavier", scale=3.0, factors={"tokens.weight": 0.5})
+    initialize(net, _stream)
+    assert net.get_parameter("tokens.weight").std().item() == pytest.approx(1.5, rel=0.03)

@@ -12,13 +12,15 @@ import yaml
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from normbench.errors import ImpossibleRunError
 from normbench.models.dials import Dials
 from normbench.models.dropout import draw_masks
 from normbench.models.initialization import initialize
-from normbench.models.registry import REGISTRY
+from normbench.models.registry import REGISTRY, TAKES, refuse_other_inputs
 from normbench.norms import CHOICES, NormFactory
 from normbench.norms import REGISTRY as NORMS
 from normbench.randomness import generator
+from normbench.shapes import PairShape, SequenceShape
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL: dict[str, dict[str, Any]] = {
@@ -32,7 +34,8 @@ SMALL: dict[str, dict[str, Any]] = {
 TORCHVISION = ("resnet18", "resnet34", "resnet50")
 OTHERS = ("torchvision", "timm", "own")
 """Models that are built elsewhere, see test_replacement.py."""
-OWN = [name for name in REGISTRY if name not in (*TORCHVISION, *OTHERS)]
+OWN = [name for name in REGISTRY if name not in (*TORCHVISION, *OTHERS, *TAKES)]
+"""Models of images; tests/models/sequences has the others."""
 NEEDS_MAPS = ("instance", "frn", "evonorm_b0", "switchable")
 ACTIVATING = tuple(name for name, norm in NORMS.items() if NormFactory(norm).includes_activation)
 NEEDS_OWN_LAYERS = (*ACTIVATING, *(name for name, norm in NORMS.items() if NormFactory(norm).changes_weights))
@@ -199,3 +202,33 @@ def test_the_yaml_of_a_norm_holds_its_defaults(name: str) -> None:
 def test_every_yaml_has_an_entry(group: str, registry: dict[str, Any]) -> None:
     """The files of conf and the registry name the same things."""
     assert {path.stem for path in (CONF / group).glob("*.yaml")} == set(registry)
+
+
+SEQUENCE = SequenceShape(4, vocabulary=3)
+MISMATCHES = {
+    "images": ("rnn", (1, 8, 8), "model=rnn takes sequences, and task=mine gives images; choose model=mlp or"),
+    "sequences": (
+        "mlp",
+        SEQUENCE,
+        "model=mlp takes images, and task=mine gives sequences; choose model=rnn or model=transformer.",
+    ),
+    "pairs": (
+        "transformer",
+        PairShape(SEQUENCE, SEQUENCE),
+        "model=transformer takes sequences, and task=mine gives pairs of sequences; choose model=seq2seq.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "shape", "message"), MISMATCHES.values(), ids=MISMATCHES)
+def test_inputs_that_a_model_does_not_take_are_refused(model: str, shape: tuple[object, ...], message: str) -> None:
+    """The message names the models that do."""
+    with pytest.raises(ImpossibleRunError, match=message):
+        refuse_other_inputs(model, shape, "mine")
+
+
+def test_a_model_of_ones_own_takes_all_inputs() -> None:
+    """And images may be told by a plain tuple of any kind."""
+    for shape in ((1, 8, 8), torch.Size((1, 8, 8)), SEQUENCE, PairShape(SEQUENCE, SEQUENCE)):
+        refuse_other_inputs("own", shape, "mine")
+    refuse_other_inputs("mlp", torch.Size((1, 8, 8)), "mine")

@@ -213,7 +213,7 @@ def test_a_layer_that_nothing_is_known_of_trains_alone() -> None:
     """Bits that depend on neighbours would show in no other test: what was not looked into is not stacked."""
     known = nn.Sequential(nn.Linear(4, 4), NormFactory(LayerNorm)(4), nn.ReLU(), nn.Linear(4, 2))
     assert unknown_layers(known) == []
-    assert unknown_layers(nn.Sequential(known, nn.LSTM(4, 4), nn.Embedding(3, 4))) == ["Embedding", "LSTM"]
+    assert unknown_layers(nn.Sequential(known, nn.LSTM(4, 4), nn.Bilinear(3, 4, 4))) == ["Bilinear", "LSTM"]
 
 
 def test_a_diverging_run_leaves_its_neighbours_alone() -> None:

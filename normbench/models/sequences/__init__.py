@@ -1,0 +1,1 @@
+"""Models of sequences: ``model(input_shape, num_outputs, norm, *, ...)``, with shapes as in `normbench.shapes`."""
