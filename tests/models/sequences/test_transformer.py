@@ -175,8 +175,10 @@ def test_norms_share_the_initial_weights(shape: SequenceShape | PairShape) -> No
         return {name: value for name, value in _net(shape, REGISTRY[norm]).named_parameters() if value.ndim > 1}
 
     reference = weights("none")
-    for norm in REGISTRY:
-        torch.testing.assert_close(weights(norm), reference, rtol=0, atol=0)
+    # A causal model refuses norms over positions.
+    fitting = [name for name, norm in REGISTRY.items() if not getattr(norm, "needs_positions", False)]
+    for name in REGISTRY if shape is TOKENS else fitting:
+        torch.testing.assert_close(weights(name), reference, rtol=0, atol=0)
 
 
 def test_a_norm_that_changes_weights_gets_those_of_the_branches() -> None:
