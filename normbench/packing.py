@@ -111,9 +111,10 @@ def choose_mode(count: int, checked: Checked, asked: str, machine: Machine) -> t
     if checked.multiply_adds > STACKED_STEP["compiled"]:
         return "solo", "its steps are large: stacking saves no time"
     steps = count * checked.steps
-    if machine.compiler and steps >= COMPILED_STEPS:
+    if machine.compiler and steps >= COMPILED_STEPS and not checked.uncompiled:
         return "compiled", f"{count} similar runs, {steps:,} steps"
     few = "too few steps to pay for compilation" if machine.compiler else "nothing is compiled without a C++ compiler"
+    few = checked.uncompiled or few
     if checked.multiply_adds > STACKED_STEP["stacked"]:
         return "solo", f"{few}, and its steps are too large for stacking alone to be faster"
     if count < 2 * STACKED_RUNS:

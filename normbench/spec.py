@@ -190,6 +190,7 @@ class Checked:
         steps: Optimizer steps of the run.
         structure: What runs must share to be trained together; None if unknown.
         alone: Why the run cannot be trained together with others; empty if it can.
+        uncompiled: Why its step is not worth compiling; empty if it may be.
         activations: Numbers in the outputs of the model's layers in the forward pass of one batch.
         content: Content hash of its data.
         operations: Torch operations of a forward pass.
@@ -206,6 +207,7 @@ class Checked:
     steps: int = 0
     structure: str | None = None
     alone: str = ""
+    uncompiled: str = ""
     activations: int = 0
     content: str = ""
     operations: int = 0

@@ -37,6 +37,7 @@ class _Found(NamedTuple):
         statistics: Whether its weights file contained running statistics.
         operations: Number of torch operations of a forward pass.
         keeps_statistics: Whether the model has running statistics.
+        uncompiled: Why the model's step is not worth compiling; empty if it may be.
     """
 
     multiply_adds: float
@@ -46,6 +47,7 @@ class _Found(NamedTuple):
     statistics: bool
     operations: int
     keeps_statistics: bool
+    uncompiled: str
 
 
 def dry_run(run: Run, data: Examples) -> Checked:
@@ -102,6 +104,7 @@ def dry_run(run: Run, data: Examples) -> Checked:
         activations=round(found.outputs * run.batch_size),
         operations=found.operations,
         keeps_statistics=found.keeps_statistics,
+        uncompiled=found.uncompiled,
     )
 
 
@@ -155,6 +158,7 @@ def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
             statistics=loaded.statistics,
             operations=cost.operations,
             keeps_statistics=keeps_statistics(model),
+            uncompiled=getattr(model, "uncompiled", ""),
         )
     except ImpossibleRunError as error:
         return error

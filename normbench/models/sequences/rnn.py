@@ -63,6 +63,7 @@ class RNN(nn.Module):
         self.dropouts = nn.ModuleList(optional_dropout(dropout, one) for one in shapes)
         self.head = nn.Linear(units, num_outputs)
         self.init = init
+        self.uncompiled = "a recurrence takes minutes to compile"
 
     def forward(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the outputs of sequences, with their lengths if they differ."""
