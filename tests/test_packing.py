@@ -32,7 +32,7 @@ def packs(
         (4, replace(SMALL, steps=100_000), "auto", MACHINE, "compiled", "400,000 steps"),
         (4, replace(SMALL, steps=100_000), "auto", Machine(2, False), "solo", "too few for stacking alone"),
         (16, replace(SMALL, steps=100_000), "auto", Machine(2, False), "stacked", "without a C++ compiler"),
-        (16, replace(SMALL, steps=100_000, uncompiled="slow to compile"), "auto", MACHINE, "stacked", "slow to compile"),
+        (16, replace(SMALL, steps=100_000, uncompiled="too slow"), "auto", MACHINE, "stacked", "runs; too slow"),
         (4, replace(SMALL, multiply_adds=1e9), "auto", MACHINE, "solo", "stacking saves no time"),
         (4, replace(SMALL, alone="cannot be stacked (x)"), "auto", MACHINE, "solo", "cannot be stacked (x)"),
         (4, SMALL, "solo", MACHINE, "solo", "engine.mode=solo"),
@@ -41,7 +41,8 @@ def packs(
         (4, SMALL, "compiled", Machine(2, False), "stacked", "there is no C++ compiler"),
     ],
     ids=[
-        "lone run", "few runs", "few steps", "many steps", "few runs, no compiler", "no compiler", "not worth compiling", "large", "cannot",
+        "lone run", "few runs", "few steps", "many steps", "few runs, no compiler", "no compiler",
+        "not worth compiling", "large", "cannot",
         "solo asked", "stacked asked", "compiled asked", "compiled asked, no compiler",
     ],
 )  # fmt: skip

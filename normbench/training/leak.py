@@ -13,7 +13,7 @@ _SAMPLES = 8
 
 @torch.no_grad()
 def leak(model: nn.Module, task: Task) -> float | None:
-    """Return the largest change of an output when later steps of all samples are replaced; 0.0 if there is no leak.
+    """Return the largest change of an output when later steps of all samples are replaced by their first; 0.0 if there is no leak.
 
     Norms use the statistics of these samples, as in training; dropout is off. The model is not changed.
 
@@ -31,7 +31,8 @@ def leak(model: nn.Module, task: Task) -> float | None:
     whole = batch[task.causal]
     early = whole.shape[1] // 2
     other = whole.clone()
-    other[:, early:] = whole.roll(1, 0)[:, early:]
+    # Not steps of another sample: statistics over all samples would stay as they are.
+    other[:, early:] = whole[:, :1]
     judged = copy.deepcopy(model).eval()
     with own_batch(judged, None):
         before, after = (task.call(judged, {**batch, task.causal: tokens}) for tokens in (whole, other))
