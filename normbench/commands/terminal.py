@@ -22,7 +22,7 @@ _LIVE_SECONDS = 0.2
 
 _WIDEST_BAR = 20
 
-_SHORT = {"accuracy": "acc", "balanced_accuracy": "bal acc"}
+_SHORT = {"bits_per_char": "bits/char", "accuracy": "acc", "balanced_accuracy": "bal acc"}
 """Short names of metrics that are too long for a column header."""
 
 _FEWEST_RUNS, _FIRST_SHARE = 5, 0.02
