@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError, nearest
-from normbench.norms.factory import NormFactory
+from normbench.norms.factory import NormFactory, norm_layers
 from normbench.norms.statistics import BatchStatistics
 
 NORM_OVER = ("tokens", "time")
@@ -62,20 +62,23 @@ class SequenceNorm(nn.Module):
             for name in list(later._parameters):
                 later._parameters[name] = self.norms[0]._parameters[name]
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Normalise whole sequences.
+    def forward(self, x: Tensor, valid: Tensor | None = None, step: int | None = None) -> Tensor:
+        """Normalise whole sequences, or one step of them.
 
         Args:
             x: (N, L, C).
             valid: (N, L) bool, which steps are no padding; padding stands at the end. None if all are valid.
+            step: As `step` passes it on, so that hooks see its calls too.
 
         Returns:
             (N, L, C); what padded steps become has no meaning.
         """
+        if step is not None:
+            return self._at(step, x, valid)
         if len(self.norms) > 1:
             masks = [None] * x.shape[1] if valid is None else valid.unbind(1)
             steps = enumerate(zip(x.unbind(1), masks, strict=True))
-            return torch.stack([self.step(at, step, mask) for step, (at, mask) in steps], 1)
+            return torch.stack([self._at(place, at, mask) for place, (at, mask) in steps], 1)
         norm = self.norms[0]
         if not self.pools:
             flat: Tensor = norm(x.reshape(-1, x.shape[2]))
@@ -102,12 +105,30 @@ class SequenceNorm(nn.Module):
         Returns:
             (N, C).
         """
+        y: Tensor = self(x, valid, step)
+        return y
+
+    def _at(self, step: int, x: Tensor, valid: Tensor | None) -> Tensor:
         place = min(step, len(self.norms) - 1)
         norm = self.norms[place]
         y: Tensor = norm(x) if valid is None or not self.by_batch else norm(x, valid)
         if place and valid is not None:
             _continue(self.norms[place - 1], norm)
         return y
+
+
+def norm_sites(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the norms of a model by qualified name, in the order of the model: a `SequenceNorm` is one.
+
+    Without those of `SequenceNorm`, these are the norm layers.
+    """
+    layers = norm_layers(model)
+    wrappers = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, SequenceNorm))
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, SequenceNorm) or (name in layers and not name.startswith(wrappers))
+    }
 
 
 _FILLERS = 2

@@ -14,6 +14,7 @@ from normbench.training.probing.activations import activations
 from normbench.training.probing.dead_units import dead_units
 from normbench.training.probing.effective_lr import effective_lr
 from normbench.training.probing.gradients import gradients
+from normbench.training.probing.gradients_time import gradients_time
 from normbench.training.probing.ics_ioffe import ics_ioffe
 from normbench.training.probing.ics_santurkar import ics_santurkar
 from normbench.training.probing.ics_training import ics_training
@@ -62,6 +63,7 @@ def check_probes(names: Collection[str]) -> None:
 REGISTRY: dict[str, Probe] = {
     "activations": Probe(activations, "a forward pass, and sorting what the norms see", 25),
     "gradients": Probe(gradients, "a backward pass, shared by all probes that read gradients", 4, frozenset({"grads"})),
+    "gradients_time": Probe(gradients_time, "a forward and a backward pass; nothing without recurrence", 5),
     "effective_lr": Probe(
         effective_lr, "a backward pass, shared by all probes that read gradients", 4, frozenset({"before", "grads"})
     ),

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from normbench.training.probing.view import Moment, View, by_unit
+from normbench.training.probing.units import Units
+from normbench.training.probing.view import Moment, View
 
 _PERCENTILES = (15, 50, 85)
 _STATISTICS = ("mean", "deviation", *(f"p{percentile}" for percentile in _PERCENTILES))
@@ -32,26 +33,12 @@ def activations(view: View, moment: Moment) -> dict[str, Tensor]:
     }
 
 
-def _around(before: Tensor, after: Tensor) -> Tensor:
+def _around(before: Units, after: Units) -> Tensor:
     return torch.stack([distribution(before), distribution(after)])
 
 
-def distribution(x: Tensor) -> Tensor:
-    """Return mean, biased deviation and the percentiles 15, 50 and 85 of each unit of x, averaged over units.
-
-    Args:
-        x: (B, C) or (B, C, H, W).
-
-    Returns:
-        (5,).
-    """
-    values = by_unit(x).sort(dim=1).values
-    typical = [values.mean(1), values.std(1, correction=0), *(_percentile(values, p) for p in _PERCENTILES)]
+def distribution(units: Units) -> Tensor:
+    """Return mean, biased deviation and the percentiles 15, 50 and 85 of each unit, averaged over units, (5,)."""
+    ordered = units.sorted()
+    typical = [ordered.moments()[0], ordered.deviation(), *(ordered.percentile(percent) for percent in _PERCENTILES)]
     return torch.stack([statistic.mean() for statistic in typical])
-
-
-def _percentile(values: Tensor, percentile: int) -> Tensor:
-    """Interpolate linearly in rows that are sorted; `torch.quantile` refuses more than 16 million values."""
-    whole, rest = divmod(percentile * (values.shape[1] - 1), 100)
-    above = min(whole + 1, values.shape[1] - 1)
-    return torch.lerp(values[:, whole], values[:, above], rest / 100)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from normbench.training.probing.view import Moment, View, by_unit
+from normbench.training.probing.view import Moment, View
 
 
 def dead_units(view: View, moment: Moment) -> dict[str, Tensor]:
@@ -20,7 +20,7 @@ def dead_units(view: View, moment: Moment) -> dict[str, Tensor]:
         ``share.<activation>`` and ``share``, over the units of all activations, each (); nothing for a model whose
         activations are not modules.
     """
-    with view.watching(view.activations, lambda _, output: (by_unit(output) == 0).all(dim=1)) as seen:
+    with view.watching(view.activations, lambda _, output: output.always_zero()) as seen:
         view.outputs(moment.params, moment.buffers, moment.batch)
     if not seen:
         return {}

@@ -26,9 +26,18 @@ def gradients(view: View, moment: Moment) -> dict[str, Tensor]:
     return scalars
 
 
-def slope(heights: Tensor) -> Tensor:
-    """Return the slope () of the least-squares line through (0, y_0), (1, y_1), ... of heights y (n,)."""
+def slope(heights: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Return the slope () of the least-squares line through (0, y_0), (1, y_1), ...
+
+    Args:
+        heights: y, (n,).
+        counted: (n,) bool, which of them count; None if all do.
+    """
     places = torch.arange(len(heights), dtype=heights.dtype, device=heights.device)
-    places = places - places.mean()
+    if counted is None:
+        places = places - places.mean()
+    else:
+        places = torch.where(counted, places - (places * counted).sum() / counted.sum(), 0)
+        heights = torch.where(counted, heights, 0)
     rise = (places * heights).sum() / places.square().sum()
     return torch.where(torch.isfinite(rise), rise, torch.nan)

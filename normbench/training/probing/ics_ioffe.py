@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from normbench.training.probing.view import Moment, Named, View, by_unit
+from normbench.training.probing.view import Moment, Named, View
 
 _FLOOR = 1e-5
 """Added to variances: a unit that is constant before and after has not moved; the norms' own default eps."""
@@ -33,15 +33,9 @@ def ics_ioffe(view: View, moment: Moment) -> dict[str, Tensor]:
 
 
 def _moments(view: View, params: Named, moment: Moment) -> dict[str, Tensor]:
-    with view.watching(view.sites, lambda _, output: torch.stack(unit_moments(output))) as seen:
+    with view.watching(view.sites, lambda _, output: torch.stack(output.moments())) as seen:
         view.outputs(params, moment.buffers, moment.batch)
     return {layer: torch.cat(calls, dim=1) for layer, calls in seen.items()}
-
-
-def unit_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance of each unit of x (B, C, ...), (C,) each."""
-    values = by_unit(x)
-    return values.mean(1), values.var(1, correction=0)
 
 
 def gaussian_divergence(one: Tensor, other: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from normbench.training.probing.ics_ioffe import gaussian_divergence, unit_moments
+from normbench.training.probing.ics_ioffe import gaussian_divergence
 from normbench.training.probing.view import Moment, Named, View
 
 
@@ -38,8 +38,8 @@ def ics_training(view: View, moment: Moment) -> dict[str, Tensor]:
 def _moments(view: View, params: Named, moment: Moment, *, later: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Return means and variances (2, C) of the units in front of each layer and behind it."""
     with (
-        view.watching(view.sites, lambda given, _: torch.stack(unit_moments(given))) as before,
-        view.watching(view.sites, lambda _, output: torch.stack(unit_moments(output))) as after,
+        view.watching(view.sites, lambda given, _: torch.stack(given.moments())) as before,
+        view.watching(view.sites, lambda _, output: torch.stack(output.moments())) as after,
     ):
         view.outputs_with_noise(params, moment.buffers, moment.batch, later=later)
     return {layer: (torch.cat(before[layer], dim=1), torch.cat(after[layer], dim=1)) for layer in view.sites}

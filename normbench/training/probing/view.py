@@ -12,10 +12,11 @@ from torch.func import functional_call
 
 from normbench.data import Batch
 from normbench.models.activations import ACTIVATIONS
-from normbench.norms.factory import norm_layers
+from normbench.norms.sequence import SequenceNorm, norm_sites
 from normbench.norms.statistics import own_batch
 from normbench.tasks import Task
 from normbench.training.precision import in_float32
+from normbench.training.probing.watching import Summary, watch
 
 Named = Mapping[str, Tensor]
 
@@ -59,8 +60,9 @@ class View:
         task: The task.
         norm_batch_size: Samples that share statistics; None takes the whole batch.
         weights: Names of the linear and convolutional layers, in calling order.
-        norms: The same for the layers that a `NormFactory` made.
+        norms: The same for the norms: the layers that a `NormFactory` made, but a `SequenceNorm` as one.
         activations: The same for the activations.
+        channels_last: Those of all these, and of the weight layers, that have the channels in the last dimension.
     """
 
     skeleton: nn.Module
@@ -69,6 +71,7 @@ class View:
     weights: tuple[str, ...]
     norms: tuple[str, ...]
     activations: tuple[str, ...]
+    channels_last: frozenset[str]
 
     @classmethod
     def of(cls, model: nn.Module, task: Task, batch: Batch, *, norm_batch_size: int | None) -> Self:
@@ -85,8 +88,8 @@ class View:
             # Otherwise the next layer would overwrite the input or output of a layer.
             if getattr(module, "inplace", False):
                 module.inplace = False  # type: ignore[assignment]  # nn.Module takes any attribute
-        called = _called(skeleton, task, batch)
-        made = norm_layers(skeleton)
+        called, channels_last = _called(skeleton, task, batch)
+        made = norm_sites(skeleton)
         return cls(
             skeleton=skeleton,
             task=task,
@@ -94,6 +97,7 @@ class View:
             weights=tuple(name for name, module in called.items() if isinstance(module, _WEIGHT_LAYERS)),
             norms=tuple(name for name in called if name in made),
             activations=tuple(name for name, module in called.items() if isinstance(module, _ACTIVATIONS)),
+            channels_last=channels_last,
         )
 
     @property
@@ -140,32 +144,19 @@ class View:
         return found
 
     @contextmanager
-    def watching(
-        self, layers: tuple[str, ...], summary: Callable[[Tensor, Tensor], Tensor]
-    ) -> Iterator[dict[str, list[Tensor]]]:
-        """Summarise input and output of some layers during the forward passes inside the context.
-
-        Summaries are computed immediately: with many stacked runs, the values of all layers may not fit in memory.
+    def watching(self, layers: Iterable[str], summary: Summary) -> Iterator[dict[str, list[Tensor]]]:
+        """Summarise the units in front of some layers and behind them during the forward passes inside the context.
 
         Args:
             layers: Names of layers, in calling order.
-            summary: Maps input and output of a layer to its summary.
+            summary: Maps the units in front of a layer and behind it to their summary.
 
         Yields:
-            For each layer one summary per call, filled during the passes.
+            For each layer one summary per call, filled during the passes; see `watching.watch`.
         """
-        seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-
-        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            return lambda _, args, output: seen[name].append(summary(args[0], output))
-
-        # Before the hooks of a replacement norm, which move its channels and activate its output.
-        hooks = [self.skeleton.get_submodule(name).register_forward_hook(keep(name), prepend=True) for name in layers]
-        try:
+        places = {name: -1 if name in self.channels_last else 1 for name in layers}
+        with watch(self.skeleton, places, summary) as seen:
             yield seen
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def _call(self, params: Named, buffers: Named, batch: Batch) -> Tensor:
         inputs = self.task.inputs_of(batch)
@@ -174,24 +165,41 @@ class View:
 
 
 @torch.no_grad()
-def _called(model: nn.Module, task: Task, batch: Batch) -> dict[str, nn.Module]:
-    """Return the layers that a forward pass calls, in the order of their first call."""
-    called: dict[str, nn.Module] = {}
+def _called(model: nn.Module, task: Task, batch: Batch) -> tuple[dict[str, nn.Module], frozenset[str]]:
+    """Return the layers that a forward pass calls, in the order of their first call, and those with channels last.
 
-    def keep(name: str) -> Callable[[nn.Module, Any], None]:
+    Linear layers and norms of sequences have them last. An activation has them where the weight layer before it has
+    them whose output has as many dimensions.
+    """
+    called: dict[str, nn.Module] = {}
+    last: set[str] = set()
+    linear: dict[int, bool] = {}
+
+    def begins(name: str) -> Callable[[nn.Module, Any], None]:
         return lambda module, _: called.update({name: module})
 
-    hooks = [module.register_forward_pre_hook(keep(name)) for name, module in model.named_modules()]
+    def ends(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(module: nn.Module, _: Any, output: Any) -> None:
+            if isinstance(module, _WEIGHT_LAYERS):
+                linear[output.ndim] = isinstance(module, nn.Linear)
+            elif not isinstance(module, _ACTIVATIONS) or not linear.get(output.ndim, False):
+                return
+            if linear[output.ndim]:
+                last.add(name)
+
+        return keep
+
+    hooks = [
+        hook
+        for name, module in model.named_modules()
+        for hook in (module.register_forward_pre_hook(begins(name)), module.register_forward_hook(ends(name)))
+    ]
     with own_batch(model, None):
         task.call(model, batch)
     for hook in hooks:
         hook.remove()
-    return called
-
-
-def by_unit(x: Tensor) -> Tensor:
-    """Return the values of each unit, (C, M): M = B for features (B, C), B * H * W for maps (B, C, H, W)."""
-    return x.transpose(0, 1).flatten(1)
+    sequences = {name for name, module in called.items() if isinstance(module, SequenceNorm)}
+    return called, frozenset(last | sequences)
 
 
 def length(x: Tensor) -> Tensor:

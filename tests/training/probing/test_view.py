@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from normbench.norms import NormFactory
-from normbench.norms.factory import norm_layers
-from normbench.training.probing.view import View, by_unit, cosine, length, mean_of
+from normbench.norms.sequence import norm_sites
+from normbench.training.probing.units import Units
+from normbench.training.probing.view import View, cosine, length, mean_of
 
 from .moments import ARMS, TASK, case
 
@@ -68,9 +69,9 @@ def test_norms_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def searching(model: nn.Module) -> dict[str, nn.Module]:
         searches.append(model)
-        return norm_layers(model)
+        return norm_sites(model)
 
-    monkeypatch.setattr("normbench.training.probing.view.norm_layers", searching)
+    monkeypatch.setattr("normbench.training.probing.view.norm_sites", searching)
     case("mlp-batch")
     assert len(searches) == 1
 
@@ -78,7 +79,7 @@ def test_norms_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_watching_ends_with_its_block() -> None:
     """A forward that raises leaves no hook behind."""
     made = case("mlp-none")
-    with pytest.raises(RuntimeError), made.view.watching(made.view.sites, lambda before, _: before):
+    with pytest.raises(RuntimeError), made.view.watching(made.view.sites, lambda before, _: before.values):
         made.view.outputs(made.moment.params, made.moment.buffers, {"images": torch.zeros(2, 5)})
     assert not any(module._forward_hooks for module in made.view.skeleton.modules())
 
@@ -86,8 +87,8 @@ def test_watching_ends_with_its_block() -> None:
 def test_units_are_channels() -> None:
     """Samples and positions lie beside each other, for features and for maps."""
     maps = torch.arange(24.0).view(2, 3, 2, 2)
-    assert by_unit(maps)[1].tolist() == [4, 5, 6, 7, 16, 17, 18, 19]
-    assert by_unit(maps[:, :, 0, 0]).shape == (3, 2)
+    assert Units.of(maps).values[1].tolist() == [4, 5, 6, 7, 16, 17, 18, 19]
+    assert Units.of(maps[:, :, 0, 0]).values.shape == (3, 2)
 
 
 def test_vectors_have_no_smallest_size() -> None:
