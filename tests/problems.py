@@ -1,14 +1,16 @@
 """One table of small trainings, name -> overrides, that the reference is checked on and every faster path after it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from normbench.config.compose import Compositions
 from normbench.config.sweep import expand
-from normbench.data import Dataset, load
+from normbench.data import Dataset, Examples, Fields, load
 from normbench.norms import REGISTRY
 from normbench.spec import Run
 
@@ -77,10 +79,71 @@ _DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "grouped": (("mlp-batch", "resnet-batch"), ("data=digit_scenes", "data.num_scenes=500", "data.size=8")),
 }
 
+_PADDED = ("task=sequence_classification", "data=digit_rows", "data.lengths=varied", "data.limit=200")
+_TRANSFORMER = ("model.width=8", "model.depth=1", "model.heads=2")
+_PAIRS = tuple(f"data.{key}" for key in ("num_samples=200", "vocabulary=6", "min_length=2", "max_length=5"))
+
+_SEQUENCE_MODELS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "rnn": (tuple(REGISTRY), (*_PADDED, "model=rnn", "model.cell=rnn", "model.width=8")),
+    "encoder": (tuple(REGISTRY), (*_PADDED, "model=transformer", *_TRANSFORMER)),
+    "language": (
+        ("batch", "layer", "power", "none"),
+        ("task=language_model", "data.length=8", "data.limit=60", *_TRANSFORMER),
+    ),
+    "translation": (("batch", "layer"), ("task=translation", *_PAIRS, *_TRANSFORMER)),
+}
+
+SEQUENCE_ARMS = {
+    f"{model}-{norm}": (
+        *overrides,
+        f"norm={norm}",
+        *(("model.norm_place=input", "model.norm_time=shared") if model == "rnn" and norm in NEEDS_MAPS else ()),
+    )
+    for model, (norms, overrides) in _SEQUENCE_MODELS.items()
+    for norm in norms
+}
+
+_SEQUENCE_DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "lstm": (("rnn-batch", "rnn-layer"), ("model.cell=lstm",)),
+    "both_ways": (("rnn-batch", "rnn-none"), ("model.cell=gru", "model.bidirectional=true")),
+    "deep_dropout": (("rnn-batch",), ("model.depth=2", "model.dropout=0.3")),
+    "dropout": (("encoder-layer", "translation-batch"), ("model.dropout=0.3",)),
+    "shared": (("rnn-batch", "rnn-power"), ("model.norm_time=shared",)),
+    "step": (("encoder-batch", "language-batch", "language-power", "translation-batch"), ("model.norm_time=step",)),
+    "over_time": (("encoder-layer",), ("model.norm_over=time",)),
+    "post_norm": (("encoder-layer", "encoder-batch", "language-layer"), ("model.norm_first=false",)),
+    "ghost": (("rnn-batch", "encoder-batch", "language-batch", "translation-batch"), ("norm_batch_size=4",)),
+    "cumulative": (("rnn-batch", "encoder-batch"), ("norm.momentum=null",)),
+    "untracked": (("rnn-batch", "encoder-batch"), ("norm.track_running_stats=false",)),
+    "whole": (("rnn-batch", "encoder-batch"), ("data.lengths=full",)),
+}
+
+SEQUENCES: Mapping[str, tuple[str, ...]] = {
+    **SEQUENCE_ARMS,
+    **{f"{arm}-{dial}": (*SEQUENCE_ARMS[arm], *own) for dial, (arms, own) in _SEQUENCE_DIALS.items() for arm in arms},
+    "pixels-batch": (
+        "task=sequence_classification",
+        "data=digit_pixels",
+        "data.per_step=16",
+        "data.limit=200",
+        *("model=rnn", "model.cell=rnn", "model.width=8", "norm=batch"),
+    ),
+}
+
 PROBLEMS: Mapping[str, tuple[str, ...]] = {
     **ARMS,
     **{f"{arm}-{dial}": (*ARMS[arm], *own) for dial, (arms, own) in _DIALS.items() for arm in arms},
+    **SEQUENCES,
 }
+
+_COMPOSED: Compositions = {}
+
+
+class _Float64(Dataset):
+    """Images whose batches are in float64."""
+
+    def batch(self, index: Tensor) -> Tensor:
+        return super().batch(index).double()
 
 
 def problem(name: str, **changes: Any) -> Run:
@@ -88,15 +151,27 @@ def problem(name: str, **changes: Any) -> Run:
     return replace(_run(name), **changes)
 
 
-def dataset_of(run: Run) -> Dataset:
+def dataset_of(run: Run) -> Examples:
     """Return the data set of a run; loaded once a process."""
-    data = load(run.data.name, run.data.args)
-    assert isinstance(data, Dataset)
-    return data
+    return load(run.data.name, run.data.args)
+
+
+def in_float64(data: Examples) -> Examples:
+    """Return a data set whose numbers are in float64."""
+    if isinstance(data, Dataset):
+        return _Float64(**{field.name: getattr(data, field.name) for field in fields(data)})
+    assert isinstance(data, Fields)
+    numbers = {name: values.double() if values.is_floating_point() else values for name, values in data.fields.items()}
+    return replace(data, fields=numbers)
+
+
+def run_of(*overrides: str) -> Run:
+    """Return the run of some overrides; of two with the same key the later one counts."""
+    values = dict(override.split("=", 1) for override in overrides)
+    (run,) = expand([f"{key}={value}" for key, value in values.items()], composed=_COMPOSED).runs
+    return run
 
 
 @lru_cache
 def _run(name: str) -> Run:
-    values = dict(override.split("=", 1) for override in (*_SMALL, *PROBLEMS[name]))
-    (run,) = expand([f"{key}={value}" for key, value in values.items()]).runs
-    return run
+    return run_of(*_SMALL, *PROBLEMS[name])

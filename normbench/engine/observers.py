@@ -1,4 +1,4 @@
-"""Observers of a run in training: its TensorBoard log, and the saving of its final weights."""
+"""Observers of a run in training: its TensorBoard log, its texts, and the saving of its final weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from normbench.engine.texts import TextsKeeper, texts_of, write_vocabularies
 from normbench.record.files import make_folder, write_bytes_whole
 from normbench.record.store import Study
 from normbench.spec import Log, Run
@@ -40,6 +41,7 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
     observers: list[Observer] = []
     if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
         observers.append(TensorBoardObserver(run, study.folder / "tensorboard" / log_name(run_id, run)))
+        observers.append(TextsKeeper(study, run_id))
     if log.weights == "final":
         observers.append(WeightsKeeper(study, run_id))
     return observers
@@ -68,7 +70,7 @@ def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
 
 
 class TensorBoardObserver:
-    """Writes scalars, histograms around the norms, gradient norms and hyper-parameters of one run.
+    """Writes scalars, histograms around the norms, gradient norms, hyper-parameters and texts of one run.
 
     The log is opened at the first evaluation: only then it is known whether the run started or resumed.
     """
@@ -113,7 +115,7 @@ class TensorBoardObserver:
                 log.histogram(f"{layer}/after_norm", normed, point.step)
 
     def ended(self, outcome: Outcome) -> None:
-        """Write the hyper-parameters with the final metrics, and close the log."""
+        """Write the hyper-parameters with the final metrics and what the model writes, and close the log."""
         names = self._setup.task.metrics
         metrics = {f"{part}_{name}": float("nan") for name in names for part in ("test", "val")}
         if outcome.status == "finished":
@@ -124,27 +126,34 @@ class TensorBoardObserver:
                 metrics[f"val_{name}"] = outcome.curve[-1].val.metrics[name]
         log = self._log(len(outcome.curve), self._setup.budget.total + 1)
         log.hparams(_flat(self._run), metrics)
+        for place, written in enumerate(texts_of(self._setup) if outcome.status == "finished" else [], start=1):
+            log.texts(f"texts/{place}", written._asdict(), self._setup.budget.total)
         log.close()
 
 
 class WeightsKeeper:
-    """Saves a run's last weights to ``weights/<run_id>.pt``; load them with ``torch.load(..., weights_only=True)``."""
+    """Saves a run's last weights to ``weights/<run_id>.pt``; load them with ``torch.load(..., weights_only=True)``.
+
+    The vocabularies of its data, without which weights on tokens are of no use, are saved next to them.
+    """
 
     def __init__(self, study: Study, run_id: str) -> None:
+        self._study, self._run_id = study, run_id
         self._path = study.weights(run_id)
 
     def started(self, setup: Setup) -> None:
-        """Remember the model."""
-        self._model = setup.model
+        """Remember the run."""
+        self._setup = setup
 
     def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
         """Do nothing."""
 
     def ended(self, outcome: Outcome) -> None:
-        """Save the weights, whole or not at all."""
+        """Save the vocabularies and then the weights, each whole or not at all."""
         make_folder(self._path.parent)
+        write_vocabularies(self._study, self._run_id, self._setup)
         buffer = BytesIO()
-        torch.save({name: value.cpu() for name, value in self._model.state_dict().items()}, buffer)
+        torch.save({name: value.cpu() for name, value in self._setup.model.state_dict().items()}, buffer)
         write_bytes_whole(self._path, buffer.getbuffer())
 
 

@@ -92,7 +92,12 @@ class Study:
         """
         with self._lock.held(say) as taken:
             if taken:
-                for folder in (self.folder, self._shards, self._checkpoints, self.folder / "weights"):
+                for folder in (
+                    self.folder,
+                    self._shards,
+                    self._checkpoints,
+                    *(self.folder / name for name in ("weights", "texts")),
+                ):
                     remove_drafts(folder)
             yield
 

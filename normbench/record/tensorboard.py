@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +28,11 @@ class RunLog:
         finite = values[values.isfinite()].float()
         if len(finite):
             self._writer.add_histogram(tag, finite, step)
+
+    def texts(self, tag: str, named: Mapping[str, str], step: int) -> None:
+        """Write texts under a tag, each below its name; indented, so that Markdown shows them unchanged."""
+        parts = (f"**{name}**\n\n{indent(text, '    ', lambda _: True)}" for name, text in named.items())
+        self._writer.add_text(tag, "\n\n".join(parts), step)
 
     def hparams(self, values: Mapping[str, bool | str | float | int], metrics: Mapping[str, float]) -> None:
         """Write the config of the run and its final metrics."""

@@ -23,6 +23,7 @@ from normbench.report.palette import theme_css
 from normbench.report.panels import Figure
 from normbench.report.sweep_view import SweepSection, sweep_sections
 from normbench.report.text import clean, number, short, signed, spread
+from normbench.report.texts import WrittenTexts, written_texts
 
 _FOLDER = Path(__file__).parent
 
@@ -50,6 +51,7 @@ class StudyView:
         axis: The common axis of the effects.
         tally: Number of estimated claims per verdict.
         sweeps: The sections of an ordinary study; empty for a judged one.
+        texts: What its models write; none of a judged study.
         command: The overrides that repeat its last sweep.
         packed: Whether its tables are compressed, so that no run can be added.
         failed: run_id and error of the failed runs that are listed.
@@ -64,6 +66,7 @@ class StudyView:
     axis: str
     tally: tuple[tuple[str, int], ...]
     sweeps: tuple[SweepSection, ...]
+    texts: WrittenTexts
     command: str
     packed: bool
     failed: tuple[tuple[str, str], ...]
@@ -135,6 +138,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         margin_scale(study.verdicts).axis(),
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
         sweep_sections(anchor, runs, study.tables.curves.whole()) if len(runs) and not views else (),
+        written_texts(study.folder, runs if not views else runs.head(0)),
         " ".join(study.command),
         is_packed(study.folder),
         tuple(zip(failed["run_id"].head(50), failed["error"].fillna("").head(50), strict=True)) if len(failed) else (),

@@ -4,13 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import final
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from normbench.data.examples import Batch, Examples
+from normbench.data.vocabulary import PAD
 from normbench.shapes import SequenceShape
 from normbench.tasks.sequences import all_of, sequence_shape, trained_and_judged, unigram_nats
-from normbench.tasks.task import Task
+from normbench.tasks.task import Task, Written
 
 LARGEST_NATS = 700.0
 """A larger loss has no perplexity in float64."""
@@ -36,6 +38,7 @@ class LanguageModel(Task):
     inputs = ("sequence",)
     targets = ("next",)
     causal = "sequence"
+    writes = "The second half of some windows of the test part, the likeliest token at each step."
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)
@@ -73,6 +76,16 @@ class LanguageModel(Task):
         """Return bits per character or perplexity."""
         return {self.metrics[0]: of_nats(self.metrics[0], float(sums["nats"] / sums["count"]))}
 
+    def written(self, model: nn.Module, batch: Batch) -> list[Written]:
+        """Return how the model continues the first half of each window, by the likeliest token at each step."""
+        half = self.shape.length // 2
+        found = continued(model, batch["sequence"], half)
+        decode = self.data.vocabularies["sequence"].decode
+        return [
+            Written(decode(window[:half]), decode(text[half:]), decode(window[half:]))
+            for window, text in zip(batch["sequence"].tolist(), found.tolist(), strict=True)
+        ]
+
     @property
     def chance(self) -> dict[str, float]:
         """The score of the tokens' frequencies."""
@@ -80,6 +93,25 @@ class LanguageModel(Task):
         trained, judged = trained_and_judged(self.data)
         nats = unigram_nats(tokens[trained].flatten(), tokens[judged].flatten(), self.num_outputs)
         return {self.metrics[0]: of_nats(self.metrics[0], nats)}
+
+
+@torch.no_grad()
+def continued(model: nn.Module, sequence: Tensor, given: int) -> Tensor:
+    """Return windows whose first tokens are kept, and each later one is the model's likeliest.
+
+    Args:
+        model: A causal model, called with (B, L) tokens.
+        sequence: (B, L) tokens.
+        given: How many tokens are kept, at least 1. Those after them are not read.
+
+    Returns:
+        (B, L) tokens.
+    """
+    tokens = sequence.clone()
+    tokens[:, given:] = PAD
+    for step in range(given, tokens.shape[1]):
+        tokens[:, step] = model(tokens)[:, step - 1].argmax(dim=-1)
+    return tokens
 
 
 def of_nats(metric: str, nats: float) -> float:

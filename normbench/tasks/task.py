@@ -2,13 +2,27 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from normbench.data.examples import Batch, Examples
 from normbench.errors import ImpossibleRunError
+
+
+class Written(NamedTuple):
+    """A text that a model wrote.
+
+    Attributes:
+        prompt: What the model was given.
+        text: What it wrote.
+        wanted: What the data have there.
+    """
+
+    prompt: str
+    text: str
+    wanted: str
 
 
 class Task(ABC):
@@ -27,6 +41,7 @@ class Task(ABC):
         metrics: Names in `normbench.metrics.METRICS`, without ``loss``. Each seed selects its rate by the first.
         causal: The input whose later steps must not change earlier outputs; None if they may.
         alone: Why runs of this task are never trained together; empty if they may be.
+        writes: How `written` makes texts, one sentence; empty if there are none.
 
     Raises:
         ImpossibleRunError: If the data set lacks a field.
@@ -37,6 +52,7 @@ class Task(ABC):
     metrics: tuple[str, ...]
     causal: ClassVar[str | None] = None
     alone: ClassVar[str] = ""
+    writes: ClassVar[str] = ""
 
     def __init__(self, data: Examples) -> None:
         self.data = data
@@ -98,6 +114,15 @@ class Task(ABC):
             Rows (B, ...) or (R, B, ...), by name.
         """
         return {}
+
+    def written(self, model: nn.Module, batch: Batch) -> list[Written]:
+        """Return what a trained model writes, for people to read; by default nothing.
+
+        Args:
+            model: The model in evaluation mode, not stacked.
+            batch: The fields of some samples, (B, ...).
+        """
+        return []
 
     @property
     def chance(self) -> dict[str, float]:

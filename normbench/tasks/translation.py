@@ -15,7 +15,7 @@ from normbench.shapes import PairShape
 from normbench.tasks.bleu import corpus_bleu, sentence_counts
 from normbench.tasks.language_model import of_nats
 from normbench.tasks.sequences import all_of, sequence_shape, trained_and_judged, unigram_nats, valid_steps
-from normbench.tasks.task import Task
+from normbench.tasks.task import Task, Written
 
 
 @final
@@ -40,6 +40,7 @@ class Translation(Task):
     inputs = ("source", "source_lengths", "target", "target_lengths")
     targets = ("next", "target_lengths")
     causal = "target"
+    writes = "The targets of some sources of the test part, the likeliest token at each step."
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)
@@ -103,6 +104,16 @@ class Translation(Task):
             [decode(row) for row in tokens.flatten(0, -2).tolist()] for tokens in (greedy(model, batch), batch["next"])
         )
         return {"bleu": sentence_counts(written, references).reshape(*batch["next"].shape[:-1], -1)}
+
+    @torch.no_grad()
+    def written(self, model: nn.Module, batch: Batch) -> list[Written]:
+        """Return what greedy decoding writes after each source."""
+        source, target = (self.data.vocabularies[field].decode for field in ("source", "target"))
+        rows = (batch["source"], greedy(model, batch), batch["next"])
+        return [
+            Written(source(prompt), target(text), target(wanted))
+            for prompt, text, wanted in zip(*(tokens.tolist() for tokens in rows), strict=True)
+        ]
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the metrics; BLEU only where something was generated."""

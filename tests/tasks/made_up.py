@@ -1,9 +1,9 @@
 """Made-up data sets of sequences."""
 
 import torch
-from normbench.data.vocabulary import SPECIAL, SPECIAL_OF_PAIRS, Vocabulary
 
 from normbench.data import Fields
+from normbench.data.vocabulary import SPECIAL, SPECIAL_OF_PAIRS, Vocabulary
 
 
 def numbers(*shape: int, high: int, low: int = 0, seed: int = 0) -> torch.Tensor:

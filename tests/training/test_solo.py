@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from problems import CPU, PROBLEMS, dataset_of, problem
 from torch import Tensor, nn
 
+from normbench.metrics import METRICS
 from normbench.norms.factory import norm_layers
 from normbench.randomness import generator
 from normbench.spec import Run
@@ -129,14 +130,18 @@ def test_every_problem_trains_and_is_evaluated(name: str) -> None:
     """Three steps move the weights, and every score is a number that its part of the data allows."""
     run = problem(name)
     setup, outcome = trained(run)
-    start = build(run, setup.dataset.input_shape, setup.dataset.num_classes).state_dict()
+    start = build(run, setup.task.input_shape, setup.task.num_outputs).state_dict()
     assert outcome.status == "finished"
     assert [point.step for point in outcome.curve] == [3]
     assert set(outcome.test) == {"running", "precise", "batch"}
     scores = [*outcome.test.values(), outcome.curve[0].train, outcome.curve[0].val]
-    assert all(math.isfinite(score.loss) and score.loss > 0 and 0 <= score.metrics["accuracy"] <= 1 for score in scores)
+    assert all(math.isfinite(score.loss) and score.loss > 0 for score in scores)
+    for score in scores:
+        for name, value in score.metrics.items():
+            low, high = METRICS[name].low, METRICS[name].high
+            assert (low is None or low <= value) and (high is None or value <= high)
     assert outcome.num_params == sum(param.numel() for param in setup.params.values())
-    assert outcome.num_classes == setup.dataset.num_classes
+    assert outcome.num_classes == (setup.dataset.num_classes or None)
     assert not torch.equal(setup.model.get_parameter("head.weight"), start["head.weight"])
     assert outcome.norm_layers.count(" x") == len({repr(layer) for layer in norm_layers(setup.model).values()})
 

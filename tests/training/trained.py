@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import pytest
-from problems import CPU, dataset_of
+from problems import CPU, dataset_of, in_float64
 from torch import Tensor
 
-from normbench.data import Dataset
+from normbench.data import Dataset, Fields
 from normbench.spec import Run
 from normbench.training.build import build
 from normbench.training.outcome import Evaluation, Outcome
@@ -45,8 +45,9 @@ def trained(run: Run, *observers: Observer, probes: Collection[str] = ()) -> tup
 
 def train_in_float64(patch: pytest.MonkeyPatch) -> None:
     """Let this process train in float64, until the patch is undone."""
-    real = Dataset.batch
+    real, real_fetch = Dataset.batch, Fields.fetch
     patch.setattr(Dataset, "batch", lambda self, index: real(self, index).double())
+    patch.setattr(Fields, "fetch", lambda self, index: real_fetch(in_float64(self), index))
     real_build = build
     patch.setattr("normbench.training.setup.build", lambda *args: real_build(*args).double())
 

@@ -1,0 +1,58 @@
+"""What a trained model writes after a few samples of its test part."""
+
+import json
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from normbench.record.files import write_whole
+from normbench.record.store import Study
+from normbench.record.texts import texts_path, write_texts
+from normbench.tasks.task import Written
+from normbench.training.outcome import Evaluation, Outcome
+from normbench.training.setup import Setup
+
+TEXTS = 3
+"""Samples of the test part, evenly spaced and the same ones in every run on the same split."""
+
+
+@torch.no_grad()
+def texts_of(setup: Setup) -> list[Written]:
+    """Return what the model of a run writes, with running statistics in its norms; none if its task has no texts."""
+    test = setup.parts.test
+    batch = setup.parts.batch(setup.dataset, test[:: -(-len(test) // TEXTS)], test=True)
+    setup.model.eval()
+    written = setup.task.written(setup.model, batch)
+    setup.model.train()
+    return written
+
+
+class TextsKeeper:
+    """Saves what the trained model of a run writes to ``texts/<run_id>.json``, if its task has texts."""
+
+    def __init__(self, study: Study, run_id: str) -> None:
+        self._path = texts_path(study.folder, run_id)
+
+    def started(self, setup: Setup) -> None:
+        """Remember the run."""
+        self._setup = setup
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """Do nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Write the texts; a run that diverged has none."""
+        if outcome.status == "finished" and (texts := texts_of(self._setup)):
+            write_texts(self._path, self._setup.task.writes, texts)
+
+
+def write_vocabularies(study: Study, run_id: str, setup: Setup) -> None:
+    """Write the vocabularies of a run's data next to its weights, as ``<run_id>.vocabulary.json``; nothing without any.
+
+    The file has a vocabulary for each field of tokens, as `Vocabulary.of_dict` reads it.
+    """
+    if setup.dataset.vocabularies:
+        path = study.weights(run_id).with_suffix(".vocabulary.json")
+        found = {field: vocabulary.as_dict() for field, vocabulary in setup.dataset.vocabularies.items()}
+        write_whole(path, [json.dumps(found) + "\n"])
