@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from measure import __main__ as bench
-from measure import plain
+from measure import plain, plain_sequences
 from measure.command import new_place
-from measure.figures import FIGURES, Figure, Setting, Target
+from measure.figure import Figure, Setting, Target
+from measure.figures import FIGURES
 from measure.made_up import EVALUATIONS, make_up
 
 from normbench.config.sweep import expand
 from normbench.engine.work import load_data
 from normbench.record.store import Study
+from normbench.shapes import SequenceShape
 from normbench.training.build import build
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +67,18 @@ def test_the_plain_resnet_has_normbenchs_size(channels: int) -> None:
     model = plain.resnet8(channels)
     assert size(model) == size(build(run, (channels, 32, 32), 10))
     assert model(torch.zeros(2, channels, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("rnn", plain_sequences.LayerNormLSTM), ("transformer", plain_sequences.Encoder)]
+)
+def test_the_plain_models_of_sequences_have_normbenchs_size(name: str, model: type[torch.nn.Module]) -> None:
+    """Both sides of a ratio train the same model, but for where a shift is a bias or a beta."""
+    (run,) = expand(["task=sequence_classification", f"model={name}", "norm=layer"]).runs
+    ours = build(run, SequenceShape(8, features=8), 10)
+    trained = sum(param.numel() for param in ours.parameters() if param.requires_grad)
+    assert size(model()) == pytest.approx(trained, rel=0.03)
+    assert model()(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
 def size(model: torch.nn.Module) -> int:

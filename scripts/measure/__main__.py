@@ -14,7 +14,8 @@ sys.path[0:1] = [str(SCRIPTS), str(SCRIPTS.parent)]
 import torch  # noqa: E402
 
 from measure import estimates, norms, plain  # noqa: E402
-from measure.figures import FIGURES, Figure, Setting  # noqa: E402
+from measure.figure import Figure, Setting  # noqa: E402
+from measure.figures import FIGURES  # noqa: E402
 from normbench.record.provenance import commit, processor  # noqa: E402
 
 REFERENCE = SCRIPTS.parent / "results" / "reference" / "bench.csv"
