@@ -1,5 +1,6 @@
 """Small models of sequences in float64 at a made-up step."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from normbench.training.probing.view import Moment, View
 SAMPLES, STEPS, FEATURES = 6, 5, 3
 LENGTHS = torch.tensor([4, 2, 3, 1, 4, 2])
 """No sample reaches the last step, and only two reach the one before it."""
-NETS = {"rnn": rnn, "transformer": transformer}
+NETS: Mapping[str, Callable[..., nn.Module]] = {"rnn": rnn, "transformer": transformer}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def sequence_case(
     sequence = torch.where(valid.unsqueeze(2), sequence, padding) if padded else sequence
     batch = {"sequence": sequence, **lengths, "labels": torch.arange(SAMPLES) % 3}
     task = SequenceClassification(Fields("made up", batch, label="labels", class_names=("a", "b", "c")))
-    model: nn.Module = NETS[net](task.input_shape, 3, NormFactory(REGISTRY[norm]), **{"width": 4, "depth": 2} | keys)
+    model = NETS[net](task.input_shape, 3, NormFactory(REGISTRY[norm]), **{"width": 4, "depth": 2} | keys)
     initialize(model, lambda name: generator(seed, "init", name))
     model = model.double()
     before = {name: near(param, 0.2) for name, param in model.named_parameters() if param.requires_grad}

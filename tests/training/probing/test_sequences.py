@@ -122,7 +122,7 @@ def test_statistics_gap_compares_each_step(name: str) -> None:
         rows, _ = around(case, layer)
         calls = [int(count) for count in case.valid.sum(0)]
         if len(norm.norms) > 1 or (name == "rnn-shared" and layer.endswith("recurrent_norm")):
-            parts = [part.numpy() for part in rows.split(calls) if len(part) > 1]
+            parts = [part.numpy() for part in torch.split(rows, calls) if len(part) > 1]
         else:
             parts = [rows.numpy()]
         moments = [(part.mean(0), part.var(0, ddof=1)) for part in parts]
