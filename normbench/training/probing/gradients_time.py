@@ -51,7 +51,9 @@ def gradients_time(view: View, moment: Moment) -> dict[str, Tensor]:
         if valid is not None:
             norms = norms * (len(grad) / valid.sum(0)).sqrt().to(norms.dtype)
             norms = torch.where(valid.any(0), norms, torch.nan)
-        scalars |= {f"norm.{name}.t{step}": norms[step] for step in shown_steps(len(norms))}
+        # Of equal width, so that tables and TensorBoard sort them by time.
+        width = len(str(len(norms) - 1))
+        scalars |= {f"norm.{name}.t{step:0{width}}": norms[step] for step in shown_steps(len(norms))}
         scalars[f"first.{name}"] = norms[0]
         scalars[f"last.{name}"] = norms[-1] if valid is None else length(_last(grad, valid))
         slopes.append(slope(norms.log(), reached))
