@@ -109,7 +109,7 @@ _SEQUENCE_DIALS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deep_dropout": (("rnn-batch",), ("model.depth=2", "model.dropout=0.3")),
     "dropout": (("encoder-layer", "translation-batch"), ("model.dropout=0.3",)),
     "shared": (("rnn-batch", "rnn-power"), ("model.norm_time=shared",)),
-    "step": (("encoder-batch", "language-batch", "language-power", "translation-batch"), ("model.norm_time=step",)),
+    "step": (("encoder-batch", "language-batch", "language-power"), ("model.norm_time=step",)),
     "over_time": (("encoder-layer",), ("model.norm_over=time",)),
     "post_norm": (("encoder-layer", "encoder-batch", "language-layer"), ("model.norm_first=false",)),
     "ghost": (("rnn-batch", "encoder-batch", "language-batch", "translation-batch"), ("norm_batch_size=4",)),
@@ -154,6 +154,13 @@ def problem(name: str, **changes: Any) -> Run:
 def dataset_of(run: Run) -> Examples:
     """Return the data set of a run; loaded once a process."""
     return load(run.data.name, run.data.args)
+
+
+def images_of(run: Run) -> Dataset:
+    """Return the data set of a run on images."""
+    data = dataset_of(run)
+    assert isinstance(data, Dataset)
+    return data
 
 
 def in_float64(data: Examples) -> Examples:

@@ -72,6 +72,8 @@ NAMES = [
     "mlp-batch-cosine_warmup",
     "mlp-batch-label_noise",
     "mlp-group-adamw_undecayed",
+    "rnn-batch",
+    "translation-batch-dropout",
 ]
 
 

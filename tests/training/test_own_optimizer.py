@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import dataset_of, problem
+from problems import dataset_of, images_of, problem
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError
@@ -75,7 +75,7 @@ OPTIMIZERS: Mapping[str, Component] = {
 
 def plain_loop(run: Run, make: Callable[..., torch.optim.Optimizer]) -> tuple[dict[str, Tensor], list[float]]:
     """Return the weights and losses that torch itself gives, its rate set by hand at each step."""
-    dataset, parts = dataset_of(run), split_of(run, dataset_of(run))
+    dataset, parts = images_of(run), split_of(run, dataset_of(run))
     images = dataset.batch(torch.arange(len(dataset.images)))
     model = build(run, dataset.input_shape, dataset.num_classes).train().to(images.dtype)
     args = {key: value for key, value in run.optimizer.args.items() if key not in ("decay_norm", "clip_norm")}

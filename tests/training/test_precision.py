@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import ARMS, CPU, PROBLEMS, SEQUENCES, dataset_of, problem
+from problems import ARMS, CPU, PROBLEMS, SEQUENCES, dataset_of, images_of, problem
 from torch import Tensor, nn
 
 from normbench.engine.device import find_compiler
@@ -139,7 +139,7 @@ def test_a_copy_in_float32_leaves_the_model_as_it_is() -> None:
 
 def plain_losses(run: Run, scaler: torch.amp.GradScaler | None) -> list[float]:
     """Return the loss of each step of an MLP without norms by torch's own autocast, scaler and optimizer."""
-    dataset, parts = dataset_of(run), split_of(run, dataset_of(run))
+    dataset, parts = images_of(run), split_of(run, dataset_of(run))
     layers = [nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 10)]
     model = nn.Sequential(*layers)
     for theirs, ours in zip(model.parameters(), build(run, (1, 8, 8), 10).parameters(), strict=True):

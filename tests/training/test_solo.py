@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import CPU, PROBLEMS, dataset_of, problem
+from problems import CPU, PROBLEMS, dataset_of, images_of, problem
 from torch import Tensor, nn
 
 from normbench.metrics import METRICS
@@ -52,7 +52,7 @@ def plain_mlp(run: Run) -> nn.Module:
 def plain_loop(run: Run) -> tuple[list[float], list[float]]:
     """Return the training and validation loss of each step of a run, by torch's own layers and optimizers."""
     assert run.steps is not None
-    dataset, parts = dataset_of(run), split_of(run, dataset_of(run))
+    dataset, parts = images_of(run), split_of(run, dataset_of(run))
     images = dataset.batch(torch.arange(len(dataset.images)))
     model = plain_mlp(run).to(images.dtype)
     args = run.optimizer.args
@@ -217,7 +217,7 @@ def test_observers_see_the_gradients_of_the_last_step(name: str) -> None:
     model = build(run, (1, 8, 8), 10).train()
     order = torch.randperm(len(keeper.setup.parts.train), generator=generator(0, "order", 0))
     batch = keeper.setup.parts.train[order[:16]]
-    F.cross_entropy(model(dataset_of(run).batch(batch)), dataset_of(run).labels[batch]).backward()  # type: ignore[no-untyped-call]  # torch's own
+    F.cross_entropy(model(images_of(run).batch(batch)), images_of(run).labels[batch]).backward()  # type: ignore[no-untyped-call]  # torch's own
     expected = {key: param.grad for key, param in model.named_parameters()}
     torch.testing.assert_close(keeper.grads[0], expected)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import ARMS, PROBLEMS, SEQUENCE_ARMS, SEQUENCES, dataset_of, in_float64, problem
+from problems import ARMS, PROBLEMS, SEQUENCE_ARMS, SEQUENCES, dataset_of, images_of, in_float64, problem
 from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
@@ -400,7 +400,7 @@ def test_a_model_from_elsewhere_is_stacked_as_it_trains_alone(norm: str, float64
     ):
         kind = Component("keep", {}) if norm == "keep" else problem(f"resnet-{norm}").norm
         runs = [replace(problem("resnet-batch"), model=model, norm=kind, seed=seed, steps=2) for seed in range(2)]
-        dataset = in_float64(resize(limit(dataset_of(runs[0]), 120), 32))
+        dataset = in_float64(resize(limit(images_of(runs[0]), 120), 32))
         assert stacked.why_alone(runs[0], dataset) == ""
         for run, outcome in zip(runs, train_stacked(runs, dataset, device=CPU, compiled=False), strict=True):
             assert_same(outcome, train(run, dataset, device=CPU), 1e-6)

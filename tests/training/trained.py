@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 import pytest
-from problems import CPU, dataset_of, in_float64
+from problems import CPU, dataset_of
 from torch import Tensor
 
 from normbench.data import Dataset, Fields
@@ -47,7 +47,12 @@ def train_in_float64(patch: pytest.MonkeyPatch) -> None:
     """Let this process train in float64, until the patch is undone."""
     real, real_fetch = Dataset.batch, Fields.fetch
     patch.setattr(Dataset, "batch", lambda self, index: real(self, index).double())
-    patch.setattr(Fields, "fetch", lambda self, index: real_fetch(in_float64(self), index))
+
+    def fetch(data: Fields, index: Tensor) -> dict[str, Tensor]:
+        found = real_fetch(data, index)
+        return {name: values.double() if values.is_floating_point() else values for name, values in found.items()}
+
+    patch.setattr(Fields, "fetch", fetch)
     real_build = build
     patch.setattr("normbench.training.setup.build", lambda *args: real_build(*args).double())
 
