@@ -13,9 +13,10 @@ _SAMPLES = 8
 
 @torch.no_grad()
 def leak(model: nn.Module, task: Task) -> float | None:
-    """Return the largest change of an output when later steps of all samples are replaced by their first; 0.0 if there is no leak.
+    """Return the largest change of an output when later steps are replaced by the first; 0.0 if there is no leak.
 
-    Norms use the statistics of these samples, as in training; dropout is off. The model is not changed.
+    The steps of all samples are. Norms use the statistics of these samples, as in training; dropout is off. The model
+    is not changed.
 
     Args:
         model: The model.
