@@ -43,6 +43,18 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench plan -m norm=batch,layer,none batch_size=2,32 'seed=range(5)'",
         "half a minute: ten epochs at a batch of two",
     ),
+    "normbench train task=language_model norm=layer": (
+        "normbench train task=language_model norm=layer steps=20",
+        "a minute of two cores: ten passes over half a megabyte of text",
+    ),
+    "normbench train -m task=sequence_classification model=rnn norm=batch,layer,none batch_size=2,32": (
+        "normbench train -m task=sequence_classification model=rnn norm=batch,layer,none batch_size=2,32 steps=20",
+        "two minutes: ten epochs at a batch of two",
+    ),
+    "normbench train task=translation data.kind=reverse norm=layer steps=1500": (
+        "normbench train task=translation data.kind=reverse norm=layer steps=20",
+        "a minute",
+    ),
     "normbench completion fish | source": ("normbench completion fish", "the pipe is written for another shell"),
     "normbench dashboard quickstart": (
         "normbench dashboard quickstart --help",
@@ -147,7 +159,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def furnished(here: Path, tmp_path: Path) -> Path:
-    """Return the folder with what README takes for granted: images, and studies of other days and machines."""
+    """Return the folder with what README takes for granted: images, texts, and studies of other days and machines."""
     draw = np.random.default_rng(0)
     for flower in ("daisy", "tulip"):
         folder = tmp_path / "home" / "flowers" / flower
@@ -155,6 +167,11 @@ def furnished(here: Path, tmp_path: Path) -> Path:
         for number in range(60):
             image = draw.integers(0, 255, (40, 36, 3), dtype=np.uint8)
             Image.fromarray(image).save(folder / f"{number}.png")
+    words = draw.choice(["the", "cat", "sat", "on", "a", "mat", "and", "slept"], (100, 8))
+    lines = [" ".join(line) for line in words]
+    (here / "my_book.txt").write_text("\n".join(lines * 10) + "\n")
+    (here / "reviews.csv").write_text("review,stars\n" + "".join(f"{line},{len(line) % 2}\n" for line in lines))
+    (here / "pairs.tsv").write_text("".join(f"{line}\t{line[::-1]}\n" for line in lines))
     for name, text in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL):
         (here / name).write_text(text)
     for name in EXPERIMENTS:
