@@ -280,7 +280,7 @@ def test_without_uv_the_pinned_one_is_installed(checkout: Checkout) -> None:
     assert installs(calls) == 1
 
 
-SPREAD = "--numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0"
+SPREAD = "--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --max-worker-restart=0"
 
 
 def test_the_gate_runs_its_steps_in_order(checkout: Checkout) -> None:

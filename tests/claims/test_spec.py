@@ -484,7 +484,7 @@ KINDS = {
         smoother_landscape reliable_gradients small_batch_regularises weight_decay_interaction shift_slows
         augmentation_interaction instance_copes_with_contrast""",
     "property": """running_stats_fix_gradients standardized_outputs affine_restores_capacity tiny_norm_batch
-        scale_invariance sample_independence""",
+        scale_invariance sample_independence bn_leaks_time""",
     "fact": """resnet_uses_bn bert_uses_bn history_2015 sota_required standard_placement
         standard_in_architectures""",
     "literature": """rnn_no_benefit rnn_benefit ln_for_sequences transformer_bn detection_bn detection_gn style_in
