@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from normbench import data, models, norms
+from normbench import data, models, norms, tasks
 from normbench.config.rules import RULES, checked
 from normbench.config.shipped import shipped_conf
 from normbench.config.sweep import expand
@@ -25,10 +25,15 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+def is_global(path: Path) -> bool:
+    """Return whether a group's YAML also sets what is not its group's, such as a task's learning rate."""
+    return path.read_text().startswith("# @package _global_")
+
+
 def settings(path: Path) -> dict[str, Any]:
     """Return the keys that a group's YAML, or the primary one, gives a default."""
     values = yaml.safe_load(path.read_text())
-    prefix = "" if path.parent == CONF else f"{path.parent.name}."
+    prefix = "" if path.parent == CONF or is_global(path) else f"{path.parent.name}."
     return flat({key: value for key, value in values.items() if key not in ("defaults", "sweep")}, prefix)
 
 
@@ -54,7 +59,8 @@ def test_no_rule_is_for_a_key_that_no_yaml_has() -> None:
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES)
 def test_a_group_file_bears_the_name_of_what_it_configures(path: Path) -> None:
     """norm=batch gives the norm named batch."""
-    assert yaml.safe_load(path.read_text())["name"] == path.stem
+    values = yaml.safe_load(path.read_text())
+    assert (values[path.parent.name] if is_global(path) else values)["name"] == path.stem
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,7 @@ def test_a_group_file_bears_the_name_of_what_it_configures(path: Path) -> None:
         ("data", data.REGISTRY),
         ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),
+        ("task", tasks.REGISTRY),
     ],
 )
 def test_every_entry_of_a_registry_has_a_file(group: str, registry: dict[str, object]) -> None:
