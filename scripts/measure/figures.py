@@ -91,12 +91,14 @@ def resnet_digits(setting: Setting) -> Iterator[Figure]:
     )
 
 
-def _sequences(model: str, plain_model: Callable[[], torch.nn.Module]) -> Callable[[Setting], Iterator[Figure]]:
+def _sequences(
+    name: str, model: str, plain_model: Callable[[], torch.nn.Module]
+) -> Callable[[Setting], Iterator[Figure]]:
     def measure(setting: Setting) -> Iterator[Figure]:
         rates, seeds, steps = setting.of(4, 2), setting.of(12, 1), setting.of(400, 20)
         data = plain.digits()
         yield from _sweep(
-            f"{model}_rows",
+            name,
             f"{model} of width 32, 8 rows of a digit, batch 32, {steps} steps, {rates} rates x {seeds} seeds, LN",
             setting,
             [
@@ -297,8 +299,8 @@ FIGURES: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "mlp32": _mlp(32, 20, 10),
     "mlp256": _mlp(256, 100, 2.5),
     "resnet_digits": resnet_digits,
-    "rnn_rows": _sequences("rnn", plain_sequences.LayerNormLSTM),
-    "transformer_rows": _sequences("transformer", plain_sequences.Encoder),
+    "rnn_rows": _sequences("rnn_rows", "rnn", plain_sequences.LayerNormLSTM),
+    "encoder_rows": _sequences("encoder_rows", "transformer", plain_sequences.Encoder),
     "resnet_cifar": resnet_cifar,
     "solo_step": solo_step,
     "solo_run": solo_run,
