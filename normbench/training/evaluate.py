@@ -25,7 +25,7 @@ Sums = dict[str, Tensor]
 """The task's measures, summed over samples: (...), or (R, ...) if stacked."""
 
 _CHUNK_VALUES = 1024 * 3 * 64 * 64
-"""Input values evaluated at once: limits memory. It is the same everywhere, because it affects the bits."""
+"""Values of inputs, or of outputs, at once: limits memory. It is the same everywhere, because it affects the bits."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Evaluator:
         batch = self._scored(self._by_own_batches(model, test, fetch))
         with _kept_buffers(model):
             self.pool_statistics(model)
-            precise = self._scored(self._sums(model, torch.split(test, chunk_size(self.dataset), dim=-1), fetch))
+            precise = self._scored(self._sums(model, torch.split(test, self._together, dim=-1), fetch))
         model.train()
         return [
             {"running": one, "precise": two, "batch": three}
@@ -91,15 +91,25 @@ class Evaluator:
         """Replace the running statistics by those of the whole training part, for a model in evaluation mode."""
         order = self._shuffled(self.parts.train, "pooling")
         with pooling(model):
-            for chunk in chunks(order, POOLING_CHUNK):
+            for chunk in chunks(order, min(POOLING_CHUNK, self._most)):
                 self.task.call(model, self.dataset.fetch(chunk))
+
+    @property
+    def _most(self) -> int:
+        """The most samples whose outputs are made at once: those of a text have a number per step and token."""
+        return max(1, _CHUNK_VALUES // self.task.blank_outputs(1).numel())
+
+    @property
+    def _together(self) -> int:
+        """The samples that are evaluated at once."""
+        return min(chunk_size(self.dataset), self._most)
 
     def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
         model.eval()
         if has_batch_statistics(model) and not keeps_statistics(model):
             result = self._by_own_batches(model, index, fetch)
         else:
-            result = self._sums(model, torch.split(index, chunk_size(self.dataset), dim=-1), fetch)
+            result = self._sums(model, torch.split(index, self._together, dim=-1), fetch)
         model.train()
         return result
 
@@ -111,7 +121,7 @@ class Evaluator:
             sums = self._sums(model, [last], fetch)
         if not whole:
             return sums
-        together = max(1, chunk_size(self.dataset) // size) * size
+        together = max(1, self._together // size) * size
         with own_batch(model, size):
             most = self._sums(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch)
         return {name: sums[name] + more for name, more in most.items()}
@@ -175,7 +185,7 @@ def chunks(index: Tensor, size: int) -> list[Tensor]:
 
 
 def chunk_size(dataset: Examples) -> int:
-    """Return how many samples are evaluated at once."""
+    """Return how many samples are evaluated at once, as far as their inputs limit it."""
     return max(1, min(1024, _CHUNK_VALUES // dataset.values))
 
 

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from problems import problem
 from torch import Tensor, nn
 
+from normbench.config.sweep import expand
+from normbench.data import load
 from normbench.norms import BatchNorm
 from normbench.norms.factory import norm_layers
 from normbench.randomness import generator
 from normbench.training.evaluate import POOLING_CHUNK, Evaluator, chunk_size, chunks
 from normbench.training.outcome import Score
-from normbench.training.setup import Setup
+from normbench.training.setup import Setup, set_up
 
 from .trained import state_of, trained
 
@@ -329,3 +331,20 @@ def test_running_statistics_that_never_update_are_told_from_a_bad_model() -> Non
     for key in ("precise", "batch"):
         assert healthy_scores[key].metrics["accuracy"] > 0.8
         assert broken_scores[key] == healthy_scores[key]
+
+
+@pytest.mark.parametrize(("norm", "most"), [("layer", 8), ("batch", 15)])
+def test_large_outputs_are_made_for_few_samples_at_once(norm: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text has a number per step and token; the last samples to pool may be a remainder more."""
+    text = ["task=language_model", "data.length=16", "data.limit=64", "model.width=8", "batch_size=4", "steps=1"]
+    (run,) = expand([*text, f"norm={norm}"]).runs
+    setup = set_up(run, load(run.data.name, run.data.args), torch.device("cpu"))
+    whole = setup.evaluator.test_scores(setup.model)[0]
+    sizes: list[int] = []
+    setup.model.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
+    outputs = setup.task.blank_outputs(1).numel()
+    monkeypatch.setattr("normbench.training.evaluate._CHUNK_VALUES", 8 * outputs)
+    parts = setup.evaluator.test_scores(setup.model)[0]
+    assert max(sizes) <= most
+    for statistics, score in parts.items():
+        assert score.loss == pytest.approx(whole[statistics].loss, rel=0.01 if statistics == "precise" else 1e-5)
