@@ -47,6 +47,7 @@ class Setup:
         scale: Loss scale in float16; else empty.
         probes: Diagnostics at each evaluation.
         ranks: The processes that share each batch.
+        leak: What the initial model sees of later steps in training; None for tasks that are not causal.
     """
 
     run: Run
@@ -64,6 +65,7 @@ class Setup:
     scale: LossScale | tuple[()]
     probes: Collection[str]
     ranks: Ranks
+    leak: float | None
 
     def outcome(
         self,
@@ -83,7 +85,7 @@ class Setup:
             steps_to_target=_steps_to_target(curve, self.run, self.task),
             diverged_at_step=diverged_at_step,
             norm_layers=describe_norms(self.model),
-            leak=leak(self.model, self.task),
+            leak=self.leak,
         )
 
 
@@ -129,6 +131,7 @@ def set_up(
         scale=LossScale.of(run.precision, device=device),
         probes=probes,
         ranks=ranks,
+        leak=leak(model, task),
     )
 
 

@@ -8,6 +8,8 @@ from normbench.data import load
 from normbench.training.dry_run import dry_run
 from normbench.training.leak import leak
 from normbench.training.setup import set_up
+from normbench.training.solo import train
+from normbench.training.stacked import train_stacked
 
 _TEXT = ("task=language_model", "data.length=16", "data.limit=32", "model.width=8", "steps=1")
 _PAIRS = ("task=translation", "data.num_samples=80", "model.width=8", "steps=1")
@@ -52,3 +54,13 @@ def test_nothing_leaks_through_other_statistics(overrides: tuple[str, ...]) -> N
 def test_other_tasks_have_no_later_steps() -> None:
     """A class is that of a whole sequence."""
     assert found(("task=sequence_classification", "norm=batch", "steps=1"))[0] is None
+
+
+def test_a_run_has_the_leak_that_it_has_in_a_stack() -> None:
+    """It is that of the initial model, whatever the training made of it."""
+    (run,) = expand([*_TEXT[:-1], "norm=batch", "batch_size=8", "steps=3", "lr=0.5"]).runs
+    data, cpu = load(run.data.name, run.data.args), torch.device("cpu")
+    alone = train(run, data, device=cpu).leak
+    (stacked,) = train_stacked([run], data, device=cpu, compiled=False)
+    assert alone is not None and alone > 0
+    assert stacked.leak == alone
