@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from normbench.engine.texts import TextsKeeper, texts_of, write_vocabularies
+from normbench.engine.texts import texts_of, write_vocabularies
 from normbench.record.files import make_folder, write_bytes_whole
 from normbench.record.store import Study
+from normbench.record.texts import texts_path, write_texts
 from normbench.spec import Log, Run
 from normbench.training.around_norms import around_norms
 from normbench.training.outcome import Evaluation, Outcome
@@ -40,8 +41,8 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
     """
     observers: list[Observer] = []
     if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
-        observers.append(TensorBoardObserver(run, study.folder / "tensorboard" / log_name(run_id, run)))
-        observers.append(TextsKeeper(study, run_id))
+        folder = study.folder / "tensorboard" / log_name(run_id, run)
+        observers.append(TensorBoardObserver(run, folder, texts_path(study.folder, run_id)))
     if log.weights == "final":
         observers.append(WeightsKeeper(study, run_id))
     return observers
@@ -72,11 +73,13 @@ def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
 class TensorBoardObserver:
     """Writes scalars, histograms around the norms, gradient norms, hyper-parameters and texts of one run.
 
-    The log is opened at the first evaluation: only then it is known whether the run started or resumed.
+    The log is opened at the first evaluation: only then it is known whether the run started or resumed. The texts are
+    also saved as JSON, for the report.
     """
 
-    def __init__(self, run: Run, folder: Path) -> None:
+    def __init__(self, run: Run, folder: Path, texts: Path) -> None:
         self._run = run
+        self._texts = texts
         self._folder = folder
         self._opened: RunLog | None = None
 
@@ -126,8 +129,10 @@ class TensorBoardObserver:
                 metrics[f"val_{name}"] = outcome.curve[-1].val.metrics[name]
         log = self._log(len(outcome.curve), self._setup.budget.total + 1)
         log.hparams(_flat(self._run), metrics)
-        for place, written in enumerate(texts_of(self._setup) if outcome.status == "finished" else [], start=1):
-            log.texts(f"texts/{place}", written._asdict(), self._setup.budget.total)
+        if outcome.status == "finished" and (texts := texts_of(self._setup)):
+            write_texts(self._texts, self._setup.task.writes, texts)
+            for place, written in enumerate(texts, start=1):
+                log.texts(f"texts/{place}", written._asdict(), self._setup.budget.total)
         log.close()
 
 

@@ -1,16 +1,12 @@
 """What a trained model writes after a few samples of its test part."""
 
 import json
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from normbench.record.files import write_whole
 from normbench.record.store import Study
-from normbench.record.texts import texts_path, write_texts
 from normbench.tasks.task import Written
-from normbench.training.outcome import Evaluation, Outcome
 from normbench.training.setup import Setup
 
 TEXTS = 3
@@ -26,25 +22,6 @@ def texts_of(setup: Setup) -> list[Written]:
     written = setup.task.written(setup.model, batch)
     setup.model.train()
     return written
-
-
-class TextsKeeper:
-    """Saves what the trained model of a run writes to ``texts/<run_id>.json``, if its task has texts."""
-
-    def __init__(self, study: Study, run_id: str) -> None:
-        self._path = texts_path(study.folder, run_id)
-
-    def started(self, setup: Setup) -> None:
-        """Remember the run."""
-        self._setup = setup
-
-    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
-        """Do nothing."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Write the texts; a run that diverged has none."""
-        if outcome.status == "finished" and (texts := texts_of(self._setup)):
-            write_texts(self._path, self._setup.task.writes, texts)
 
 
 def write_vocabularies(study: Study, run_id: str, setup: Setup) -> None:
