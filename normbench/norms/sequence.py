@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normbench.errors import ConfigError, nearest
+from normbench.errors import ConfigError, ImpossibleRunError, nearest
 from normbench.norms.factory import NormFactory, norm_layers
 from normbench.norms.statistics import BatchStatistics
 
@@ -109,6 +109,11 @@ class SequenceNorm(nn.Module):
         return y
 
     def _at(self, step: int, x: Tensor, valid: Tensor | None) -> Tensor:
+        if self.needs_positions:
+            raise ImpossibleRunError(
+                "the norm averages over several positions, and here it gets one step of a sequence at a time; use "
+                "model.norm_place=input with model.norm_time=shared in a recurrent net, or another norm."
+            )
         place = min(step, len(self.norms) - 1)
         norm = self.norms[place]
         y: Tensor = norm(x) if valid is None or not self.by_batch else norm(x, valid)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from normbench.models.sequences.steps import valid_steps
 from normbench.norms.sequence import SequenceNorm
 from normbench.norms.statistics import BatchStatistics
 from normbench.training.probing.units import Units
@@ -138,6 +139,6 @@ def _steps(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     sequence, told = args[0], _arguments(module, args, kwargs)
     steps: int = sequence.shape[1]
     valid, lengths = told.get("valid"), told.get("lengths")
-    if valid is None and lengths is not None:
-        valid = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)
+    if valid is None:
+        valid = valid_steps(sequence, lengths)
     return steps, valid
