@@ -93,9 +93,11 @@ class SlurmNodes:
                 environment = (process / "environ").read_bytes()
             except OSError:
                 continue
+            # Another process of pytest may have a cluster of its own, whose nodes and jobs have the same numbers.
+            if f"SLURM_CONF={self.config}".encode() not in environment:
+                continue
             steps = re.match(r"slurmstepd: \[(\d+)\.", command)
-            ours = f"SLURM_CONF={self.config}".encode() in environment
-            if (steps and steps[1] in jobs) or (ours and f"SLURMD_NODENAME={node}".encode() in environment):
+            if (steps and steps[1] in jobs) or f"SLURMD_NODENAME={node}".encode() in environment:
                 os.kill(int(process.name), signal.SIGKILL)
 
     def hurry(self) -> None:
