@@ -162,7 +162,8 @@ class Session:
             Detached: If the jobs of a cluster train on without this command.
         """
         settings = self.sweep.settings
-        observers = partial(run_observers, study=self.study, log=settings.log, single=not self.sweep.multirun)
+        single, count = not self.sweep.multirun, len(self.plan.runs)
+        observers = partial(run_observers, study=self.study, log=settings.log, single=single, count=count)
         with self.study.held(), _tables_after(self.study):
             fresh = freeze(self.plan, self.new, self.study, settings, command=self.command, changed=self.sweep.changed)
             work = [*self.unfinished, *fresh]

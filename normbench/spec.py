@@ -266,10 +266,13 @@ class Log:
         tensorboard: `auto` (a single run writes its own log, a sweep none), `off`, `cell` (the command ends by writing
             the logs that `normbench dashboard` shows) or `run` (every run writes its own).
         weights: `none`, or `final` to save each run's last weights.
+        pictures: `auto` (runs that train alone, in commands of at most 100 runs, save pictures of a few test samples if
+            their task has pictures), `all` or `none`.
     """
 
     tensorboard: str
     weights: str
+    pictures: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

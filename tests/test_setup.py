@@ -5,13 +5,13 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import wait_until
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 30.0
@@ -116,10 +116,8 @@ def dead_process() -> int:
 
 
 def wait_for(checkout: Checkout, text: str) -> None:
-    log, deadline = checkout.fakes / "calls", time.monotonic() + TIMEOUT_S
-    while not (log.exists() and text in log.read_text()):
-        assert time.monotonic() < deadline, f"{text} was never called"
-        time.sleep(0.02)
+    log = checkout.fakes / "calls"
+    wait_until(lambda: log.exists() and text in log.read_text(), seconds=TIMEOUT_S)
 
 
 def test_the_first_call_installs_and_then_runs_the_command(checkout: Checkout, tmp_path: Path) -> None:

@@ -81,10 +81,11 @@ def build_settings(values: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: If a value is missing, of a wrong type or out of bounds.
     """
-    # Each place has further keys of its own; a key that it lacks keeps the default.
+    # Each place has further keys of its own, and later versions have more; a key that is not given keeps the default.
     engine = _section("engine", values, _ENGINE)
     engine |= _section("engine", values, [key for key in Engine.__slots__ if key in values["engine"]])
     log = _section("log", values, ("tensorboard", "weights"))
+    log |= _section("log", values, [key for key in Log.__slots__ if key in values["log"]])
     study = str(checked("study", _given(values, "study")))
     if study in (".", "..") or _NOT_IN_A_STUDY_NAME & set(study) or not study.isprintable():
         raise ConfigError(f"study: got {study!r}, expected a folder name without slashes; see results_dir.")

@@ -87,6 +87,7 @@ RULES: Mapping[str, Rule] = {
     "results_dir": Rule(str, path=True),
     "log.tensorboard": Rule(str, choices=("auto", "off", "cell", "run")),
     "log.weights": Rule(str, choices=("none", "final")),
+    "log.pictures": Rule(str, choices=("auto", "all", "none")),
     "engine.name": Rule(str, choices=("local", "ray", "slurm")),
     "engine.address": Rule(str, optional=True),
     "engine.partition": Rule(str, optional=True),

@@ -79,7 +79,7 @@ def _of_metric(runs: pd.DataFrame) -> Iterator[Picture]:
             title = ", ".join(filter(None, (_brief(label), f"each seed at its best {TUNED}" if tuned else "")))
             figure = _draw(table.rows[parts == place], lines, x, table.metric, title)
             where = ", ".join(filter(None, (shown_name(x), label)))
-            yield _picture(f"figures/{table.metric} over {where}", figure, notes)
+            yield as_picture(f"figures/{table.metric} over {where}", figure, notes)
 
 
 def _apart(runs: pd.DataFrame, x: str) -> list[str]:
@@ -128,7 +128,7 @@ def _scale(ax: Axes, values: "pd.Series[float]") -> None:
         ax.set_xticks([], minor=True)
 
 
-def _picture(name: str, figure: Figure, notes: list[str]) -> Picture:
+def as_picture(name: str, figure: Figure, notes: list[str]) -> Picture:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     width, height = figure.get_size_inches() * figure.dpi

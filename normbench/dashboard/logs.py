@@ -21,6 +21,7 @@ from normbench.dashboard.curves import COUNT, Points, averages, by_group, tag, w
 from normbench.dashboard.figures import pictures
 from normbench.dashboard.layout import categories, headings, norm_tag
 from normbench.dashboard.naming import NOTES, PINNED, names, shown
+from normbench.dashboard.samples import samples
 from normbench.errors import StudyError
 from normbench.metrics import metric_column
 from normbench.record.events import EventFile, HparamValue
@@ -67,6 +68,9 @@ def write_logs(studies: Sequence[Path], target: Path) -> Path:
         file.text("about", "\n\n".join((*_about(runs, compared), *notes)))
         for picture in pictures(runs):
             file.image(picture.name, picture.png, picture.size, picture.description)
+        for study in studies:
+            for picture in samples(study, runs):
+                file.image(picture.name, picture.png, picture.size, picture.description)
     write_whole(target / NOTES, (f"{note}\n" for note in notes))
     write_whole(target / PINNED, (f"{tag(f'val_{metric}')}\n" for metric in dict.fromkeys((first, "loss"))))
     return target

@@ -1,4 +1,4 @@
-"""Observers of a run in training: its TensorBoard log, its texts, and the saving of its final weights."""
+"""Observers of a run in training: its TensorBoard log, texts and pictures, and the saving of its final weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from normbench.engine.pictures import MOST_RUNS, pictures_of
 from normbench.engine.texts import texts_of, write_vocabularies
 from normbench.record.files import make_folder, write_bytes_whole
+from normbench.record.pictures import pictures_path, read_pictures, write_pictures
 from normbench.record.store import Study
 from normbench.record.texts import texts_path, write_texts
 from normbench.spec import Log, Run
@@ -29,7 +31,7 @@ EXAMPLES = 256
 """Validation samples used for the histograms, always the same ones."""
 
 
-def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool) -> list[Observer]:
+def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool, count: int) -> list[Observer]:
     """Return the observers that the config asks for.
 
     Args:
@@ -38,11 +40,16 @@ def run_observers(run_id: str, run: Run, study: Study, log: Log, *, single: bool
         study: Where its files go.
         log: The requested files.
         single: Whether the run is the only one of its command.
+        count: Runs of the command.
     """
     observers: list[Observer] = []
+    # Before the log, which shows the pictures too.
+    if log.pictures == "all" or (log.pictures == "auto" and count <= MOST_RUNS):
+        observers.append(PicturesKeeper(pictures_path(study.folder, run_id)))
     if log.tensorboard == "run" or (log.tensorboard == "auto" and single):
         folder = study.folder / "tensorboard" / log_name(run_id, run)
-        observers.append(TensorBoardObserver(run, folder, texts_path(study.folder, run_id)))
+        paths = texts_path(study.folder, run_id), pictures_path(study.folder, run_id)
+        observers.append(TensorBoardObserver(run, folder, *paths))
     if log.weights == "final":
         observers.append(WeightsKeeper(study, run_id))
     return observers
@@ -71,15 +78,15 @@ def lacks(run_id: str, run: Run, study: Study, log: Log) -> str:
 
 
 class TensorBoardObserver:
-    """Writes scalars, histograms around the norms, gradient norms, hyper-parameters and texts of one run.
+    """Writes scalars, histograms around the norms, gradient norms, hyper-parameters, texts and pictures of one run.
 
     The log is opened at the first evaluation: only then it is known whether the run started or resumed. The texts are
-    also saved as JSON, for the report.
+    also saved as JSON, for the report. The pictures are those of `PicturesKeeper`, if it saved any.
     """
 
-    def __init__(self, run: Run, folder: Path, texts: Path) -> None:
+    def __init__(self, run: Run, folder: Path, texts: Path, pictures: Path) -> None:
         self._run = run
-        self._texts = texts
+        self._texts, self._pictures = texts, pictures
         self._folder = folder
         self._opened: RunLog | None = None
 
@@ -133,7 +140,29 @@ class TensorBoardObserver:
             write_texts(self._texts, self._setup.task.writes, texts)
             for place, written in enumerate(texts, start=1):
                 log.texts(f"texts/{place}", written._asdict(), self._setup.budget.total)
+        if self._setup.task.draws and self._pictures.exists():
+            for place, row in enumerate(read_pictures(self._pictures).tiles, start=1):
+                log.picture(f"pictures/{place}", row, self._setup.budget.total)
         log.close()
+
+
+class PicturesKeeper:
+    """Saves pictures of what the model of a finished run makes of samples to ``pictures/<run_id>.png``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def started(self, setup: Setup) -> None:
+        """Remember the run."""
+        self._setup = setup
+
+    def evaluated(self, evaluation: Evaluation, grads: Mapping[str, Tensor]) -> None:
+        """Do nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Save the pictures, if the task has any."""
+        if outcome.status == "finished" and (sheet := pictures_of(self._setup)):
+            write_pictures(self._path, sheet)
 
 
 class WeightsKeeper:

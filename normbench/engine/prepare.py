@@ -90,6 +90,8 @@ def packs_of(plan: Plan, runs: Sequence[str], settings: Settings) -> tuple[Pack,
     alone = None
     if settings.log.tensorboard == "run":
         alone = "log.tensorboard=run logs each run"
+    if settings.log.pictures == "all":
+        alone = "log.pictures=all saves pictures of each run"
     if settings.log.weights != "none":
         alone = f"log.weights={settings.log.weights} saves each run's weights"
     if settings.engine.checkpoint_every is not None:

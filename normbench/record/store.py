@@ -96,7 +96,7 @@ class Study:
                     self.folder,
                     self._shards,
                     self._checkpoints,
-                    *(self.folder / name for name in ("weights", "texts")),
+                    *(self.folder / name for name in ("weights", "texts", "pictures")),
                 ):
                     remove_drafts(folder)
             yield

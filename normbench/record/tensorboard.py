@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import indent
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -33,6 +35,10 @@ class RunLog:
         """Write texts under a tag, each below its name; indented, so that Markdown shows them unchanged."""
         parts = (f"**{name}**\n\n{indent(text, '    ', lambda _: True)}" for name, text in named.items())
         self._writer.add_text(tag, "\n\n".join(parts), step)
+
+    def picture(self, tag: str, tiles: NDArray[np.uint8], step: int) -> None:
+        """Write pictures (n, H, W, 3) in RGB, side by side."""
+        self._writer.add_image(tag, np.concatenate(list(tiles), axis=1), step, dataformats="HWC")
 
     def hparams(self, values: Mapping[str, bool | str | float | int], metrics: Mapping[str, float]) -> None:
         """Write the config of the run and its final metrics."""

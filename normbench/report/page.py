@@ -21,6 +21,7 @@ from normbench.report.draw import draw
 from normbench.report.legend import swatch
 from normbench.report.palette import theme_css
 from normbench.report.panels import Figure
+from normbench.report.pictures import PictureTable, picture_tables
 from normbench.report.sweep_view import SweepSection, sweep_sections
 from normbench.report.text import clean, number, short, signed, spread
 from normbench.report.texts import WrittenTexts, written_texts
@@ -52,6 +53,7 @@ class StudyView:
         tally: Number of estimated claims per verdict.
         sweeps: The sections of an ordinary study; empty for a judged one.
         texts: What its models write; none of a judged study.
+        pictures: What its models make of pictures; none of a judged study.
         command: The overrides that repeat its last sweep.
         packed: Whether its tables are compressed, so that no run can be added.
         failed: run_id and error of the failed runs that are listed.
@@ -67,6 +69,7 @@ class StudyView:
     tally: tuple[tuple[str, int], ...]
     sweeps: tuple[SweepSection, ...]
     texts: WrittenTexts
+    pictures: tuple[PictureTable, ...]
     command: str
     packed: bool
     failed: tuple[tuple[str, str], ...]
@@ -139,6 +142,7 @@ def _study_view(study: Contents, anchor: str) -> StudyView:
         tuple((name, tally[name]) for name in VERDICTS if tally[name]),
         sweep_sections(anchor, runs, study.tables.curves.whole()) if len(runs) and not views else (),
         written_texts(study.folder, runs if not views else runs.head(0)),
+        picture_tables(study.folder, runs if not views else runs.head(0)),
         " ".join(study.command),
         is_packed(study.folder),
         tuple(zip(failed["run_id"].head(50), failed["error"].fillna("").head(50), strict=True)) if len(failed) else (),

@@ -25,6 +25,20 @@ class Written(NamedTuple):
     wanted: str
 
 
+class Drawn(NamedTuple):
+    """Pictures of a sample, (3, H, W) uint8 each, of the same size for all samples of a task.
+
+    Attributes:
+        given: What the model was given.
+        wanted: What the data have there.
+        made: What the model made of it.
+    """
+
+    given: Tensor
+    wanted: Tensor
+    made: Tensor
+
+
 class Task(ABC):
     """A task on the samples of a data set: inputs, targets, loss and metrics.
 
@@ -42,6 +56,7 @@ class Task(ABC):
         causal: The input whose later steps must not change earlier outputs; None if they may.
         alone: Why runs of this task are never trained together; empty if they may be.
         writes: How `written` makes texts, one sentence; empty if there are none.
+        draws: What `drawn` shows, one sentence; empty if there are no pictures.
 
     Raises:
         ImpossibleRunError: If the data set lacks a field.
@@ -53,6 +68,7 @@ class Task(ABC):
     causal: ClassVar[str | None] = None
     alone: ClassVar[str] = ""
     writes: ClassVar[str] = ""
+    draws: ClassVar[str] = ""
 
     def __init__(self, data: Examples) -> None:
         self.data = data
@@ -117,6 +133,15 @@ class Task(ABC):
 
     def written(self, model: nn.Module, batch: Batch) -> list[Written]:
         """Return what a trained model writes, for people to read; by default nothing.
+
+        Args:
+            model: The model in evaluation mode, not stacked.
+            batch: The fields of some samples, (B, ...).
+        """
+        return []
+
+    def drawn(self, model: nn.Module, batch: Batch) -> list[Drawn]:
+        """Return pictures of what a trained model makes of samples, for people to see; by default nothing.
 
         Args:
             model: The model in evaluation mode, not stacked.

@@ -4,11 +4,11 @@ import errno
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from commands import wait_until
 
 from normbench.errors import StudyError
 from normbench.record.files import append_lines, make_folder, remove_drafts, write_whole
@@ -139,8 +139,7 @@ def test_a_writer_that_nobody_waited_for_has_ended(tmp_path: Path) -> None:
         remove_drafts(tmp_path)
         assert draft.exists()
         writer.kill()
-        while "(sleep) Z" not in Path(f"/proc/{writer.pid}/stat").read_text():
-            time.sleep(0.01)
+        wait_until(lambda: "(sleep) Z" in Path(f"/proc/{writer.pid}/stat").read_text())
         remove_drafts(tmp_path)
         assert not draft.exists()
 

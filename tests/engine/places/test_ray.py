@@ -5,12 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import wait_until
 
 from normbench.api import Silent, load
 from normbench.engine.interrupt import OutOfTime
@@ -59,6 +59,9 @@ def at(nodes: "Cluster") -> tuple[str, ...]:
 def doomed(nodes: "Cluster", here: Path) -> Iterator[tuple[tuple[str, ...], Callable[[], None]]]:
     """Return a sweep whose first run on a second node never ends, and a function that kills that node once it waits."""
     (here / "doomed.py").write_text(DOOMED)
+    # A command begun before the cluster knows that the last one is dead would ask it, too.
+    table: Callable[[], list[dict[str, bool]]] = nodes.global_state.node_table
+    wait_until(lambda: sum(node["Alive"] for node in table()) == 1)
     left = [nodes.add_node(num_cpus=1, env_vars={"DOOMED": "1"})]
 
     def kill() -> None:
@@ -102,8 +105,7 @@ def test_rays_own_reports_are_not_shown(
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in ("steps", "engine.workers")]
     command = [sys.executable, "-m", "normbench", "train", "-m", *tiny, *sweep, *at(nodes)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (here / "over").exists():
-            time.sleep(0.1)
+        wait_until((here / "over").exists, process)
         kill()
         out, err = process.communicate()
     assert process.returncode == 0

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import wait_until
 
 from normbench.api import Session, load
 from normbench.engine.interrupt import Detached
@@ -172,9 +172,7 @@ def test_a_killed_commands_jobs_go_on_and_are_collected(
     tiny = [f"{key}={value}" for key, value in TINY.items() if key not in ("steps", "engine.workers")]
     command = [sys.executable, "-m", "normbench", "train", "-m", *tiny, *sweep, "engine=slurm"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (holding("n1") and holding("n2")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
+        wait_until(lambda: holding("n1") and holding("n2"), process)
         process.kill()
     session = begun(*sweep)
     jobs = jobs_of(session)
