@@ -27,6 +27,11 @@ NAMES = [
     "mlp-batch_noisy",
     "mlp-batch_renorm-widening",
     "resnet-evonorm_b0",
+    "rnn-batch",
+    "rnn-batch-shared",
+    "encoder-layer",
+    "language-power",
+    "translation-batch-ghost",
 ]
 
 
