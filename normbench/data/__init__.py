@@ -23,8 +23,10 @@ from normbench.data import (
 from normbench.data.dataset import Dataset, content_hash
 from normbench.data.examples import Batch, Examples
 from normbench.data.fields import Fields
+from normbench.data.images import Images
 from normbench.data.inspection import refuse_nonfinite, variance_notes
 from normbench.data.partition import Split, limit, resize, split
+from normbench.data.pictures import Pictures
 from normbench.errors import DataError, nearest
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "Fields",
+    "Pictures",
     "Split",
     "content_hash",
     "limit",
@@ -92,9 +95,10 @@ def load(name: str, args: Mapping[str, Any], loader: Callable[..., Examples] | N
     return dataset if kind == dataset.test_shift else _shifted(dataset, kind)
 
 
+# Data sets are dataclasses, which their abstract classes do not say: hence the ignored types.
 @functools.lru_cache(maxsize=8)
 def _shifted(dataset: Examples, test_shift: str) -> Examples:
-    return replace(dataset, test_shift=test_shift)  # type: ignore[type-var]  # data sets are dataclasses
+    return replace(dataset, test_shift=test_shift)  # type: ignore[type-var]
 
 
 @functools.lru_cache(maxsize=8)
@@ -108,16 +112,16 @@ def _load_once(function: Callable[..., Examples], name: str, canonical: str, _di
         raise DataError(f"data set '{name}': {error}") from error
     dataset = function(**args)
     if not isinstance(dataset, Examples):
-        wanted = "a normbench.data.Dataset of images, or normbench.data.Fields"
-        raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected {wanted}.")
-    if isinstance(dataset, Dataset):
+        wanted = "Dataset, Pictures or Fields of normbench.data"
+        raise DataError(f"data set '{name}': got {type(dataset).__name__}, expected a {wanted}.")
+    if isinstance(dataset, Images):
         refuse_nonfinite(dataset)
         if warnings := variance_notes(dataset):
-            dataset = replace(dataset, notes=(*dataset.notes, *warnings))
+            dataset = replace(dataset, notes=(*dataset.notes, *warnings))  # type: ignore[type-var]
     if shared.get("limit") is not None:
         dataset = limit(dataset, shared["limit"])
     if shared.get("size") is not None:
-        if not isinstance(dataset, Dataset):
+        if not isinstance(dataset, Images):
             raise DataError(f"data.size: data set '{name}' has no images, got {shared['size']}, expected null")
         dataset = resize(dataset, shared["size"])
     return dataset

@@ -83,13 +83,33 @@ def apply(images: Tensor, draws: Draws | Windows) -> Tensor:
     return windows.permute(0, 3, 1, 2).contiguous()
 
 
+def draw_all(images: Tensor, kind: str, *generators: torch.Generator) -> Draws | Windows:
+    """Draw crops and flips for the batches of several runs.
+
+    Args:
+        images: (R * B, C, H, W): the concatenated batches of R runs.
+        kind: One of `AUGMENTATIONS`.
+        generators: One CPU generator per run; each draws for its own batch, independently of the others.
+
+    Returns:
+        The draws of all R * B images, on the device of `images`.
+
+    Raises:
+        DataError: The kind is unknown.
+    """
+    size, (height, width) = len(images) // len(generators), images.shape[2:]
+    draws = [draw(size, height, width, kind, generator) for generator in generators]
+    joined = (torch.cat(parts).to(images.device) for parts in zip(*draws, strict=True))
+    return type(draws[0])(*joined)
+
+
 def augment(images: Tensor, kind: str, *generators: torch.Generator) -> Tensor:
     """Draw and apply in one call, for the batches of one or several runs.
 
     Args:
         images: (R * B, C, H, W) float, standardised: the concatenated batches of R runs.
         kind: One of `AUGMENTATIONS`; `none` returns `images` itself.
-        generators: One CPU generator per run; each draws for its own batch, independently of the others.
+        generators: See `draw_all`.
 
     Returns:
         (R * B, C, H, W).
@@ -97,9 +117,4 @@ def augment(images: Tensor, kind: str, *generators: torch.Generator) -> Tensor:
     Raises:
         DataError: The kind is unknown.
     """
-    if kind == "none":
-        return images
-    size, (height, width) = len(images) // len(generators), images.shape[2:]
-    draws = [draw(size, height, width, kind, generator) for generator in generators]
-    joined = (torch.cat(parts).to(images.device) for parts in zip(*draws, strict=True))
-    return apply(images, type(draws[0])(*joined))
+    return images if kind == "none" else apply(images, draw_all(images, kind, *generators))

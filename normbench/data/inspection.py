@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from normbench.data.dataset import Dataset, chunk_length
+from normbench.data.images import Images, chunk_length
 from normbench.errors import DataError
 
 
-def refuse_nonfinite(dataset: Dataset) -> None:
+def refuse_nonfinite(dataset: Images) -> None:
     """Raise if a pixel is nan or inf: every run would end at its first step as diverged.
 
     Raises:
@@ -24,7 +24,7 @@ def refuse_nonfinite(dataset: Dataset) -> None:
             raise DataError(f"data set '{dataset.name}': image {row} has nan or inf pixels")
 
 
-def variance_notes(dataset: Dataset) -> tuple[str, ...]:
+def variance_notes(dataset: Images) -> tuple[str, ...]:
     """Return a warning if all images are equal or a channel is constant: nothing can be learned from it.
 
     It reads only as many images as needed: two in most sets.

@@ -1,19 +1,20 @@
 """Training, validation and test part of a run: drawn from the run's seed, stratified or by whole groups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from normbench.data.dataset import Dataset, chunk_length
 from normbench.data.examples import Batch, Examples
+from normbench.data.images import Images, chunk_length
 from normbench.errors import DataError
 from normbench.randomness import generator
 
 _Set = TypeVar("_Set", bound=Examples)
+_Images = TypeVar("_Images", bound=Images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,7 @@ def limit(dataset: _Set, n: int) -> _Set:
     return dataset.select(torch.cat(kept), num_val=len(kept[1]), num_test=len(kept[2]))
 
 
-def resize(dataset: Dataset, size: int) -> Dataset:
+def resize(dataset: _Images, size: int) -> _Images:
     """Scale all images to `size` x `size`, bilinear and antialiased; the aspect ratio may change.
 
     Args:
@@ -169,7 +170,7 @@ def resize(dataset: Dataset, size: int) -> Dataset:
             old[start : start + step].float(), (size, size), mode="bilinear", antialias=True
         )
         new[start : start + step] = scaled if old.is_floating_point() else scaled.round_().clamp_(0, 255)
-    return replace(dataset, images=new)
+    return dataset.resized(new)
 
 
 def _take(rows: Tensor, labels: Tensor, total: int, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -217,7 +218,7 @@ def _check(dataset: Examples, labels: Tensor, train: Tensor, val: Tensor, test: 
                 "raise it or data.limit"
             )
     missing = sorted(set(range(dataset.num_classes)) - set(labels[train].tolist()))
-    if missing:
+    if missing and dataset.label is not None:
         names = ", ".join(f"'{dataset.class_names[index]}'" for index in missing[:5])
         raise DataError(
             f"data set '{dataset.name}': {len(missing)} of {dataset.num_classes} classes have no training sample "

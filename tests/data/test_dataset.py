@@ -23,7 +23,7 @@ def images() -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"])
 def test_moments_are_those_of_each_channel(images: Tensor, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean and biased standard deviation a channel equal NumPy's over the whole set, however it is cut into chunks."""
-    monkeypatch.setattr(dataset, "CHUNK_VALUES", 7 * images[0].numel())
+    monkeypatch.setattr("normbench.data.images.CHUNK_VALUES", 7 * images[0].numel())
     made = make(images.to(dtype))
     values = images.numpy().astype(np.float64)
     np.testing.assert_allclose(made.mean.numpy(), values.mean(axis=(0, 2, 3)), rtol=1e-6)
@@ -56,7 +56,7 @@ def test_large_sets_give_the_same_batches(images: Tensor, monkeypatch: pytest.Mo
     """A set too large to be kept as float32 is standardised batch by batch, bit for bit as a small one."""
     index = torch.tensor([[3, 49, 3], [0, 7, 8]])
     small = make(images).batch(index)
-    monkeypatch.setattr(dataset, "CACHED_BYTES", 0)
+    monkeypatch.setattr("normbench.data.images.CACHED_BYTES", 0)
     large = make(images)
     assert torch.equal(large.batch(index), small)
     assert large._standardised is None

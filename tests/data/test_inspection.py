@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from normbench.data import Dataset, dataset, load
+from normbench.data import Dataset, load
 from normbench.errors import DataError
 
 NAMES = count()
@@ -30,7 +30,7 @@ def images() -> Tensor:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "CHUNK_VALUES", 300)
+    monkeypatch.setattr("normbench.data.images.CHUNK_VALUES", 300)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -285,7 +285,7 @@ def test_limit_is_the_same_every_time() -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["uint8", "float32"])
 def test_resize_is_antialiased_and_keeps_the_dtype(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scaling stripes away leaves their mean, where plain bilinear sampling would miss them."""
-    monkeypatch.setattr("normbench.data.dataset.CHUNK_VALUES", 300)
+    monkeypatch.setattr("normbench.data.images.CHUNK_VALUES", 300)
     stripes = (torch.arange(16) % 4 == 0).mul(200).to(dtype).expand(5, 1, 16, 16).clone()
     small = resize(Dataset("stripes", stripes, torch.tensor([0, 1, 0, 1, 0]), 1, ("a", "b"), "0" * 64), 4)
     assert (small.images.dtype, small.images.shape) == (dtype, (5, 1, 4, 4))

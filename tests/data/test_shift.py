@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from normbench.config.rules import RULES
-from normbench.data import Dataset, dataset, load, shift
+from normbench.data import Dataset, load, shift
 from normbench.errors import DataError
 
 ROWS = torch.tensor([41, 49, 40, 41])
@@ -69,7 +69,7 @@ def test_the_noise_is_the_same_on_every_machine() -> None:
 def test_large_sets_have_the_same_noise(num_test: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise that is too much to be kept is drawn batch by batch, bit for bit the same."""
     small = make("noise", num_test).test_batch(ROWS)
-    monkeypatch.setattr(dataset, "CACHED_BYTES", 0)
+    monkeypatch.setattr("normbench.data.images.CACHED_BYTES", 0)
     large = make("noise", num_test)
     assert torch.equal(large.test_batch(ROWS), small)
     assert large._test_noise is None

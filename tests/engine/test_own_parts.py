@@ -154,10 +154,7 @@ def test_a_failed_run_names_the_users_line_and_not_torchs(normbench: Command, tm
     ("name", "message"),
     [
         ("fails", "data._target_=own_data.fails: KeyError: 'count' ({}/own_data.py, line 16)"),
-        (
-            "no_data",
-            "data set 'mine': got Tensor, expected a normbench.data.Dataset of images, or normbench.data.Fields.",
-        ),
+        ("no_data", "data set 'mine': got Tensor, expected a Dataset, Pictures or Fields of normbench.data."),
     ],
 )
 def test_a_loader_that_does_not_work(name: str, message: str, normbench: Command, tmp_path: Path) -> None:
