@@ -4,18 +4,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from normbench.data.dataset import Dataset, content_hash
+from normbench.data.digit_blocks import BLOCKS, choose
 from normbench.data.digits import digits
-from normbench.data.exact import draw_below, shuffled
-from normbench.data.scenes import paint, place
-from normbench.errors import DataError
+from normbench.data.scenes import cut_pieces, paint, place, refuse_out_of_range, shade
 
 CANVAS = 32
-BACKGROUND = 64
-BLOCKS = 50
-"""Each has three or four digits of each class: enough blocks to split, enough digits in each for its scenes."""
 
 
 def digit_scenes(
@@ -51,7 +46,7 @@ def digit_scenes(
     """
     whole = digits()
     classes = whole.num_classes
-    for key, value, low, high in (
+    refuse_out_of_range(
         ("num_scenes", num_scenes, classes, None),
         ("min_size", min_size, 8, CANVAS),
         ("max_size", max_size, min_size, CANVAS),
@@ -59,63 +54,17 @@ def digit_scenes(
         ("overlap", overlap, 0, 1),
         ("contrast", contrast, 0.001, 1),
         ("generator_seed", generator_seed, 0, None),
-    ):
-        if value < low or (high is not None and value > high):
-            most = "" if high is None else f" and at most {high}"
-            raise DataError(f"data.{key} must be at least {low}{most}, got {value}")
+    )
     bits = np.random.PCG64(generator_seed)
     labels = np.arange(num_scenes) % classes
     blocks = np.arange(num_scenes) // classes % BLOCKS
-    chosen, others = _choose(whole.labels.numpy(), labels, blocks, clutter, bits)
+    chosen, others = choose(whole.labels.numpy(), labels, blocks, clutter, bits)
     pictures = whole.images[:, 0].numpy().astype(np.int64) * 255 // 16
-    corners = draw_below(bits, 5, num_scenes, clutter, 2)[..., None] + np.arange(4)
-    pieces = pictures[others[..., None, None], corners[..., 0, :, None], corners[..., 1, None, :]]
+    pieces = cut_pieces(pictures, others, bits)
     put = partial(place, bits=bits, canvas=CANVAS, overlap=round(1000 * overlap), contrast=round(1000 * contrast))
     shown = put(pictures[chosen][:, None], sizes=(min_size, max_size))
     beside = put(pieces, sizes=(min_size // 2, max_size // 2), around=shown.boxes)
-    shades = BACKGROUND + np.arange(256) * (255 - BACKGROUND) // 255
-    images = torch.from_numpy(shades.astype(np.uint8)[paint((shown, beside), CANVAS)]).unsqueeze(1)
+    images = torch.from_numpy(shade(paint((shown, beside), CANVAS))).unsqueeze(1)
     targets, groups = torch.from_numpy(labels), torch.from_numpy(blocks)
     content = content_hash(images, targets, 0, groups=groups)
     return Dataset("digit_scenes", images, targets, 0, whole.class_names, content, groups=groups)
-
-
-def _choose(
-    classes: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    blocks: NDArray[np.int64],
-    clutter: int,
-    bits: np.random.PCG64,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw the digits of N scenes, all of a scene from its block.
-
-    Args:
-        classes: Class of each digit.
-        labels: (N,) class of each scene.
-        blocks: (N,) block of each scene.
-        clutter: Digits P besides the one of the class.
-        bits: The generator.
-
-    Returns:
-        (N,) digits of the class, and (N, P) other digits of any class.
-    """
-    # Blocks one after the other, and in each the classes one after the other.
-    cells = _deal(classes, bits) * 10 + classes
-    order = np.argsort(cells, kind="stable")
-    counts = np.bincount(cells, minlength=10 * BLOCKS)
-    starts = counts.cumsum() - counts
-    cell = blocks * 10 + labels
-    chosen = starts[cell] + draw_below(bits, counts[cell], len(cell))
-    start, size = starts[blocks * 10, None], counts.reshape(BLOCKS, 10).sum(axis=1)[blocks, None]
-    steps = 1 + draw_below(bits, size - 1, len(cell), clutter)
-    others = start + (chosen[:, None] - start + steps) % size
-    return order[chosen], order[others]
-
-
-def _deal(classes: NDArray[np.int64], bits: np.random.PCG64) -> NDArray[np.int64]:
-    """Return the block of each digit; the sizes of blocks, and of a class in them, differ by at most one."""
-    order = shuffled(bits, len(classes))
-    order = order[np.argsort(classes[order], kind="stable")]
-    blocks = np.empty_like(order)
-    blocks[order] = np.arange(len(order)) % BLOCKS
-    return blocks

@@ -1,12 +1,17 @@
 """Composes scenes: small pictures pasted on a canvas at random places, in random sizes and inks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normbench.data.exact import draw_below, enlarge
+from normbench.errors import DataError
+
+BACKGROUND = 64
+"""Grey value of the canvas; the strongest ink is 255."""
 
 TRIES = 16
 """Random places for a picture: the first that covers little enough is taken, or else the one that covers least."""
@@ -76,16 +81,124 @@ def paint(layers: Sequence[Layer], canvas: int) -> NDArray[np.uint8]:
     """
     scenes = np.zeros((len(layers[0].boxes), canvas, canvas), np.uint8)
     for layer in layers:
-        for size in np.unique(layer.boxes[..., 2]):
-            # One picture of each scene at a time: two could share pixels.
-            for item in range(layer.boxes.shape[1]):
-                (here,) = np.nonzero(layer.boxes[:, item, 2] == size)
-                ink = layer.inks[here, item, None, None]
-                values = (enlarge(layer.pictures[here, item], int(size)) * ink // 1000).astype(np.uint8)
-                rows, columns = (layer.boxes[here, item, axis, None] + np.arange(size) for axis in (0, 1))
-                where = here[:, None, None], rows[:, :, None], columns[:, None, :]
-                scenes[where] = np.maximum(scenes[where], values)
+        for pasted in _paste(layer):
+            scenes[pasted.where] = np.maximum(scenes[pasted.where], pasted.values)
     return scenes
+
+
+def show_classes(
+    layers: Sequence[Layer], classes: Sequence[NDArray[np.int64]], canvas: int, least: int
+) -> NDArray[np.uint8]:
+    """Return the class of the picture that `paint` shows at each pixel.
+
+    Args:
+        layers: Layers of N scenes each.
+        classes: (N, M) class of each picture, for each layer.
+        canvas: Height and width of a scene in pixels.
+        least: From this value on, of 255 and before its ink, a picture counts as seen.
+
+    Returns:
+        (N, canvas, canvas): 0 where no picture counts as seen; of equally strong ones the earlier.
+    """
+    strongest = np.zeros((len(layers[0].boxes), canvas, canvas), np.uint8)
+    shown = np.zeros_like(strongest)
+    for layer, own in zip(layers, classes, strict=True):
+        for pasted in _paste(layer):
+            stronger = pasted.values > strongest[pasted.where]
+            here = np.where(pasted.grids >= least, own[pasted.scenes, pasted.item, None, None], 0)
+            shown[pasted.where] = np.where(stronger, here, shown[pasted.where])
+            strongest[pasted.where] = np.maximum(strongest[pasted.where], pasted.values)
+    return shown
+
+
+def enclose(layer: Layer, least: int) -> NDArray[np.int64]:
+    """Return the smallest boxes around the pixels of the pictures that reach a value.
+
+    Args:
+        layer: Pictures, each of which reaches it somewhere.
+        least: The value, of 255 and before its ink.
+
+    Returns:
+        (N, M, 4) x1 y1 x2 y2 in pixels of the scene; x2 and y2 are where the box ends.
+    """
+    boxes = np.empty((*layer.inks.shape, 4), np.int64)
+    for pasted in _paste(layer):
+        reached = pasted.grids >= least
+        top_left = layer.boxes[pasted.scenes, pasted.item, :2]
+        for corner, along in ((0, 1), (1, 2)):  # x along the rows of a picture, y along its columns
+            hits = np.asarray(reached.any(axis=along))
+            low, end = hits.argmax(axis=1), hits.shape[1] - hits[:, ::-1].argmax(axis=1)
+            start = top_left[:, 1 - corner]
+            boxes[pasted.scenes, pasted.item, corner] = start + low
+            boxes[pasted.scenes, pasted.item, corner + 2] = start + end
+    return boxes
+
+
+class _Pasted(NamedTuple):
+    """One picture in each of some scenes, all of the same size S.
+
+    Attributes:
+        scenes: (K,) the scenes.
+        item: Number of the picture in its layer.
+        where: Index of its pixels in an array (N, canvas, canvas).
+        grids: (K, S, S) the pictures, enlarged.
+        values: (K, S, S) uint8, weakened by their inks.
+    """
+
+    scenes: NDArray[np.int64]
+    item: int
+    where: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    grids: NDArray[np.int64]
+    values: NDArray[np.uint8]
+
+
+def _paste(layer: Layer) -> Iterator[_Pasted]:
+    for size in np.unique(layer.boxes[..., 2]):
+        # One picture of each scene at a time: two could share pixels.
+        for item in range(layer.boxes.shape[1]):
+            (here,) = np.nonzero(layer.boxes[:, item, 2] == size)
+            ink = layer.inks[here, item, None, None]
+            grids = enlarge(layer.pictures[here, item], int(size))
+            rows, columns = (layer.boxes[here, item, axis, None] + np.arange(size) for axis in (0, 1))
+            where = here[:, None, None], rows[:, :, None], columns[:, None, :]
+            yield _Pasted(here, item, where, grids, (grids * ink // 1000).astype(np.uint8))
+
+
+def cut_pieces(pictures: NDArray[np.int64], chosen: NDArray[np.int64], bits: np.random.PCG64) -> NDArray[np.int64]:
+    """Cut a window of 4 x 4 of the 8 x 8 pixels out of each chosen picture, at a random place.
+
+    Args:
+        pictures: (D, 8, 8).
+        chosen: (N, P) numbers of pictures.
+        bits: The generator.
+
+    Returns:
+        (N, P, 4, 4).
+    """
+    corners = draw_below(bits, 5, *chosen.shape, 2)[..., None] + np.arange(4)
+    pieces: NDArray[np.int64] = pictures[chosen[..., None, None], corners[..., 0, :, None], corners[..., 1, None, :]]
+    return pieces
+
+
+def shade(strengths: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return grey values of painted scenes, from `BACKGROUND` where nothing is to 255."""
+    shades = BACKGROUND + np.arange(256) * (255 - BACKGROUND) // 255
+    return shades.astype(np.uint8)[strengths]
+
+
+def refuse_out_of_range(*arguments: tuple[str, float, float, float | None]) -> None:
+    """Raise if an argument of a data set of scenes is out of range.
+
+    Args:
+        arguments: Key, value, least value, and greatest value or None.
+
+    Raises:
+        DataError: With the key and the range.
+    """
+    for key, value, low, high in arguments:
+        if value < low or (high is not None and value > high):
+            most = "" if high is None else f" and at most {high}"
+            raise DataError(f"data.{key} must be at least {low}{most}, got {value}")
 
 
 def _covered(boxes: NDArray[np.int64], tries: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -77,16 +77,6 @@ def test_each_scene_shows_its_digit() -> None:
     assert torch.equal(digits().labels[distances.argmin(dim=1)], data.labels)
 
 
-def test_pieces_are_of_other_digits() -> None:
-    """Of the block's digits, but never the scene's own; all others are used."""
-    labels, blocks = np.arange(30_000) % 10, np.arange(30_000) // 10 % 50
-    classes = digits().labels.numpy()
-    chosen, others = digit_scenes._choose(classes, labels, blocks, 4, np.random.PCG64(0))
-    assert (classes[chosen] == labels).all()
-    assert not (others == chosen[:, None]).any()
-    assert set(chosen) == set(others.flatten()) == set(range(1797))
-
-
 @pytest.mark.parametrize("limit", [None, 100])
 def test_it_splits_as_any_set(limit: int | None) -> None:
     """By the shared keys: cut down, scaled, with label noise, and with classes in equal shares."""
