@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from normbench.data import (
+    coco,
     digit_scenes,
     digit_sequences,
     digits,
@@ -20,6 +21,7 @@ from normbench.data import (
     text_pairs,
     text_table,
     torchvision_sets,
+    voc,
 )
 from normbench.data.dataset import Dataset, content_hash
 from normbench.data.examples import Batch, Examples
@@ -49,6 +51,7 @@ __all__ = [
 REGISTRY: dict[str, Callable[..., Examples]] = {
     "cifar10": torchvision_sets.cifar10,
     "cifar100": torchvision_sets.cifar100,
+    "coco": coco.coco,
     "digit_scenes": digit_scenes.digit_scenes,
     "digit_pixels": digit_sequences.digit_pixels,
     "digit_rows": digit_sequences.digit_rows,
@@ -64,6 +67,7 @@ REGISTRY: dict[str, Callable[..., Examples]] = {
     "text": language.text,
     "text_pairs": text_pairs.text_pairs,
     "text_table": text_table.text_table,
+    "voc": voc.voc,
 }
 
 # Keys of a data config that describe how a run uses the data set, not the data set itself.

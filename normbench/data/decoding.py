@@ -14,7 +14,7 @@ import signal
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from normbench.cache import cache_folder
-from normbench.data.pixels import decode_file
+from normbench.data.pixels import Decoded
 from normbench.errors import DataError
 
 # Version numbers in the names of cache files. Raise the first when a content hash must give other pixels, the second
@@ -38,6 +38,9 @@ LISTING_FORMAT = 2
 # Marks whose pixels were decoded differently by earlier versions: they are part of the content hash.
 HASHED_MARKS = frozenset({"oriented", "sixteen_bit", "float"})
 CHUNK_IMAGES = 100
+
+Decoder = Callable[[str, int | None], Decoded]
+"""A function of a file and `Job.size`."""
 
 logger = logging.getLogger("normbench")
 
@@ -50,8 +53,9 @@ class Job:
         files: Paths of the images.
         array: The .npy file to write their pixels to.
         start: Byte offset in `array` for the pixels of the first image.
-        shape: Shape (3, H, W) that every decoded image must have.
-        size: Side of the square crop in pixels; None keeps images as they are.
+        shape: Shape (C, H, W) that every decoded image must have.
+        size: Height and width in pixels; None keeps images as they are.
+        decode: The function that decodes one.
     """
 
     files: Sequence[str]
@@ -59,6 +63,7 @@ class Job:
     start: int
     shape: tuple[int, ...]
     size: int | None
+    decode: Decoder
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class LoadedImages:
     """Decoded images.
 
     Attributes:
-        images: (N, 3, H, W) uint8, mapped copy-on-write.
+        images: (N, C, H, W) uint8, mapped copy-on-write.
         content: SHA-256 in hex of the files' bytes and paths below the root.
         found: Number of images with each of `Decoded.marks`; under "copies" the images that are byte-identical to
             others of their part; under keys such as "train test" the images of the second part also in the first.
@@ -77,14 +82,17 @@ class LoadedImages:
     found: Mapping[str, int]
 
 
-def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str = "") -> LoadedImages:
+def load_images(
+    root: Path, parts: Mapping[str, Sequence[str]], size: int | None, decode: Decoder, mark: str = ""
+) -> LoadedImages:
     """Return the pixels of image files, decoded by the first call and memory-mapped from the cache by later calls.
 
     Args:
         root: Absolute path of the folder that contains the files.
         parts: Absolute paths of the images, by the name of their part.
-        size: Side of the square crop in pixels; None keeps images as they are.
-        mark: Text that the content hash includes in addition to the files.
+        size: Height and width in pixels; None keeps images as they are.
+        decode: The function that decodes one.
+        mark: Text that the content hash includes in addition to the files. Each decoder needs one of its own.
 
     Returns:
         The images, part after part, and what was found in their files.
@@ -100,7 +108,7 @@ def load_images(root: Path, parts: Mapping[str, Sequence[str]], size: int | None
         known: Any = json.loads(listing.read_text()) if listing.exists() else None
         if known is None or not _array_path(cache, known["content"], size).exists():
             logger.info("decoding %d images of %s once into %s", len(files), root, cache)
-            content, found = _decode(root, parts, size, mark, cache)
+            content, found = _decode(root, parts, size, decode, mark, cache)
             known = {"content": content, "found": found}
             with _temporary(cache) as temporary:
                 temporary.write_text(json.dumps(known))
@@ -139,18 +147,18 @@ def _temporary(cache: Path) -> Iterator[Path]:
 
 
 def _decode(
-    root: Path, parts: Mapping[str, Sequence[str]], size: int | None, mark: str, cache: Path
+    root: Path, parts: Mapping[str, Sequence[str]], size: int | None, decode: Decoder, mark: str, cache: Path
 ) -> tuple[str, Counter[str]]:
     """Write all images into an array in the cache, named after their content hash; return it and what was found."""
     files = list(chain.from_iterable(parts.values()))
-    first = decode_file(files[0], size).pixels
+    first = decode(files[0], size).pixels
     with _temporary(cache) as temporary:
         with temporary.open("wb") as array:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *first.shape)}
             np.lib.format.write_array_header_1_0(array, header)
             start = array.tell()
         jobs = [
-            Job(files[row : row + CHUNK_IMAGES], temporary, start + row * first.nbytes, first.shape, size)
+            Job(files[row : row + CHUNK_IMAGES], temporary, start + row * first.nbytes, first.shape, size, decode)
             for row in range(0, len(files), CHUNK_IMAGES)
         ]
         with _executor(len(jobs)) as executor:
@@ -192,7 +200,7 @@ def _decode_job(job: Job) -> list[tuple[str, tuple[str, ...]]]:
     with job.array.open("r+b") as array:
         array.seek(job.start)
         for file in job.files:
-            decoded = decode_file(file, job.size)
+            decoded = job.decode(file, job.size)
             shape = decoded.pixels.shape
             if shape != job.shape:
                 raise DataError(

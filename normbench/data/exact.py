@@ -1,4 +1,4 @@
-"""Random and enlarged integers that are the same on every machine: PCG64's raw bits, and no rounding."""
+"""Random, scaled and enlarged integers that are the same on every machine: PCG64's raw bits, and no rounding."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ def draw_stratified(
     # Every n-th of the rows sorted by class: exactly `count` in all.
     steps = np.arange(len(rows) + 1) * count // max(1, len(rows))
     return np.sort(order[np.diff(steps) > 0])
+
+
+def nearest_pixels(old: int, new: int) -> NDArray[np.int64]:
+    """Return the pixel (new,) of a side of `old` pixels whose centre is nearest to that of each of `new` pixels."""
+    return (2 * np.arange(new) + 1) * old // (2 * new)
 
 
 def enlarge(grids: NDArray[np.int64], size: int) -> NDArray[np.int64]:

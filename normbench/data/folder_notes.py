@@ -30,10 +30,10 @@ def describe(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
     yield _parts(layout)
     yield from _left_out(layout)
     total = sum(len(part.files) for part in layout.parts)
-    for mark, text in MARKS.items():
-        if count := found.get(mark):
-            yield f"{text}: {count} of {total} images"
-    yield from _copies(layout, found)
+    yield from conversions(found, total)
+    yield from copies(
+        {"train": len(layout.train.files), "val": len(layout.val.files), "test": len(layout.test.files)}, found
+    )
 
 
 def _parts(layout: Layout) -> str:
@@ -69,8 +69,20 @@ def _left_out(layout: Layout) -> Iterator[str]:
         yield f"left out: {kinds}; these types are not supported"
 
 
-def _copies(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
-    sizes = {"val": len(layout.val.files), "test": len(layout.test.files)}
+def conversions(found: Mapping[str, int], total: int) -> Iterator[str]:
+    """Yield a note for each mark that some of `total` images have; see `describe`."""
+    for mark, text in MARKS.items():
+        if count := found.get(mark):
+            yield f"{text}: {count} of {total} images"
+
+
+def copies(sizes: Mapping[str, int], found: Mapping[str, int]) -> Iterator[str]:
+    """Yield warnings of images that are in more than one part, or may be drawn into more than one.
+
+    Args:
+        sizes: Number of images by part.
+        found: See `describe`.
+    """
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         if count := found.get(f"{one} {other}"):
             share = "all" if count == sizes[other] else f"{count} of"
@@ -78,6 +90,6 @@ def _copies(layout: Layout, found: Mapping[str, int]) -> Iterator[str]:
                 f"warning: {share} {sizes[other]} {other} images are byte-identical to images in {one}; "
                 f"{other} accuracy will be too high"
             )
-    if not layout.test.files and (count := found.get("copies")):
-        total = len(layout.train.files)
+    if not sizes["test"] and (count := found.get("copies")):
+        total = sizes["train"]
         yield f"warning: {count} of {total} images are byte-identical copies; test and training may share them"

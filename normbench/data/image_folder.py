@@ -9,6 +9,7 @@ from normbench.data.dataset import Dataset
 from normbench.data.decoding import load_images
 from normbench.data.folder_notes import describe
 from normbench.data.layout import read_layout
+from normbench.data.pixels import decode_file
 from normbench.errors import DataError
 
 
@@ -42,7 +43,7 @@ def image_folder(root: str | None, size: int | None) -> Dataset:
         raise DataError(f"data.root is not a folder: {folder}")
     layout = read_layout(folder)
     parts = {"train": layout.train.files, "val": layout.val.files, "test": layout.test.files}
-    loaded = load_images(folder, parts, size, layout.mark)
+    loaded = load_images(folder, parts, size, decode_file, layout.mark)
     return Dataset(
         "image_folder",
         loaded.images,

@@ -6,6 +6,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from normbench.data.boxes import scaled_boxes
+from normbench.data.exact import nearest_pixels
 from normbench.data.examples import Batch
 from normbench.data.images import Images, refuse_no_tensors
 from normbench.data.moved import IGNORED, KINDS, NO_BOX, move
@@ -111,9 +113,12 @@ class Pictures(Images):
         scaled: dict[str, Any] = {"images": images}
         (old_height, old_width), (height, width) = self.images.shape[2:], images.shape[2:]
         if self.boxes is not None:
-            scaled["boxes"] = scaled_boxes(self.boxes, (old_width, old_height), (width, height))
+            scaled["boxes"] = scaled_boxes(
+                self.boxes, torch.tensor((old_width, old_height)), torch.tensor((width, height))
+            )
         if self.masks is not None:
-            rows, columns = nearest_pixels(old_height, height), nearest_pixels(old_width, width)
+            sides = ((old_height, height), (old_width, width))
+            rows, columns = (torch.from_numpy(nearest_pixels(old, new)) for old, new in sides)
             scaled["masks"] = self.masks[:, rows][:, :, columns]
         return replace(self, **scaled)
 
@@ -174,14 +179,3 @@ class Pictures(Images):
                 f"data set '{self.name}': masks must be in 0..{len(self.mask_names) - 1} or {IGNORED}, "
                 f"got {int(self.masks[beyond][0])}"
             )
-
-
-def scaled_boxes(boxes: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Return boxes (..., 4) of pictures of `old` width and height for `new` ones."""
-    # Multiplied first: a box that ends at the edge then ends at the new edge, without rounding.
-    return boxes * torch.tensor(new * 2, dtype=torch.float32) / torch.tensor(old * 2, dtype=torch.float32)
-
-
-def nearest_pixels(old: int, new: int) -> Tensor:
-    """Return the pixel (new,) of a side of `old` pixels whose centre is nearest to that of each of `new` pixels."""
-    return (2 * torch.arange(new) + 1) * old // (2 * new)

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from normbench.data.exact import nearest_pixels
 from normbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ class Decoded:
     """The pixels of one file.
 
     Attributes:
-        pixels: (3, H, W) uint8.
+        pixels: (3, H, W) uint8; (1, H, W) of a mask.
         digest: SHA-256 in hex of the file.
         marks: Conversions and findings: `oriented`, `damaged_exif`, `sixteen_bit`, `faint`, `float`, `alpha`,
             `first_picture`.
@@ -52,9 +55,88 @@ def decode_file(file: str, size: int | None) -> Decoded:
     Raises:
         DataError: The file cannot be read, or the range of its values is unknown.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    rgb, digest, marks = _read(file)
+    if size is not None:
+        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+    return Decoded(np.asarray(rgb).transpose(2, 0, 1), digest, marks)
+
+
+def decode_stretched(file: str, size: int | None) -> Decoded:
+    """Decode an image as `decode_file`, but stretch it to a square instead of cropping one; nothing is cut off.
+
+    Raises:
+        DataError: As `decode_file`.
+    """
+    from PIL import Image
+
+    rgb, digest, marks = _read(file)
+    if size is not None:
+        rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+    return Decoded(np.asarray(rgb).transpose(2, 0, 1), digest, marks)
+
+
+def decode_mask(file: str, size: int | None) -> Decoded:
+    """Decode the class of each pixel: the grey value, or the number of the palette's colour.
+
+    Args:
+        file: Path of the image.
+        size: Width and height that it is stretched to, by the nearest pixels; None keeps it as it is.
+
+    Returns:
+        (1, H, W) pixels.
+
+    Raises:
+        DataError: The file cannot be read, is in colour, or has values above 255.
+    """
+    from PIL import Image
+
+    with _refusing(file):
+        data = Path(file).read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+                raise ValueError(f"a mask has a class per pixel, as grey value or palette, got colours ({image.mode})")
+            values = np.asarray(image)
+        if values.max() > 255:
+            raise ValueError(f"classes are in 0..254, and 255 counts nowhere, got {values.max()}")
+    if size is not None:
+        rows, columns = (nearest_pixels(side, size) for side in values.shape)
+        values = values[rows][:, columns]
+    return Decoded(values.astype(np.uint8)[None], hashlib.sha256(data).hexdigest(), ())
+
+
+def read_size(file: str) -> tuple[int, int]:
+    """Return width and height of an image as `decode_file` rotates it, without decoding it.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    from PIL import Image
+
+    with _refusing(file), Image.open(file) as image:
+        width, height = image.size
+        turned = _orientation(image) in range(5, 9)
+    return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def _refusing(file: str) -> Iterator[None]:
+    from PIL import UnidentifiedImageError
 
     try:
+        yield
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read image {file}: Pillow does not know its format") from error
+    except Exception as error:  # Pillow's decoders raise many errors on a damaged file
+        raise DataError(f"cannot read image {file}: {error}") from error
+
+
+def _read(file: str) -> "tuple[Image.Image, str, tuple[str, ...]]":
+    """Return an image as 8-bit RGB, the digest of its file, and its marks."""
+    from PIL import Image, ImageOps
+
+    with _refusing(file):
         data = Path(file).read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             rgb, marks = _rgb(image)
@@ -66,13 +148,7 @@ def decode_file(file: str, size: int | None) -> Decoded:
             rgb.getexif()[ORIENTATION] = orientation
             ImageOps.exif_transpose(rgb, in_place=True)
             marks.append("oriented")
-    except UnidentifiedImageError as error:
-        raise DataError(f"cannot read image {file}: Pillow does not know its format") from error
-    except Exception as error:  # Pillow's decoders raise many errors on a damaged file
-        raise DataError(f"cannot read image {file}: {error}") from error
-    if size is not None:
-        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
-    return Decoded(np.asarray(rgb).transpose(2, 0, 1), hashlib.sha256(data).hexdigest(), tuple(marks))
+    return rgb, hashlib.sha256(data).hexdigest(), tuple(marks)
 
 
 def _orientation(image: "Image.Image") -> object:

@@ -44,7 +44,7 @@ SEQUENCES = {
 }
 OF_SEQUENCES = {"val_fraction", "test_fraction"}
 # Pictures with boxes or masks have no class that could be wrong.
-PICTURES = {"picture_scenes"}
+PICTURES = {"coco", "picture_scenes", "voc"}
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -83,7 +83,14 @@ def test_configs_load_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("image_folder", "FOLDER"), ("text", "FILE"), ("text_table", "FILE.csv"), ("text_pairs", "FILE.tsv")],
+    [
+        ("image_folder", "FOLDER"),
+        ("coco", "FOLDER"),
+        ("voc", "FOLDER"),
+        ("text", "FILE"),
+        ("text_table", "FILE.csv"),
+        ("text_pairs", "FILE.tsv"),
+    ],
 )
 def test_the_users_own_data_have_to_be_named(name: str, wanted: str) -> None:
     """The shipped config is an error until a file or folder is given."""

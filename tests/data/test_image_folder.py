@@ -68,7 +68,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("an image was decoded")
 
-    monkeypatch.setattr(decoding, "decode_file", refuse)
+    monkeypatch.setattr("normbench.data.image_folder.decode_file", refuse)
 
 
 def test_images_labels_and_order_are_those_of_torchvision(flat: Path) -> None:

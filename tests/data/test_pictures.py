@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from normbench.data import Dataset, Pictures, limit, load, resize, split
-from normbench.data.pictures import nearest_pixels, scaled_boxes
+from normbench.data.boxes import scaled_boxes
+from normbench.data.exact import nearest_pixels
 from normbench.errors import DataError
 
 COUNT, HEIGHT, WIDTH = 20, 12, 16
@@ -104,14 +105,14 @@ def test_nearest_pixels_are_those_of_pillow() -> None:
         for new in (2, 3, 7, 16, 200):
             row = Image.fromarray(np.arange(old, dtype=np.uint8)[None]).resize((new, 1), Image.Resampling.NEAREST)
             clear = (2 * np.arange(new) + 1) * old % (2 * new) != 0
-            np.testing.assert_array_equal(nearest_pixels(old, new).numpy()[clear], np.asarray(row)[0, clear])
+            np.testing.assert_array_equal(nearest_pixels(old, new)[clear], np.asarray(row)[0, clear])
 
 
 def test_a_box_at_the_edge_stays_inside() -> None:
     """No rounding may push it out of the picture."""
     for old in range(1, 400):
-        edge = torch.tensor([0.0, 0.0, old, old])
-        assert scaled_boxes(edge, (old, old), (127, 96)).tolist() == [0, 0, 127, 96]
+        edge, size = torch.tensor([0.0, 0.0, old, old]), torch.tensor([old, old])
+        assert scaled_boxes(edge, size, torch.tensor([127, 96])).tolist() == [0, 0, 127, 96]
 
 
 def test_pixels_are_inspected() -> None:
