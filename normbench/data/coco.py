@@ -18,6 +18,8 @@ from normbench.data.pictures import Pictures
 from normbench.data.text_files import find
 from normbench.errors import DataError
 
+_ById = Mapping[object, Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
 class _Read:
@@ -60,8 +62,8 @@ def coco(
         images: Folder of the pictures for training in it; None for the folder of the JSON file.
         images_val: That for validation; None for `images`, or else the folder of the JSON file.
         images_test: That for the test; None likewise.
-        split: Folder in `root` whose train.txt, val.txt and test.txt list which pictures of a single JSON file each part
-            has; None without such lists.
+        split: Folder in `root` whose train.txt, val.txt and test.txt list the pictures of each part of a single JSON
+            file; None without such lists.
         whole_pixels: Whether to round corners to whole pixels, before scaling.
         skip_bad: Whether to leave out what is wrong, with a note; otherwise it is an error.
         size: Width and height that pictures are stretched to; None if they all have the same.
@@ -78,16 +80,13 @@ def coco(
     if split is not None and (annotations_val or annotations_test):
         raise DataError("data.split divides a single file; leave out data.annotations_val and data.annotations_test")
     bad = BadEntries(skip_bad)
-    given = {
-        "train": (annotations, images),
-        "val": (annotations_val, images_val),
-        "test": (annotations_test, images_test),
-    }
+    files = {"train": annotations, "val": annotations_val, "test": annotations_test}
+    folders = {"train": images, "val": images_val or images, "test": images_test or images}
     read: dict[str, _Read] = {}
-    for part, (file, own) in given.items():
-        if file is not None:
-            where = own or images
-            read[part] = _read_file(folder / file, folder / where if where else (folder / file).parent, bad)
+    for part in PARTS:
+        if (file := files[part]) is not None:
+            own = folders[part]
+            read[part] = _read_file(folder / file, (folder / file).parent if own is None else folder / own, bad)
             _refuse_other_classes(read["train"], read[part])
     parts = {part: read[part].pictures if part in read else [] for part in PARTS}
     notes = _unannotated(parts)
@@ -125,28 +124,40 @@ def _read_file(path: Path, images: Path, bad: BadEntries) -> _Read:
     pictures = _by_id(path, content["images"], "images", "file_name")
     boxes: dict[object, list[Box]] = defaultdict(list)
     for number, entry in enumerate(content["annotations"]):
-        entry = entry if isinstance(entry, dict) else {}
-        where = f"{path}: annotation {entry.get('id', f'number {number}')}"
-        picture, category, corners = entry.get("image_id"), entry.get("category_id"), _corners(entry.get("bbox"))
-        if picture not in pictures:
-            bad.add("annotations of unknown pictures", f"{where}: no picture has the id {picture!r}")
-        elif category not in categories:
-            bad.add("boxes of unknown categories", f"{where}: no category has the id {category!r}")
-        elif corners is None:
-            bad.add(
-                "boxes that cannot be read", f"{where}: bbox is {entry.get('bbox')!r}, expected [x, y, width, height]"
-            )
-        else:
-            name = str(categories[category]["name"])
-            boxes[picture].append(Box(name, corners, entry.get("iscrowd") == 1, f"{where} ({name})"))
+        box = _box(path, number, entry if isinstance(entry, dict) else {}, pictures, categories, bad)
+        if box is not None:
+            boxes[entry["image_id"]].append(box)
     found = []
-    for number, entry in pictures.items():
-        file, where = str(images / str(entry["file_name"])), f"{path}: picture {number} ({entry['file_name']})"
+    for own, picture in pictures.items():
+        file, where = str(images / str(picture["file_name"])), f"{path}: picture {own} ({picture['file_name']})"
         if os.path.isfile(file):
-            found.append(Annotated(file, boxes[number], _size(entry), where))
+            found.append(Annotated(file, boxes[own], _size(picture), where))
         else:
             bad.add("annotations of missing pictures", f"{where}: there is no file {file}")
     return _Read(path, found, frozenset(names))
+
+
+def _box(
+    path: Path, number: int, entry: Mapping[str, Any], pictures: _ById, categories: _ById, bad: BadEntries
+) -> Box | None:
+    """Return the box of an annotation; None if the annotation is bad and bad entries are skipped."""
+    where = f"{path}: annotation {entry.get('id', f'number {number}')}"
+    corners = _corners(entry.get("bbox"))
+    if not _names_one_of(pictures, picture := entry.get("image_id")):
+        bad.add("annotations of unknown pictures", f"{where}: no picture has the id {picture!r}")
+    elif not _names_one_of(categories, category := entry.get("category_id")):
+        bad.add("boxes of unknown categories", f"{where}: no category has the id {category!r}")
+    elif corners is None:
+        wrong = f"bbox is {entry.get('bbox')!r}, expected [x, y, width, height]"
+        bad.add("boxes that cannot be read", f"{where}: {wrong}")
+    else:
+        name = str(categories[category]["name"])
+        return Box(name, corners, entry.get("iscrowd") == 1, f"{where} ({name})")
+    return None
+
+
+def _names_one_of(entries: _ById, own: object) -> bool:
+    return isinstance(own, int | str) and own in entries
 
 
 def _load(path: Path) -> dict[str, list[Any]]:
@@ -166,7 +177,7 @@ def _has_list(content: object, key: str) -> bool:
     return isinstance(content, dict) and isinstance(content.get(key), list)
 
 
-def _by_id(path: Path, entries: Sequence[Any], key: str, wanted: str) -> dict[object, Mapping[str, Any]]:
+def _by_id(path: Path, entries: Sequence[Any], key: str, wanted: str) -> _ById:
     """Return entries by their ids, each with a value that is wanted."""
     found: dict[object, Mapping[str, Any]] = {}
     for number, entry in enumerate(entries):

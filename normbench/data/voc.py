@@ -54,11 +54,13 @@ def voc(
         DataError: A file is missing or damaged, or an entry is bad; see `assemble`.
     """
     folder = find(root, "FOLDER, such as VOC2012")
+    if classes is not None and not 0 < len(classes) == len(set(classes)):
+        raise DataError(f"data.classes: got {', '.join(classes) or 'no name'}, expected names that differ")
     bad = BadEntries(skip_bad)
     pictures = _list(folder, "images", images, EXTENSIONS)
     documents = _list(folder, "annotations", annotations, (".xml",))
     every = sorted({*pictures, *documents})
-    lists = {part: [] for part in PARTS} | {"train": every} if split is None else read_lists(folder / split)
+    lists = {"train": every} if split is None else read_lists(folder / split)
     parts: dict[str, list[Annotated]] = {part: [] for part in PARTS}
     for part, names in lists.items():
         for name in names:

@@ -84,12 +84,8 @@ def test_configs_load_as_they_are(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("image_folder", "FOLDER"),
-        ("coco", "FOLDER"),
-        ("voc", "FOLDER"),
-        ("text", "FILE"),
-        ("text_table", "FILE.csv"),
-        ("text_pairs", "FILE.tsv"),
+        *((name, "FOLDER") for name in ("image_folder", "coco", "voc")),
+        *(("text", "FILE"), ("text_table", "FILE.csv"), ("text_pairs", "FILE.tsv")),
     ],
 )
 def test_the_users_own_data_have_to_be_named(name: str, wanted: str) -> None:
