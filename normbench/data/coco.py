@@ -13,7 +13,7 @@ from normbench.data.bad_entries import BadEntries
 from normbench.data.boxes import Corners
 from normbench.data.layout import EXTENSIONS
 from normbench.data.own_parts import PARTS
-from normbench.data.part_lists import read_lists, stem
+from normbench.data.picture_names import read_lists, stem
 from normbench.data.pictures import Pictures
 from normbench.data.text_files import find
 from normbench.errors import DataError

@@ -1,6 +1,5 @@
 """Pictures with boxes in the format of Pascal VOC: an XML file for each picture."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,7 +9,7 @@ from normbench.data.bad_entries import BadEntries
 from normbench.data.boxes import Corners
 from normbench.data.layout import EXTENSIONS
 from normbench.data.own_parts import PARTS
-from normbench.data.part_lists import read_lists
+from normbench.data.picture_names import files_by_stem, read_lists
 from normbench.data.pictures import Pictures
 from normbench.data.text_files import find
 from normbench.errors import DataError, nearest
@@ -86,19 +85,10 @@ def voc(
 
 
 def _list(root: Path, key: str, name: str, extensions: tuple[str, ...]) -> dict[str, str]:
-    """Return the paths of the files in a folder that have one of the extensions, by the names of their pictures."""
     folder = root / name
     if not folder.is_dir():
         raise DataError(f"data.{key}: there is no folder {folder}")
-    files: dict[str, str] = {}
-    for entry in sorted(os.listdir(folder)):
-        own, extension = os.path.splitext(entry)
-        if extension.lower() not in extensions or entry.startswith("."):
-            continue
-        if own in files:
-            raise DataError(f"{folder} has two files {os.path.basename(files[own])} and {entry} for one picture")
-        files[own] = str(folder / entry)
-    return files
+    return files_by_stem(folder, extensions)
 
 
 def _read(

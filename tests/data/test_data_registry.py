@@ -44,7 +44,7 @@ SEQUENCES = {
 }
 OF_SEQUENCES = {"val_fraction", "test_fraction"}
 # Pictures with boxes or masks have no class that could be wrong.
-PICTURES = {"coco", "picture_scenes", "voc"}
+PICTURES = {"coco", "mask_folder", "picture_scenes", "voc"}
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -84,7 +84,7 @@ def test_configs_load_as_they_are(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        *((name, "FOLDER") for name in ("image_folder", "coco", "voc")),
+        *((name, "FOLDER") for name in ("image_folder", "coco", "mask_folder", "voc")),
         *(("text", "FILE"), ("text_table", "FILE.csv"), ("text_pairs", "FILE.tsv")),
     ],
 )

@@ -153,5 +153,5 @@ def test_missing_folders_are_named(root: Path, change: dict[str, str], message: 
 def test_two_pictures_for_one_annotation_are_refused(root: Path) -> None:
     """Neither is taken at random."""
     (root / "JPEGImages/b.jpg").write_bytes((root / "JPEGImages/b.png").read_bytes())
-    with pytest.raises(DataError, match=r"has two files b\.jpg and b\.png for one picture"):
+    with pytest.raises(DataError, match=r"has two files for one picture, b\.jpg and b\.png"):
         load(root)

@@ -1,4 +1,4 @@
-"""Text files that list the pictures of each part, one name a line, as in Pascal VOC's ImageSets."""
+"""Names of pictures: of the files in a folder, and in lists of parts as in Pascal VOC's ImageSets."""
 
 import os
 from pathlib import Path
@@ -35,6 +35,23 @@ def read_lists(folder: Path) -> Lists:
         lines = read_text(path, "utf-8").split("\n") if path.is_file() else []
         lists[part] = list(dict.fromkeys(stem(line.split()[0]) for line in lines if line.strip()))
     return lists
+
+
+def files_by_stem(folder: Path, extensions: tuple[str, ...]) -> dict[str, str]:
+    """Return the paths of the files in a folder that have one of some extensions, by their names without it.
+
+    Raises:
+        DataError: Two files have the same name.
+    """
+    files: dict[str, str] = {}
+    for name in sorted(os.listdir(folder)):
+        own, extension = os.path.splitext(name)
+        if extension.lower() not in extensions or name.startswith("."):
+            continue
+        if own in files:
+            raise DataError(f"{folder} has two files for one picture, {os.path.basename(files[own])} and {name}")
+        files[own] = str(folder / name)
+    return files
 
 
 def stem(name: str) -> str:
