@@ -116,10 +116,7 @@ def _read_file(path: Path, images: Path, bad: BadEntries) -> _Read:
     """Read a JSON file and look for its pictures in a folder."""
     content = _load(path)
     categories = _by_id(path, content["categories"], "categories", "name")
-    names = [str(category["name"]) for category in categories.values()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: two categories have the name '{twice[0]}'")
-    if not names:
+    if not categories:
         raise DataError(f"{path} has no categories")
     pictures = _by_id(path, content["images"], "images", "file_name")
     boxes: dict[object, list[Box]] = defaultdict(list)
@@ -134,7 +131,7 @@ def _read_file(path: Path, images: Path, bad: BadEntries) -> _Read:
             found.append(Annotated(file, boxes[own], _size(picture), where))
         else:
             bad.add("annotations of missing pictures", f"{where}: there is no file {file}")
-    return _Read(path, found, frozenset(names))
+    return _Read(path, found, frozenset(str(category["name"]) for category in categories.values()))
 
 
 def _box(
@@ -178,14 +175,18 @@ def _has_list(content: object, key: str) -> bool:
 
 
 def _by_id(path: Path, entries: Sequence[Any], key: str, wanted: str) -> _ById:
-    """Return entries by their ids, each with a value that is wanted."""
+    """Return entries by their ids, each with a value of its own that is wanted."""
     found: dict[object, Mapping[str, Any]] = {}
+    seen: set[str] = set()
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int | str) or wanted not in entry:
             raise DataError(f"{path}: entry {number} of {key} has no id or no {wanted}")
-        if entry["id"] in found:
-            raise DataError(f"{path}: two entries of {key} have the id {entry['id']!r}")
-        found[entry["id"]] = entry
+        own, value = entry["id"], str(entry[wanted])
+        if own in found or value in seen:
+            twice = f"id {own!r}" if own in found else f"{wanted} '{value}'"
+            raise DataError(f"{path}: two entries of {key} have the {twice}")
+        found[own] = entry
+        seen.add(value)
     return found
 
 
@@ -217,6 +218,8 @@ def _unannotated(parts: Mapping[str, Sequence[Annotated]]) -> list[str]:
 def _divide(read: _Read, folder: Path, bad: BadEntries) -> tuple[dict[str, list[Annotated]], list[str]]:
     """Return the pictures of a single JSON file by the parts that lists in a folder give, and notes."""
     by_stem = {stem(picture.file): picture for picture in read.pictures}
+    if len(by_stem) < len(read.pictures):
+        raise DataError(f"{read.path}: pictures in two folders have the same name, so lists cannot tell them apart")
     parts: dict[str, list[Annotated]] = {part: [] for part in PARTS}
     lists = read_lists(folder)
     for part, names in lists.items():

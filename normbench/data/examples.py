@@ -20,7 +20,7 @@ class Examples(ABC):
     """Samples with named fields: training samples first, then the set's own validation part, then its own test part.
 
     A subclass stores the fields and defines how to make a batch. Most data need no new subclass: `Dataset` is for
-    labelled images, `Fields` for any named tensors.
+    labelled images, `Pictures` for images with boxes or masks, `Fields` for any named tensors.
 
     Attributes:
         name: Name for messages and tables.

@@ -22,7 +22,7 @@ from normbench.data.pixels import decode_mask, decode_stretched, read_size
 from normbench.data.text_files import find
 from normbench.errors import DataError
 
-Pairs = dict[str, list[tuple[str, str]]]
+_Pairs = dict[str, list[tuple[str, str]]]
 """Files of picture and mask by part."""
 
 
@@ -85,7 +85,7 @@ def mask_folder(root: str | None, classes: Sequence[str] | None, skip_bad: bool,
     )
 
 
-def _pairs(root: Path, bad: BadEntries) -> Pairs:
+def _pairs(root: Path, bad: BadEntries) -> _Pairs:
     """Return the files of each part that have a partner."""
     folders = {name: root / name for name in ("images", "masks")}
     for folder in folders.values():
@@ -94,7 +94,7 @@ def _pairs(root: Path, bad: BadEntries) -> Pairs:
     parts = [part for part in PARTS if (folders["images"] / part).is_dir()]
     if parts and "train" not in parts:
         raise DataError(f"{folders['images']} has {' and '.join(parts)}, but no folder train")
-    found: Pairs = {part: [] for part in PARTS}
+    found: _Pairs = {part: [] for part in PARTS}
     for part in parts or ["train"]:
         inside = {name: folder / part if parts else folder for name, folder in folders.items()}
         if not inside["masks"].is_dir():

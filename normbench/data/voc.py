@@ -102,6 +102,9 @@ def _read(
         return None
     except OSError as error:
         raise DataError(f"cannot read {document}: {error.strerror}") from error
+    if tree.tag != "annotation":
+        bad.add("damaged annotations", f"{document}: its root is <{tree.tag}>, expected <annotation>")
+        return None
     boxes = []
     for number, item in enumerate(tree.findall("object"), 1):
         category = (item.findtext("name") or "").strip()

@@ -124,9 +124,10 @@ def test_files_that_are_no_coco_files(root: Path, text: str, message: str) -> No
     ("change", "message"),
     [
         (lambda content: content["images"][1].update(id=100), "two entries of images have the id 100"),
-        (lambda content: content["categories"][1].update(name="dog"), "two categories have the name 'dog'"),
+        (lambda content: content["categories"][1].update(name="dog"), "two entries of categories have the name 'dog'"),
+        (lambda content: content["images"][1].update(file_name="a.png"), "two entries of images have the file_name"),
     ],
-    ids=["id", "name"],
+    ids=["id", "name", "file"],
 )
 def test_ambiguous_entries_are_refused(root: Path, change: Edit, message: str) -> None:
     """Nobody can say which one is meant."""
@@ -144,6 +145,16 @@ def test_a_file_for_each_part(root: Path) -> None:
     assert (len(part), part.num_val, part.num_test) == (4, 0, 1)
     with pytest.raises(DataError, match=r"data\.split divides a single file"):
         load(root, annotations="train.json", **own)
+
+
+def test_lists_need_names_that_differ(root: Path) -> None:
+    """A list has names without folders."""
+    (root / "JPEGImages/x").mkdir()
+    (root / "JPEGImages/b.png").rename(root / "JPEGImages/x/a.png")
+    edit(root, lambda content: content["images"][1].update(file_name="x/a.png"))
+    assert len(load(root, split=None)) == 5
+    with pytest.raises(DataError, match="pictures in two folders have the same name"):
+        load(root)
 
 
 def test_pictures_beside_their_file_are_found(root: Path) -> None:

@@ -51,6 +51,7 @@ BAD: dict[str, tuple[Edit, str, str, int]] = {
         "damaged annotations",
         4,
     ),
+    "other": (put("<html/>"), r"b\.xml: its root is <html>, expected <annotation>", "damaged annotations", 4),
     "empty": (put(""), r"b\.xml: damaged XML: no element found", "damaged annotations", 4),
     "no annotation": (
         lambda root: (root / "Annotations/b.xml").unlink(),
