@@ -32,3 +32,33 @@ class PairShape(NamedTuple):
 
     source: SequenceShape
     target: SequenceShape
+
+
+class BoxShape(NamedTuple):
+    """The inputs of a model that finds boxes in images.
+
+    Attributes:
+        channels: C.
+        height: H, in pixels.
+        width: W.
+        boxes: M, the most boxes of an image.
+    """
+
+    channels: int
+    height: int
+    width: int
+    boxes: int
+
+
+class PixelShape(NamedTuple):
+    """The inputs of a model that classifies each pixel of an image, to outputs (N, K, H, W).
+
+    Attributes:
+        channels: C.
+        height: H, in pixels.
+        width: W.
+    """
+
+    channels: int
+    height: int
+    width: int

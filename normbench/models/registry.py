@@ -15,7 +15,7 @@ from normbench.models.own import own
 from normbench.models.sequences.rnn import rnn
 from normbench.models.sequences.seq2seq import seq2seq
 from normbench.models.sequences.transformer import transformer
-from normbench.shapes import PairShape, SequenceShape
+from normbench.shapes import BoxShape, PairShape, PixelShape, SequenceShape
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -33,9 +33,11 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
 }
 
 IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
+BOXES, PIXELS = "images with boxes", "images with a class for each pixel"
+_GIVES: dict[type, str] = {SequenceShape: SEQUENCES, PairShape: PAIRS, BoxShape: BOXES, PixelShape: PIXELS}
 
 TAKES: dict[str, tuple[str, ...]] = {
-    "own": (IMAGES, SEQUENCES, PAIRS),
+    "own": (IMAGES, SEQUENCES, PAIRS, BOXES, PIXELS),
     "rnn": (SEQUENCES,),
     "transformer": (SEQUENCES,),
     "seq2seq": (PAIRS,),
@@ -54,7 +56,7 @@ def refuse_other_inputs(model: str, input_shape: tuple[object, ...], task: str) 
     Raises:
         ImpossibleRunError: If so.
     """
-    gives = {SequenceShape: SEQUENCES, PairShape: PAIRS}.get(type(input_shape), IMAGES)
+    gives = _GIVES.get(type(input_shape), IMAGES)
     takes = TAKES.get(model, (IMAGES,))
     if gives not in takes:
         fitting = [f"model={name}" for name in REGISTRY if gives in TAKES.get(name, (IMAGES,)) and name != "own"]

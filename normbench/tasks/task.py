@@ -57,6 +57,7 @@ class Task(ABC):
         alone: Why runs of this task are never trained together; empty if they may be.
         writes: How `written` makes texts, one sentence; empty if there are none.
         draws: What `drawn` shows, one sentence; empty if there are no pictures.
+        free: Dimensions of the outputs whose size the model chooses, such as the number of places where it looks.
 
     Raises:
         ImpossibleRunError: If the data set lacks a field.
@@ -69,6 +70,7 @@ class Task(ABC):
     alone: ClassVar[str] = ""
     writes: ClassVar[str] = ""
     draws: ClassVar[str] = ""
+    free: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, data: Examples) -> None:
         self.data = data
@@ -105,7 +107,8 @@ class Task(ABC):
         """Return the metrics from sums over samples: by default the mean of each metric.
 
         Args:
-            sums: The results of `measure`, summed in float64, and ``count``, the number of samples.
+            sums: The results of `measure`, summed in float64, and ``count``, the number of samples. In evaluations
+                also the results of `generated`, summed, and of `predictions`, a row a sample.
         """
         return {metric: float(sums[metric] / sums["count"]) for metric in self.metrics}
 
@@ -128,6 +131,20 @@ class Task(ABC):
 
         Returns:
             Rows (B, ...) or (R, B, ...), by name.
+        """
+        return {}
+
+    def predictions(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what `scores` needs of each sample by itself, for a metric that is not a function of sums.
+
+        It is called in evaluations, not for the scores of the training. By default there is nothing.
+
+        Args:
+            outputs: The model's outputs, (B, ...), or (R, B, ...) if stacked.
+            batch: The targets, (B, ...) or (R, B, ...).
+
+        Returns:
+            Rows (B, ...) or (R, B, ...), by name; `scores` gets those of all samples, in the order of the data.
         """
         return {}
 

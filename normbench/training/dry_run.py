@@ -146,7 +146,7 @@ def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
         with torch.no_grad(), refusing_hidden_norms(model):
             with counting(model) as cost:
                 outputs = task.call(model, trial.batch)
-            _refuse_wrong_outputs(outputs, tuple(task.blank_outputs(samples).shape))
+            _refuse_wrong_outputs(outputs, tuple(task.blank_outputs(samples).shape), task.free)
         notes = tuple(filter(None, (getattr(model, "norm_note", ""), *loaded.notes)))
         if leak(model, task):
             notes = (*notes, _LEAKS.format(trial.run.norm.name))
@@ -164,8 +164,10 @@ def _tried(trial: _Trial) -> _Found | ImpossibleRunError:
         return error
 
 
-def _refuse_wrong_outputs(outputs: object, wanted: tuple[int, ...]) -> None:
+def _refuse_wrong_outputs(outputs: object, wanted: tuple[int, ...], free: tuple[int, ...]) -> None:
     got = f"shape {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+    if isinstance(outputs, torch.Tensor) and outputs.dim() == len(wanted):
+        wanted = tuple(outputs.shape[dim] if dim in free else size for dim, size in enumerate(wanted))
     if got != f"shape {wanted}":
         raise ConfigError(f"the model returned {got}, expected outputs {wanted}.")
 

@@ -12,17 +12,14 @@ from normbench.norms.statistics import has_batch_statistics, keeps_statistics, o
 from normbench.randomness import generator
 from normbench.spec import Passes
 from normbench.tasks import Task
+from normbench.training.gathered import Gathered
 from normbench.training.outcome import Score
-from normbench.training.window import add_sums
 
 POOLING_CHUNK = 1024
 """Samples per chunk when pooling precise statistics."""
 
 Fetch = Callable[[Tensor], Batch]
 """Returns samples of the data set: unchanged, or as for the test."""
-
-Sums = dict[str, Tensor]
-"""The task's measures, summed over samples: (...), or (R, ...) if stacked."""
 
 _CHUNK_VALUES = 1024 * 3 * 64 * 64
 """Values of inputs, or of outputs, at once: limits memory. It is the same everywhere, because it affects the bits."""
@@ -79,7 +76,7 @@ class Evaluator:
         batch = self._scored(self._by_own_batches(model, test, fetch))
         with _kept_buffers(model):
             self.pool_statistics(model)
-            precise = self._scored(self._sums(model, torch.split(test, self._together, dim=-1), fetch))
+            precise = self._scored(self._gathered(model, torch.split(test, self._together, dim=-1), fetch))
         model.train()
         return [
             {"running": one, "precise": two, "batch": three}
@@ -104,54 +101,46 @@ class Evaluator:
         """The samples that are evaluated at once."""
         return min(chunk_size(self.dataset), self._most)
 
-    def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
+    def _deployed(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Gathered:
         model.eval()
         if has_batch_statistics(model) and not keeps_statistics(model):
             result = self._by_own_batches(model, index, fetch)
         else:
-            result = self._sums(model, torch.split(index, self._together, dim=-1), fetch)
+            result = self._gathered(model, torch.split(index, self._together, dim=-1), fetch)
         model.train()
         return result
 
-    def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Sums:
+    def _by_own_batches(self, model: nn.Module, index: Tensor, fetch: Fetch) -> Gathered:
         """Score chunks of the norm batch with their own statistics, many chunks per pass as ghost batches."""
         size = self.norm_batch_size
         *whole, last = chunks(self._shuffled(index, "batch"), size)
         with own_batch(model, None):
-            sums = self._sums(model, [last], fetch)
+            gathered = self._gathered(model, [last], fetch)
         if not whole:
-            return sums
+            return gathered
         together = max(1, self._together // size) * size
         with own_batch(model, size):
-            most = self._sums(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch)
-        return {name: sums[name] + more for name, more in most.items()}
+            return gathered.join(self._gathered(model, torch.split(torch.cat(whole, dim=-1), together, dim=-1), fetch))
 
     @torch.no_grad()
-    def _sums(self, model: nn.Module, parts: Sequence[Tensor], fetch: Fetch) -> Sums:
+    def _gathered(self, model: nn.Module, parts: Sequence[Tensor], fetch: Fetch) -> Gathered:
         stacked = parts[0].dim() > 1
         losses, measure = self.task.losses, self.task.measure
         if stacked:
             losses, measure = torch.vmap(losses), torch.vmap(measure)
-        sums: Sums = {}
+        gathered = Gathered(stacked)
         for index in parts:
             batch = fetch(index)
             outputs, targets = self.task.call(model, batch), self.task.targets_of(batch)
             # Summed in float64: large but finite losses must not overflow.
             found = {"loss": losses(outputs, targets).cpu().double(), **measure(outputs, targets)}
             found |= self.task.generated(model, batch)
-            over_samples = {name: rows.sum(dim=int(stacked)) for name, rows in found.items()}
-            add_sums(sums, over_samples, count=index.shape[-1])
-        return sums
+            gathered.add(found, self.task.predictions(outputs, targets), index)
+        return gathered
 
-    def _scored(self, sums: Sums) -> list[Score]:
+    def _scored(self, gathered: Gathered) -> list[Score]:
         """Return the score of each run."""
-        count = sums["count"]
-        if not sums["loss"].dim():
-            return [Score(self.task.mean_loss(sums), self.task.scores(sums))]
-        rows = zip(*(value.unbind() for name, value in sums.items() if name != "count"), strict=True)
-        names = [name for name in sums if name != "count"]
-        runs = [{**dict(zip(names, row, strict=True)), "count": count} for row in rows]
-        return [Score(self.task.mean_loss(run), self.task.scores(run)) for run in runs]
+        return [Score(self.task.mean_loss(run), self.task.scores(run)) for run in gathered.of_each_run()]
 
     def _fetch(self, index: Tensor) -> Batch:
         return self.parts.batch(self.dataset, index)
