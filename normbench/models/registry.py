@@ -5,6 +5,8 @@ from collections.abc import Callable
 from torch import nn
 
 from normbench.errors import ImpossibleRunError
+from normbench.models.dense.fcn import fcn
+from normbench.models.dense.unet import unet
 from normbench.models.images.mlp import mlp
 from normbench.models.images.plain import plain
 from normbench.models.images.resnet import resnet
@@ -30,6 +32,8 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "rnn": rnn,
     "transformer": transformer,
     "seq2seq": seq2seq,
+    "unet": unet,
+    "fcn": fcn,
 }
 
 IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
@@ -41,6 +45,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "rnn": (SEQUENCES,),
     "transformer": (SEQUENCES,),
     "seq2seq": (PAIRS,),
+    "unet": (PIXELS,),
+    "fcn": (PIXELS,),
 }
 """The inputs that a model takes; models that are not listed take images."""
 

@@ -4,15 +4,25 @@ from collections.abc import Callable
 
 from normbench.tasks.classification import Classification
 from normbench.tasks.language_model import LanguageModel
+from normbench.tasks.segmentation import Segmentation
 from normbench.tasks.sequence_classification import SequenceClassification
 from normbench.tasks.task import Task
 from normbench.tasks.translation import Translation
 
-__all__ = ["REGISTRY", "Classification", "LanguageModel", "SequenceClassification", "Task", "Translation"]
+__all__ = [
+    "REGISTRY",
+    "Classification",
+    "LanguageModel",
+    "Segmentation",
+    "SequenceClassification",
+    "Task",
+    "Translation",
+]
 
 REGISTRY: dict[str, Callable[..., Task]] = {
     "classification": Classification,
     "sequence_classification": SequenceClassification,
     "language_model": LanguageModel,
     "translation": Translation,
+    "segmentation": Segmentation,
 }

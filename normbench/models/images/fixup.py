@@ -1,5 +1,6 @@
 """Fixup (Zhang, Dauphin & Ma 2019): residual networks trained without norms."""
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -10,7 +11,7 @@ from normbench.models.activations import build_activation
 from normbench.models.dials import Dials
 from normbench.models.dropout import optional_dropout
 from normbench.models.images.shortcut import shortcut
-from normbench.models.images.staged import BlockShape, StagedNet, conv3x3
+from normbench.models.images.staged import BlockShape, StagedNet, ResidualTrunk, conv3x3
 from normbench.models.initialization import Initialization
 from normbench.norms.factory import NormFactory
 from normbench.norms.none import NoNorm
@@ -77,14 +78,37 @@ class FixupBlock(nn.Module):
 def fixup_resnet(
     in_channels: int, num_classes: int, norm: NormFactory, *, shapes: list[BlockShape], dials: Dials
 ) -> StagedNet:
-    """Return the residual network with the scalars and the initialisation of Fixup.
-
-    With L branches of m = 2 layers, the first convolution of a branch is scaled by L^(-1/(2m-2)), the last one and the
-    head are zero, and the rest uses He initialisation.
+    """Return the residual network with the scalars and the initialisation of Fixup; its head is zero at first.
 
     Args:
         in_channels: Channels C of the images.
         num_classes: Classes K.
+        norm: Must be the norm `none`.
+        shapes: Shapes of the blocks.
+        dials: The shared settings.
+
+    Raises:
+        ImpossibleRunError: See `fixup_trunk`.
+    """
+    trunk = fixup_trunk(in_channels, norm, shapes=shapes, dials=dials)
+    features = shapes[-1].out_channels
+    return StagedNet(
+        stem=trunk.stem,
+        blocks=trunk.blocks,
+        pooled=nn.Sequential(optional_dropout(dials.dropout, (features,)), ScalarBias()),
+        head=nn.Linear(features, num_classes),
+        init=replace(trunk.init, factors={**trunk.init.factors, "head.weight": 0.0}),
+    )
+
+
+def fixup_trunk(in_channels: int, norm: NormFactory, *, shapes: list[BlockShape], dials: Dials) -> ResidualTrunk:
+    """Return the residual network without its head, with the scalars and the initialisation of Fixup.
+
+    With L branches of m = 2 layers, the first convolution of a branch is scaled by L^(-1/(2m-2)), the last one is
+    zero, and the rest uses He initialisation.
+
+    Args:
+        in_channels: Channels C of the images.
         norm: Must be the norm `none`.
         shapes: Shapes of the blocks.
         dials: The shared settings.
@@ -107,13 +131,10 @@ def fixup_resnet(
             f"model.bias_init={dials.bias_init:g} has no effect with model.init=fixup, whose layers have no "
             "channel biases. Use init=he or skipinit, or bias_init=0."
         )
-    width, features = shapes[0].in_channels, shapes[-1].out_channels
-    return StagedNet(
-        stem=nn.Sequential(BareConv(in_channels, width), ScalarBias(), build_activation(dials.activation)),
-        blocks=[FixupBlock(shape, dials) for shape in shapes],
-        pooled=nn.Sequential(optional_dropout(dials.dropout, (features,)), ScalarBias()),
-        head=nn.Linear(features, num_classes),
-        init=Initialization("he", dials.activation, dials.init_scale, factors=_factors(len(shapes))),
+    stem = nn.Sequential(BareConv(in_channels, shapes[0].in_channels), ScalarBias(), build_activation(dials.activation))
+    blocks = [FixupBlock(shape, dials) for shape in shapes]
+    return ResidualTrunk(
+        stem, blocks, Initialization("he", dials.activation, dials.init_scale, factors=_factors(len(shapes)))
     )
 
 
@@ -121,4 +142,4 @@ def _factors(branches: int) -> dict[str, float]:
     small = branches ** (-1 / (2 * _BRANCH_LAYERS - 2))
     firsts = {f"blocks.{index}.first.layer.weight": small for index in range(branches)}
     lasts = {f"blocks.{index}.second.layer.weight": 0.0 for index in range(branches)}
-    return {**firsts, **lasts, "head.weight": 0.0}
+    return {**firsts, **lasts}

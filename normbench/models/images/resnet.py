@@ -9,9 +9,16 @@ from normbench.errors import ImpossibleRunError
 from normbench.models.activations import build_activation
 from normbench.models.dials import RESIDUAL_INITS, Dials
 from normbench.models.dropout import optional_dropout
-from normbench.models.images.fixup import fixup_resnet
+from normbench.models.images.fixup import fixup_resnet, fixup_trunk
 from normbench.models.images.shortcut import shortcut
-from normbench.models.images.staged import BlockShape, StagedNet, block_shapes, conv3x3, refuse_small_images
+from normbench.models.images.staged import (
+    BlockShape,
+    StagedNet,
+    ResidualTrunk,
+    block_shapes,
+    conv3x3,
+    refuse_small_images,
+)
 from normbench.models.initialization import Initialization
 from normbench.models.layers import NormedLayer
 from normbench.norms.factory import NormFactory
@@ -78,30 +85,52 @@ def resnet(
     settings = Dials(**dials)
     shapes = block_shapes(depth, width)
     refuse_small_images(input_shape)
-    if settings.init in RESIDUAL_INITS and zero_init_residual:
-        raise ImpossibleRunError(
-            f"zero_init_residual=true and init={settings.init} both start the residual branches at zero; "
-            "together, the branches would stay there. Choose one."
-        )
-    if settings.init == "fixup":
+    if settings.init == "fixup" and not zero_init_residual:
         return fixup_resnet(input_shape[0], num_classes, norm, shapes=shapes, dials=settings)
-    blocks = [ResidualBlock(shape, norm, settings) for shape in shapes]
+    trunk = residual_trunk(input_shape[0], norm, shapes, settings, zero_init_residual=zero_init_residual)
     features = shapes[-1].out_channels
-    distribution = "he" if settings.init == "skipinit" else settings.init
-    gammas = _gamma_names(blocks) if zero_init_residual else []
     return StagedNet(
-        stem=NormedLayer(conv3x3(input_shape[0], width), width, norm, settings),
-        blocks=blocks,
+        stem=trunk.stem,
+        blocks=trunk.blocks,
         pooled=optional_dropout(settings.dropout, (features,)),
         head=nn.Linear(features, num_classes),
-        init=Initialization(
-            distribution,
-            settings.activation,
-            settings.init_scale,
-            constants=dict.fromkeys(gammas, 0.0),
-            bias=settings.bias_init,
-        ),
+        init=trunk.init,
     )
+
+
+def residual_trunk(
+    in_channels: int, norm: NormFactory, shapes: list[BlockShape], dials: Dials, *, zero_init_residual: bool
+) -> ResidualTrunk:
+    """Return the residual network without its head.
+
+    Args:
+        in_channels: Channels C of the images.
+        norm: Makes the norm after each convolution.
+        shapes: Shapes of the blocks.
+        dials: The shared settings.
+        zero_init_residual: Whether the gamma of each branch's last norm starts at 0.
+
+    Raises:
+        ImpossibleRunError: If settings are incompatible, see `resnet`.
+    """
+    if dials.init in RESIDUAL_INITS and zero_init_residual:
+        raise ImpossibleRunError(
+            f"zero_init_residual=true and init={dials.init} both start the residual branches at zero; "
+            "together, the branches would stay there. Choose one."
+        )
+    if dials.init == "fixup":
+        return fixup_trunk(in_channels, norm, shapes=shapes, dials=dials)
+    width = shapes[0].in_channels
+    blocks = [ResidualBlock(shape, norm, dials) for shape in shapes]
+    gammas = _gamma_names(blocks) if zero_init_residual else []
+    init = Initialization(
+        "he" if dials.init == "skipinit" else dials.init,
+        dials.activation,
+        dials.init_scale,
+        constants=dict.fromkeys(gammas, 0.0),
+        bias=dials.bias_init,
+    )
+    return ResidualTrunk(NormedLayer(conv3x3(in_channels, width), width, norm, dials), blocks, init)
 
 
 def refuse_missing_gamma(norm: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import final
+from typing import NamedTuple, final
 
 from torch import Tensor, nn
 
@@ -21,6 +21,20 @@ class BlockShape:
     in_channels: int
     out_channels: int
     stride: int
+
+
+class ResidualTrunk(NamedTuple):
+    """A residual network without its head.
+
+    Attributes:
+        stem: Maps images (N, C, H, W) to (N, `width`, H, W).
+        blocks: The blocks, in order.
+        init: How the weights are drawn, if the network has the two under the names ``stem`` and ``blocks``.
+    """
+
+    stem: nn.Module
+    blocks: Sequence[nn.Module]
+    init: Initialization
 
 
 BlockBuilder = Callable[[BlockShape], nn.Module]
