@@ -19,7 +19,7 @@ class Rectangles(Fields):
         return 0
 
 
-def rectangles(count: int = 60, size: int = 16, *, masks: bool = False, seed: int = 0) -> Rectangles:
+def rectangles(count: int = 100, size: int = 16, *, masks: bool = False, seed: int = 0) -> Rectangles:
     """Return pictures in noise with up to three rectangles, bright (class 0) or dark (class 1).
 
     Every fifth picture is empty, and one box in eight is ignored. The last fifth is the test, the tenth before it
@@ -32,8 +32,8 @@ def rectangles(count: int = 60, size: int = 16, *, masks: bool = False, seed: in
         seed: Of the generator.
     """
     stream = torch.Generator().manual_seed(seed)
-    images = 0.2 * torch.randn(count, 1, size, size, generator=stream)
-    boxes, labels = torch.zeros(count, MOST, 4), torch.full((count, MOST), -1)
+    images = 0.2 * torch.randn(count, 1, size, size, dtype=torch.float32, generator=stream)
+    boxes, labels = torch.zeros(count, MOST, 4, dtype=torch.float32), torch.full((count, MOST), -1)
     ignored, pixels = torch.zeros(count, MOST, dtype=torch.bool), torch.zeros(count, size, size, dtype=torch.int64)
 
     def drawn(low: int, high: int) -> int:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from made_up_pictures import rectangles
 from torch import Tensor
 
 from normbench.config.compose import Compositions
@@ -130,10 +131,28 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+# Their data are `rectangles`, whatever the config names.
+_DENSE_MODELS: Mapping[str, tuple[str, ...]] = {
+    "unet": ("task=segmentation", "model=unet", "model.depth=2", "model.width=4", "data=synthetic"),
+    "fcn": ("task=segmentation", "model=fcn", "model.width=4", "data=synthetic"),
+    "ssd": ("task=detection", "model=ssd", "model.width=4", "model.anchors=[4,6,8]", "data=synthetic"),
+}
+
+DENSE: Mapping[str, tuple[str, ...]] = {
+    **{f"{model}-{norm}": (*own, f"norm={norm}") for model, own in _DENSE_MODELS.items() for norm in CORE},
+    "ssd-batch-dropout": (*_DENSE_MODELS["ssd"], "norm=batch", "model.dropout=0.3"),
+    "ssd-batch-ghost": (*_DENSE_MODELS["ssd"], "norm=batch", "norm_batch_size=4"),
+    "ssd-batch_frozen": (*_DENSE_MODELS["ssd"], "norm=batch_frozen", "norm.freeze_step=8"),
+    "ssd-batch-bare_head": (*_DENSE_MODELS["ssd"], "norm=batch", "model.head_norm=false"),
+    "ssd-none-fixup": (*_DENSE_MODELS["ssd"], "norm=none", "model.init=fixup"),
+    "unet-batch-pairs": (*_DENSE_MODELS["unet"], "norm=batch", "batch_size=2"),
+}
+
 PROBLEMS: Mapping[str, tuple[str, ...]] = {
     **ARMS,
     **{f"{arm}-{dial}": (*ARMS[arm], *own) for dial, (arms, own) in _DIALS.items() for arm in arms},
     **SEQUENCES,
+    **DENSE,
 }
 
 _COMPOSED: Compositions = {}
@@ -153,7 +172,14 @@ def problem(name: str, **changes: Any) -> Run:
 
 def dataset_of(run: Run) -> Examples:
     """Return the data set of a run; loaded once a process."""
+    if run.task.name in ("segmentation", "detection"):
+        return _rectangles(run.task.name)
     return load(run.data.name, run.data.args)
+
+
+@lru_cache
+def _rectangles(task: str) -> Examples:
+    return rectangles(masks=task == "segmentation")
 
 
 def images_of(run: Run) -> Dataset:

@@ -84,12 +84,13 @@ LIBRARIES = {
     "omegaconf": "config",
     "click": "cli cursor reporting shells status studies tabulating paths",
     "torch": "randomness ranks norms models data tasks training record engine terminal doctor rerun properties",
-    "torchvision": "models data doctor properties",
+    "torchvision": "models data tasks doctor properties",
     "timm": "models",
     "ray": "engine",
     "submitit": "engine",
     "safetensors": "models",
     "tokenizers": "data",
+    "pycocotools": "tasks",
 }
 
 # Data flows from left to right. The engine hands its rows to the record, which is the one import along the flow.

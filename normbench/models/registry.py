@@ -6,6 +6,7 @@ from torch import nn
 
 from normbench.errors import ImpossibleRunError
 from normbench.models.dense.fcn import fcn
+from normbench.models.dense.ssd import ssd
 from normbench.models.dense.unet import unet
 from normbench.models.images.mlp import mlp
 from normbench.models.images.plain import plain
@@ -34,6 +35,7 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "seq2seq": seq2seq,
     "unet": unet,
     "fcn": fcn,
+    "ssd": ssd,
 }
 
 IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
@@ -47,6 +49,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "seq2seq": (PAIRS,),
     "unet": (PIXELS,),
     "fcn": (PIXELS,),
+    "ssd": (BOXES,),
 }
 """The inputs that a model takes; models that are not listed take images."""
 

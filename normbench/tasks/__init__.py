@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from normbench.tasks.classification import Classification
+from normbench.tasks.detection import Detection
 from normbench.tasks.language_model import LanguageModel
 from normbench.tasks.segmentation import Segmentation
 from normbench.tasks.sequence_classification import SequenceClassification
@@ -12,6 +13,7 @@ from normbench.tasks.translation import Translation
 __all__ = [
     "REGISTRY",
     "Classification",
+    "Detection",
     "LanguageModel",
     "Segmentation",
     "SequenceClassification",
@@ -24,5 +26,6 @@ REGISTRY: dict[str, Callable[..., Task]] = {
     "sequence_classification": SequenceClassification,
     "language_model": LanguageModel,
     "translation": Translation,
+    "detection": Detection,
     "segmentation": Segmentation,
 }

@@ -94,7 +94,7 @@ class Segmentation(Task):
         cell = torch.where(masks == IGNORED, cells, masks * self.classes + given).flatten(1)
         counts = torch.zeros(len(cell), cells + 1, dtype=torch.int64, device=cell.device)
         counts = counts.scatter_add(1, cell, torch.ones_like(cell))
-        return {"confusion": counts[:, :-1].unflatten(1, (self.classes, self.classes))}
+        return {"confusion": counts[:, :-1].reshape(-1, self.classes, self.classes)}
 
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Return mean IoU and pixel accuracy; 0 if no pixel counts."""
@@ -131,7 +131,7 @@ def _pixels_of_classes(data: Examples, classes: int) -> Tensor:
     """Return how many pixels of each sample have each class, (N, K)."""
     device = next(iter(data.blank(1).values())).device
     found = []
-    for index in torch.arange(len(data), device=device).split(_AT_ONCE):
+    for index in torch.split(torch.arange(len(data), device=device), _AT_ONCE):
         masks = data.fetch(index)["masks"].cpu()
         found += [torch.bincount(mask.flatten(), minlength=IGNORED + 1)[:classes] for mask in masks]
     return torch.stack(found)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import ARMS, CPU, PROBLEMS, SEQUENCES, dataset_of, images_of, problem
+from problems import ARMS, CPU, DENSE, PROBLEMS, SEQUENCES, dataset_of, images_of, problem
 from torch import Tensor, nn
 
 from normbench.engine.device import find_compiler
@@ -68,7 +68,7 @@ COMPILED = [("mlp-batch", "bfloat16"), ("resnet-group", "bfloat16"), ("mlp-layer
     [
         pytest.param(name, dtype, marks=pytest.mark.slow if (name, dtype) in COMPILED else pytest.mark.full)
         for name in PROBLEMS
-        if name not in SEQUENCES
+        if name not in {**SEQUENCES, **DENSE}
         for dtype in LOWER
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import ARMS, PROBLEMS, SEQUENCE_ARMS, SEQUENCES, dataset_of, images_of, in_float64, problem
+from problems import ARMS, DENSE, PROBLEMS, SEQUENCE_ARMS, SEQUENCES, dataset_of, images_of, in_float64, problem
 from torch import Tensor, nn
 from torch._inductor.exc import InductorError
 
@@ -120,6 +120,8 @@ FREE = [
     "encoder-layer",
     "language-batch-step",
     "translation-batch",
+    "fcn-batch",
+    "ssd-batch",
 ]
 
 
@@ -406,8 +408,8 @@ def test_a_model_from_elsewhere_is_stacked_as_it_trains_alone(norm: str, float64
             assert_same(outcome, train(run, dataset, device=CPU), 1e-6)
 
 
-# One of each kind of graph; `scripts/test --full` compiles every problem on images, and more on sequences, which take 20 s
-# or more each.
+# One of each kind of graph; `scripts/test --full` compiles every problem on small images, and two more on sequences, which
+# take 20 s each. Tasks with many places in an image train alone.
 COMPILED = [
     "mlp-batch",
     "mlp-group-adamw_undecayed",
@@ -427,7 +429,7 @@ COMPILED_TOO = ["pixels-batch", "language-batch"]
     [
         pytest.param(name, marks=pytest.mark.slow if name in COMPILED else pytest.mark.full)
         for name in PROBLEMS
-        if name in COMPILED + COMPILED_TOO or name not in SEQUENCES
+        if name in COMPILED + COMPILED_TOO or name not in {**SEQUENCES, **DENSE}
     ],
 )
 def test_a_compiled_step_is_the_solo_step(name: str) -> None:

@@ -11,7 +11,7 @@ from normbench.models.activations import build_activation
 from normbench.models.dials import Dials
 from normbench.models.dropout import optional_dropout
 from normbench.models.images.shortcut import shortcut
-from normbench.models.images.staged import BlockShape, StagedNet, ResidualTrunk, conv3x3
+from normbench.models.images.staged import BlockShape, ResidualTrunk, StagedNet, conv3x3
 from normbench.models.initialization import Initialization
 from normbench.norms.factory import NormFactory
 from normbench.norms.none import NoNorm

@@ -13,8 +13,8 @@ from normbench.models.images.fixup import fixup_resnet, fixup_trunk
 from normbench.models.images.shortcut import shortcut
 from normbench.models.images.staged import (
     BlockShape,
-    StagedNet,
     ResidualTrunk,
+    StagedNet,
     block_shapes,
     conv3x3,
     refuse_small_images,

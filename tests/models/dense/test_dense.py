@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from normbench.errors import ConfigError, ImpossibleRunError
+from normbench.models.dense.ssd import PRIOR
 from normbench.models.dropout import draw_masks
 from normbench.models.initialization import initialize
 from normbench.models.registry import REGISTRY, refuse_other_inputs
@@ -15,15 +16,24 @@ from normbench.norms import NormFactory
 from normbench.norms.factory import norm_layers
 from normbench.norms.none import NoNorm
 from normbench.randomness import generator
-from normbench.shapes import PixelShape
+from normbench.shapes import BoxShape, PixelShape
 
-SHAPES: dict[str, tuple[int, ...]] = {"unet": PixelShape(3, 12, 10), "fcn": PixelShape(3, 12, 10)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "unet": PixelShape(3, 12, 10),
+    "fcn": PixelShape(3, 12, 10),
+    "ssd": BoxShape(3, 12, 10, boxes=2),
+}
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"width": 4, "depth": 3},
     "fcn": {"width": 4, "depth": 8},
+    "ssd": {"width": 4, "depth": 8, "anchors": [3.0, 5.0]},
 }
-OUTPUTS: dict[str, tuple[int, ...]] = {"unet": (4, 5, 12, 10), "fcn": (4, 5, 12, 10)}
-RESIDUAL = ("fcn",)
+OUTPUTS: dict[str, tuple[int, ...]] = {
+    "unet": (4, 5, 12, 10),
+    "fcn": (4, 5, 12, 10),
+    "ssd": (4, 3 * 3 * 2, 4 + 4 + 5),
+}
+RESIDUAL = ("fcn", "ssd")
 
 
 def build(model: str, norm: str, seed: int = 0, **settings: Any) -> nn.Module:
@@ -88,6 +98,16 @@ def test_residual_models_start_without_norms(model: str, init: str) -> None:
     assert isinstance(module.stem, nn.Module) and isinstance(module.blocks, nn.ModuleList)
     x = module.stem(images().float())
     torch.testing.assert_close(module.blocks[0](x), x)
+
+
+def test_a_detector_looks_around_each_place_and_expects_background() -> None:
+    """Anchors come by place and then by size, and the first scores are near the prior."""
+    model = build("ssd", "batch").eval()
+    with torch.no_grad():
+        anchors, _, logits = model(images().float()).split((4, 4, 5), dim=-1)
+    assert anchors[0, :3].tolist() == [[0.5, 0.5, 3.5, 3.5], [-0.5, -0.5, 4.5, 4.5], [4.5, 0.5, 7.5, 3.5]]
+    assert anchors[0, 6].tolist() == [0.5, 4.5, 3.5, 7.5]
+    assert logits.sigmoid().median() < 2 * PRIOR
 
 
 def test_what_does_not_fit_is_refused() -> None:
