@@ -118,6 +118,7 @@ RULES: Mapping[str, Rule] = {
     "model.zero_init_residual": Rule(bool),
     "model.head_norm": Rule(bool),
     "model.anchors": Rule(list, above=0),
+    "model.anchor_size": Rule(float, above=0),
     "model.cell": Rule(str, choices=("rnn", "lstm", "gru")),
     "model.bidirectional": Rule(bool),
     "model.heads": _COUNT,

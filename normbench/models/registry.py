@@ -7,6 +7,7 @@ from torch import nn
 from normbench.errors import ImpossibleRunError
 from normbench.models.dense.fcn import fcn
 from normbench.models.dense.ssd import ssd
+from normbench.models.dense.torchvision_nets import torchvision_detector, torchvision_segmenter
 from normbench.models.dense.unet import unet
 from normbench.models.images.mlp import mlp
 from normbench.models.images.plain import plain
@@ -36,6 +37,8 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "unet": unet,
     "fcn": fcn,
     "ssd": ssd,
+    "torchvision_segmenter": torchvision_segmenter,
+    "torchvision_detector": torchvision_detector,
 }
 
 IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
@@ -50,6 +53,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "unet": (PIXELS,),
     "fcn": (PIXELS,),
     "ssd": (BOXES,),
+    "torchvision_segmenter": (PIXELS,),
+    "torchvision_detector": (BOXES,),
 }
 """The inputs that a model takes; models that are not listed take images."""
 

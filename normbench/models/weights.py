@@ -84,10 +84,14 @@ def load_weights(model: nn.Module, file: str, num_classes: int) -> Loaded:
 
 
 def _is_head(model: nn.Module, key: str, given: Tensor, num_classes: int) -> bool:
-    """Return whether an entry belongs to a layer with one output per class, and differs only in that number."""
-    module = model.get_submodule(key.rpartition(".")[0])
+    """Return whether an entry belongs to a layer with outputs for each class, and differs only in their number.
+
+    These are layers with one output per class, and those that the model names in its attribute ``per_class``.
+    """
+    layer = key.rpartition(".")[0]
     own = model.state_dict()[key].shape
-    return isinstance(module, nn.Linear | nn.Conv2d) and own[0] == num_classes and own[1:] == given.shape[1:]
+    outputs = own[0] == num_classes or layer in getattr(model, "per_class", ())
+    return isinstance(model.get_submodule(layer), nn.Linear | nn.Conv2d) and outputs and own[1:] == given.shape[1:]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

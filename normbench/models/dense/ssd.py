@@ -22,6 +22,9 @@ ANCHORS = [14.0, 20.0, 28.0]
 PRIOR = 0.01
 """Initial score of every class at every anchor: most are background (Lin et al. 2017)."""
 
+_HEAD_SCALE = 0.1
+"""Factor of the initial weights of the last convolutions, so that scores begin near the prior and boxes at anchors."""
+
 
 @final
 class SSD(nn.Module):
@@ -39,6 +42,7 @@ class SSD(nn.Module):
         (N, C, H, W) to (N, A, 4 + 4 + K): anchors, deltas and logits.
     """
 
+    per_class = ("head",)
     anchors: Tensor
 
     def __init__(
@@ -61,8 +65,11 @@ class SSD(nn.Module):
         self.deltas = conv3x3(features, sizes * 4)(bias=True)
         self.sizes = sizes
         self.register_buffer("anchors", anchors, persistent=False)
-        rare = {"head.bias": -math.log((1 - PRIOR) / PRIOR)}
-        self.init = replace(trunk.init, constants={**trunk.init.constants, **rare})
+        self.init = replace(
+            trunk.init,
+            factors={**trunk.init.factors, "head.weight": _HEAD_SCALE, "deltas.weight": _HEAD_SCALE},
+            constants={**trunk.init.constants, "head.bias": -math.log((1 - PRIOR) / PRIOR)},
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return anchors, deltas and logits for x, (N, C, H, W)."""

@@ -51,12 +51,12 @@ def torchvision(
         args = {"image_size": height}
     model: nn.Module = models.get_model(architecture, num_classes=num_classes, **args)
     if channels != 3:
-        _take_channels(model, channels)
+        take_channels(model, channels)
     return replace_norms(model, norm, name=f"torchvision {architecture}")
 
 
-def _take_channels(model: nn.Module, channels: int) -> None:
-    """Replace the first convolution of a model by one for `channels` input channels."""
+def take_channels(model: nn.Module, channels: int) -> None:
+    """Replace the first convolution of a model by one for `channels` input channels, with new weights."""
     name, old = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     new = nn.Conv2d(
         channels,
