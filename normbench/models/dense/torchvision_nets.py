@@ -42,8 +42,8 @@ class Segmenter(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         # Under their own names, so that a checkpoint of the original fits.
-        self.backbone = net.backbone
-        self.classifier = net.classifier
+        self.backbone = net.get_submodule("backbone")
+        self.classifier = net.get_submodule("classifier")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of x, (N, C, H, W)."""
@@ -67,8 +67,8 @@ class Detector(nn.Module):
 
     def __init__(self, net: nn.Module, anchor_generator: nn.Module) -> None:
         super().__init__()
-        self.backbone = net.backbone
-        self.head = net.head
+        self.backbone = net.get_submodule("backbone")
+        self.head = net.get_submodule("head")
         self.anchor_generator = anchor_generator
 
     def forward(self, x: Tensor) -> Tensor:
