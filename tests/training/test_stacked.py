@@ -408,8 +408,8 @@ def test_a_model_from_elsewhere_is_stacked_as_it_trains_alone(norm: str, float64
             assert_same(outcome, train(run, dataset, device=CPU), 1e-6)
 
 
-# One of each kind of graph; `scripts/test --full` compiles every problem on small images, and two more on sequences. Tasks
-# with many places in an image train alone.
+# One of each kind of graph; `scripts/test --full` compiles every problem on small images, and two more on sequences.
+# Tasks with many places in an image train alone.
 COMPILED = [
     "mlp-batch",
     "mlp-group-adamw_undecayed",
