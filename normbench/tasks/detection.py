@@ -6,14 +6,18 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from normbench.data.examples import Batch, Examples
 from normbench.errors import ImpossibleRunError
 from normbench.shapes import BoxShape
 from normbench.tasks.average_precision import average_precision
 from normbench.tasks.boxes import MOST, assign, detections, encode
-from normbench.tasks.task import Task
+from normbench.tasks.drawing import scale, visible, with_boxes
+from normbench.tasks.task import Drawn, Task
+
+SHOWN = 0.3
+"""Score from which a detection is drawn."""
 
 _PLACES = 3 / 16
 """Anchors for each pixel that memory is planned for: three on a map of a quarter of the height and width."""
@@ -45,6 +49,7 @@ class Detection(Task):
     metrics = ("map50", "map")
     alone = "task=detection: convolutions on maps take the time, so runs gain nothing from training together"
     free = (1,)
+    draws = f"Boxes with their classes; of the detections those with a score of {SHOWN:g} or more, and their scores."
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)
@@ -105,6 +110,21 @@ class Detection(Task):
         if "found" not in sums:
             return {}
         return average_precision(sums["found"], sums["truth"], self.classes, MOST)
+
+    @torch.no_grad()
+    def drawn(self, model: nn.Module, batch: Batch) -> list[Drawn]:
+        """Return images with their boxes, and with the detections."""
+        found = self.predictions(self.call(model, batch), batch)["found"]
+        factor, names = scale(batch["images"]), self.data.class_names
+        drawn = []
+        for place, image in enumerate(visible(self.data, batch["images"])):
+            there = batch["box_labels"][place] >= 0
+            own = [names[label] for label in batch["box_labels"][place][there].tolist()]
+            sure = found[place][found[place, :, 4] >= SHOWN]
+            said = [f"{names[int(label)]} {score:.2f}" for score, label in sure[:, 4:].tolist()]
+            wanted = with_boxes(image, batch["boxes"][place][there] * factor, own, "lime")
+            drawn.append(Drawn(image, wanted, with_boxes(image, sure[:, :4] * factor, said, "orange")))
+        return drawn
 
     @property
     def chance(self) -> dict[str, float]:

@@ -6,13 +6,14 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from normbench.data.examples import Batch, Examples
 from normbench.errors import ImpossibleRunError
 from normbench.shapes import PixelShape
+from normbench.tasks.drawing import enlarged, visible, with_classes
 from normbench.tasks.sequences import trained_and_judged
-from normbench.tasks.task import Task
+from normbench.tasks.task import Drawn, Task
 
 IGNORED = 255
 """The class of pixels that count neither in the loss nor in the metrics."""
@@ -45,6 +46,7 @@ class Segmentation(Task):
     targets = ("masks",)
     metrics = ("miou", "pixel_accuracy")
     alone = "task=segmentation: convolutions on maps take the time, so runs gain nothing from training together"
+    draws = "The class of each pixel as a colour; background has none."
 
     def __init__(self, data: Examples, *, background_weight: float = 0.1) -> None:
         super().__init__(data)
@@ -99,6 +101,16 @@ class Segmentation(Task):
     def scores(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Return mean IoU and pixel accuracy; 0 if no pixel counts."""
         return confusion_scores(sums["confusion"])
+
+    @torch.no_grad()
+    def drawn(self, model: nn.Module, batch: Batch) -> list[Drawn]:
+        """Return images, the same with the classes that their pixels have, and with those that they are given."""
+        given = self.call(model, batch).argmax(dim=1)
+        rows = zip(visible(self.data, batch["images"]), batch["masks"], given, strict=True)
+        return [
+            Drawn(image, *(with_classes(image, enlarged(classes), self.classes) for classes in (wanted, made)))
+            for image, wanted, made in rows
+        ]
 
     @property
     def chance(self) -> dict[str, float]:
