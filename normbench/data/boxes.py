@@ -39,10 +39,11 @@ def inside(corners: Corners, size: tuple[int, int], whole_pixels: bool) -> Corne
 
 
 def _within(low: float, high: float, side: int, whole_pixels: bool) -> tuple[float, float]:
-    if whole_pixels:
-        low = min(round(low), side - 1)
-        high = max(round(high), low + 1)
-    return max(low, 0), min(high, side)
+    low, high = max(low, 0), min(high, side)
+    if not whole_pixels:
+        return low, high
+    low = min(round(low), side - 1)
+    return low, max(round(high), low + 1)
 
 
 def scaled_boxes(boxes: Tensor, old: Tensor, new: Tensor) -> Tensor:

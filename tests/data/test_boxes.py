@@ -36,9 +36,10 @@ def test_faults_are_found(corners: Corners, expected: str) -> None:
         ((-1, -0.5, 41, 30.5), (0, 0, 40, 30), (0, 0, 40, 30)),
         ((0.5, 1.5, 2.5, 3.5), (0, 2, 2, 4), (0.5, 1.5, 2.5, 3.5)),
         ((4.1, 5.2, 4.3, 5.3), (4, 5, 5, 6), (4.1, 5.2, 4.3, 5.3)),
+        ((-0.6, -0.6, 0.4, 0.4), (0, 0, 1, 1), (0, 0, 0.4, 0.4)),
         ((39.7, 29.7, 39.9, 29.9), (39, 29, 40, 30), (39.7, 29.7, 39.9, 29.9)),
     ],
-    ids=["clipped", "halves to even", "one pixel is left", "at the edge"],
+    ids=["clipped", "halves to even", "one pixel is left", "across a corner", "at the edge"],
 )
 def test_boxes_are_fitted_into_the_picture(corners: Corners, whole: Corners, fractional: Corners) -> None:
     """Whole pixels are rounded as VOC files have them, and a box keeps an area."""
