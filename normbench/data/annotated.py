@@ -133,8 +133,10 @@ def _fit(pictures: Sequence[Annotated], whole_pixels: bool, bad: BadEntries) -> 
                 x1, y1, x2, y2 = box.corners
                 corners = f"from x {x1:g}, y {y1:g} to x {x2:g}, y {y2:g} in {_written(size)} pixels"
                 bad.add(f"boxes {what}", f"{box.where}: a box {what}, {corners}")
-            else:
-                boxes.append(replace(box, corners=inside(box.corners, size, whole_pixels)))
+                continue
+            if inside(box.corners, size, False) != tuple(box.corners):
+                bad.mend("boxes that reached up to a pixel outside, clipped")
+            boxes.append(replace(box, corners=inside(box.corners, size, whole_pixels)))
         fitted.append(_Fitted(picture.file, boxes, size))
     return fitted
 

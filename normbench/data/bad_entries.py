@@ -17,6 +17,7 @@ class BadEntries:
         self._skip = skip
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
+        self._mended: Counter[str] = Counter()
 
     def add(self, kind: str, message: str) -> None:
         """Count an entry that is left out.
@@ -33,7 +34,13 @@ class BadEntries:
         self._counts[kind] += 1
         self._first.setdefault(kind, message)
 
+    def mend(self, kind: str) -> None:
+        """Count an entry that is used after a small change; `kind` says what it is and what was done, in the plural."""
+        self._mended[kind] += 1
+
     def notes(self) -> Iterator[str]:
-        """Yield a line for each kind: how many were left out, and the first."""
+        """Yield a line for each kind: how many were mended, or left out and the first of them."""
+        for kind, count in self._mended.items():
+            yield f"{kind}: {count}"
         for kind, count in self._counts.items():
             yield f"left out: {kind}, {count}; the first: {self._first[kind]}"

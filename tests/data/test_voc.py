@@ -123,6 +123,15 @@ def test_pixels_may_be_counted_from_one(root: Path) -> None:
     assert boxes[1].tolist() == [[0, 0, 40, 30], [0, 10, 5, 20]]
 
 
+def test_clipped_boxes_are_counted(root: Path) -> None:
+    """A pixel outside is no error, and not hidden."""
+    put(xml([("cat", (-1, 0, 41, 31)), ("dog", (0, 0, 40, 30))]))(root)
+    data = load(root)
+    assert data.boxes is not None
+    assert data.boxes[1, 0].tolist() == [0, 0, 40, 30]
+    assert f"{root}: boxes that reached up to a pixel outside, clipped: 1" in data.notes
+
+
 def test_parts_of_objects_are_no_objects(root: Path) -> None:
     """Official files have heads and hands inside persons, with boxes of their own."""
     more = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
