@@ -59,7 +59,7 @@ def side_by_side(folder: Path, runs: pd.DataFrame) -> Iterator[SideBySide]:
     numbers, keys = cells(having, apart)
     for number, key in list(enumerate(keys.to_dict("records")))[:MOST_SETTINGS]:
         first = having[numbers == number].sort_values("seed", kind="stable").drop_duplicates(own)
-        first = first.sort_index()[:MOST_NORMS]
+        first = first.sort_values(own, kind="stable")[:MOST_NORMS]
         sheets = tuple(read_pictures(pictures_path(folder, str(run_id))) for run_id in first["run_id"])
         names = tuple(_norm(row) for row in first[own].to_dict("records"))
         yield SideBySide({str(k): v for k, v in key.items()}, names, tuple(first["run_id"].astype(str)), sheets)

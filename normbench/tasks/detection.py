@@ -17,7 +17,7 @@ from normbench.tasks.drawing import scale, visible, with_boxes
 from normbench.tasks.task import Drawn, Task
 
 SHOWN = 0.3
-"""Score from which a detection is drawn."""
+"""Score from which a detection is drawn; of those that overlap by half, whatever their classes, only the surest."""
 
 _PLACES = 3 / 16
 """Anchors for each pixel that memory is planned for: three on a map of a quarter of the height and width."""
@@ -49,7 +49,10 @@ class Detection(Task):
     metrics = ("map50", "map")
     alone = "task=detection: convolutions on maps take the time, so runs gain nothing from training together"
     free = (1,)
-    draws = f"Boxes with their classes; of the detections those with a score of {SHOWN:g} or more, and their scores."
+    draws = (
+        f"Boxes and their classes. Of the detections those with a score of {SHOWN:g} or more are drawn, and of those "
+        "that overlap by half only the surest; the number is its score."
+    )
 
     def __init__(self, data: Examples) -> None:
         super().__init__(data)
@@ -114,6 +117,8 @@ class Detection(Task):
     @torch.no_grad()
     def drawn(self, model: nn.Module, batch: Batch) -> list[Drawn]:
         """Return images with their boxes, and with the detections."""
+        from torchvision.ops import nms
+
         found = self.predictions(self.call(model, batch), batch)["found"]
         factor, names = scale(batch["images"]), self.data.class_names
         drawn = []
@@ -121,6 +126,7 @@ class Detection(Task):
             there = batch["box_labels"][place] >= 0
             own = [names[label] for label in batch["box_labels"][place][there].tolist()]
             sure = found[place][found[place, :, 4] >= SHOWN]
+            sure = sure[nms(sure[:, :4], sure[:, 4], 0.5)]
             said = [f"{names[int(label)]} {score:.2f}" for score, label in sure[:, 4:].tolist()]
             wanted = with_boxes(image, batch["boxes"][place][there] * factor, own, "lime")
             drawn.append(Drawn(image, wanted, with_boxes(image, sure[:, :4] * factor, said, "orange")))
