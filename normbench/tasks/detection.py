@@ -1,6 +1,5 @@
 """Detection: boxes around objects, and their classes."""
 
-import importlib.util
 from collections.abc import Mapping
 from typing import final
 
@@ -41,7 +40,7 @@ class Detection(Task):
         to the box found, and the logits of the classes.
 
     Raises:
-        ImpossibleRunError: If the data set lacks a field or classes, or pycocotools is missing.
+        ImpossibleRunError: If the data set lacks a field or has no classes.
     """
 
     inputs = ("images",)
@@ -59,8 +58,6 @@ class Detection(Task):
         self.classes = len(data.class_names)
         if not self.classes:
             raise ImpossibleRunError(f"detection needs classes of boxes, and data={data.name} has none.")
-        if importlib.util.find_spec("pycocotools") is None:
-            raise ImpossibleRunError("task=detection needs pycocotools for mAP: pip install 'normbench[detection]'.")
 
     @property
     def input_shape(self) -> BoxShape:

@@ -1,7 +1,5 @@
 """The loss of detectors against torchvision's RetinaNet, and what the task says of itself."""
 
-import importlib.util
-
 import pytest
 import torch
 from made_up_pictures import MOST, rectangles
@@ -92,10 +90,3 @@ def test_data_without_boxes_are_refused() -> None:
         Detection(rectangles(masks=True))
     with pytest.raises(ImpossibleRunError, match="detection needs classes of boxes, and data=plain has none"):
         Detection(type(DATA)("plain", DATA.fields))
-
-
-def test_without_pycocotools_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything starts."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImpossibleRunError, match=r"needs pycocotools for mAP: pip install 'normbench\[detection\]'"):
-        Detection(DATA)
