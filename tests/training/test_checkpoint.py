@@ -74,6 +74,8 @@ NAMES = [
     "mlp-group-adamw_undecayed",
     "rnn-batch",
     "translation-batch-dropout",
+    "fcn-batch",
+    "ssd-batch-dropout",
 ]
 
 

@@ -1,5 +1,6 @@
 """What every network for many places of an image does with every norm."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from normbench.models.dense.ssd import PRIOR
 from normbench.models.dropout import draw_masks
 from normbench.models.initialization import initialize
 from normbench.models.registry import REGISTRY, refuse_other_inputs
+from normbench.models.weights import load_weights
 from normbench.norms import REGISTRY as NORMS
 from normbench.norms import NormFactory
 from normbench.norms.factory import norm_layers
@@ -108,6 +110,20 @@ def test_a_detector_looks_around_each_place_and_expects_background() -> None:
     assert anchors[0, :3].tolist() == [[0.5, 0.5, 3.5, 3.5], [-0.5, -0.5, 4.5, 4.5], [4.5, 0.5, 7.5, 3.5]]
     assert anchors[0, 6].tolist() == [0.5, 4.5, 3.5, 7.5]
     assert logits.sigmoid().median() < 2 * PRIOR
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_weights_of_a_model_for_other_classes_leave_its_head_new(model: str, tmp_path: Path) -> None:
+    """Everything else comes from the file, statistics of the norms too."""
+    args = NormFactory(NORMS["batch"]), SMALL[model]
+    torch.save(REGISTRY[model](SHAPES[model], 3, args[0], **args[1]).state_dict(), tmp_path / "three.pt")
+    module = build(model, "batch")
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    notes, statistics = load_weights(module, str(tmp_path / "three.pt"), 5)
+    assert statistics and "for another number of classes: newly initialised" in notes[0]
+    same = {name for name, value in module.state_dict().items() if torch.equal(value, before[name])}
+    assert {"head.weight", "head.bias"} <= same
+    assert not any("layer.weight" in name for name in same)
 
 
 def test_what_does_not_fit_is_refused() -> None:
