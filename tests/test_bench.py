@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from measure import __main__ as bench
-from measure import plain, plain_sequences
+from measure import plain, plain_pictures, plain_sequences
 from measure.command import new_place
 from measure.figure import Figure, Setting, Target
 from measure.figures import FIGURES
@@ -19,7 +19,7 @@ from measure.made_up import EVALUATIONS, make_up
 from normbench.config.sweep import expand
 from normbench.engine.work import load_data
 from normbench.record.store import Study
-from normbench.shapes import SequenceShape
+from normbench.shapes import PixelShape, SequenceShape
 from normbench.training.build import build
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,14 @@ def test_the_plain_resnet_has_normbenchs_size(channels: int) -> None:
     model = plain.resnet8(channels)
     assert size(model) == size(build(run, (channels, 32, 32), 10))
     assert model(torch.zeros(2, channels, 32, 32)).shape == (2, 10)
+
+
+def test_the_plain_network_of_pixels_has_normbenchs_size() -> None:
+    """Both sides of a ratio train the same model."""
+    (run,) = expand(["task=segmentation", "model=fcn", "data=digits"]).runs
+    model = plain_pictures.FCN()
+    assert size(model) == size(build(run, PixelShape(1, 64, 64), plain_pictures.CLASSES))
+    assert model(plain_pictures.noise(2)[0]).shape == (2, plain_pictures.CLASSES, 64, 64)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import torch
 
-from measure import plain, plain_sequences
+from measure import plain, plain_pictures, plain_sequences
 from measure.command import Timed, new_place
 from measure.figure import Figure, Setting, Target
 from measure.made_up import MERGE, make_up
@@ -133,6 +133,24 @@ def resnet_cifar(setting: Setting) -> Iterator[Figure]:
             figure.add(one, timed.from_first_step)
             figure.plain_runs_timed += 1
             figure.note = _note(timed, 12)
+    yield figure
+
+
+def fcn_scenes(setting: Setting) -> Iterator[Figure]:
+    """Measure networks that classify each pixel; they train solo, so nothing is compiled."""
+    seeds, steps, scenes = setting.of(4, 2), setting.of(200, 4), setting.of(1000, 100)
+    work = f"FCN of width 8, scenes 64x64, batch 16, {steps} steps, 2 rates x {seeds} seeds of batch norm"
+    figure = Figure("fcn_scenes", work, Target("times faster", None), 2 * seeds)
+    data = plain_pictures.noise(scenes * 7 // 10)
+    overrides = ["task=segmentation", "model=fcn", f"data.num_scenes={scenes}", "optimizer=sgd", "schedule=constant"]
+    overrides += [_rates(2), f"seed=range({seeds})", f"steps={steps}"]
+    with new_place() as place:
+        for _ in range(setting.pairs):
+            one = plain.train(plain_pictures.FCN, data, batch_size=16, steps=steps)
+            timed = place.train(*overrides)
+            figure.add(one, timed.from_first_step)
+            figure.plain_runs_timed += 1
+            figure.note = _note(timed, 2 * seeds)
     yield figure
 
 
@@ -302,6 +320,7 @@ FIGURES: dict[str, Callable[[Setting], Iterator[Figure]]] = {
     "rnn_rows": _sequences("rnn_rows", "rnn", plain_sequences.LayerNormLSTM),
     "encoder_rows": _sequences("encoder_rows", "transformer", plain_sequences.Encoder),
     "resnet_cifar": resnet_cifar,
+    "fcn_scenes": fcn_scenes,
     "solo_step": solo_step,
     "solo_run": solo_run,
     "small_batch": small_batch,
