@@ -55,6 +55,13 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench train task=translation data.kind=reverse norm=layer steps=20",
         "a minute",
     ),
+    **{
+        f"normbench train -m task={task} norm=batch,group batch_size=2,16": (
+            f"normbench train -m task={task} norm=batch,group batch_size=2,16 steps=4 data.num_scenes=100",
+            "minutes of two cores: fifteen epochs, some at a batch of two",
+        )
+        for task in ("detection", "segmentation")
+    },
     "normbench completion fish | source": ("normbench completion fish", "the pipe is written for another shell"),
     "normbench dashboard quickstart": (
         "normbench dashboard quickstart --help",
