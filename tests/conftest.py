@@ -1,3 +1,4 @@
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WAITING = ("places", "test_readme", "test_kill")
 """Folders and files whose few tests take minutes: they wait for clusters, commands and timeouts."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use a process more than there are cores: tests in `WAITING` leave theirs idle."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,14 @@ SECONDS, BYTES = 60, 10_000_000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("norms", "rates", "seeds"), [(10, 20, 50), (10, 100, 10), (100, 100, 1)])
+@pytest.mark.parametrize(
+    ("norms", "rates", "seeds"),
+    [
+        pytest.param(10, 20, 50, marks=pytest.mark.full),
+        (10, 100, 10),
+        pytest.param(100, 100, 1, marks=pytest.mark.full),
+    ],
+)
 def test_a_hundred_thousand_runs_are_a_page_in_a_minute(tmp_path: Path, norms: int, rates: int, seeds: int) -> None:
     """Many seeds, or many cells: a file under 10 MB. The seconds are those of the one core that it takes."""
     sizes = 100_000 // (norms * rates * seeds)
