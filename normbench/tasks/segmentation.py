@@ -9,14 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normbench.data.examples import Batch, Examples
+from normbench.data.moved import IGNORED
 from normbench.errors import ImpossibleRunError
 from normbench.shapes import PixelShape
 from normbench.tasks.drawing import enlarged, visible, with_classes
 from normbench.tasks.sequences import trained_and_judged
 from normbench.tasks.task import Drawn, Task
-
-IGNORED = 255
-"""The class of pixels that count neither in the loss nor in the metrics."""
 
 _AT_ONCE = 256
 
@@ -67,6 +65,11 @@ class Segmentation(Task):
     @property
     def num_outputs(self) -> int:
         """K."""
+        return self.classes
+
+    @property
+    def num_classes(self) -> int:
+        """K, the background among them; boxes may have other classes."""
         return self.classes
 
     def blank_outputs(self, count: int) -> Tensor:

@@ -91,6 +91,11 @@ class Task(ABC):
     def num_outputs(self) -> int:
         """Outputs of the model per sample, such as the number of classes: passed to its constructor."""
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the records name; 0 if the task has none."""
+        return self.data.num_classes
+
     @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the loss () of a batch, to be minimised by the training."""

@@ -78,7 +78,7 @@ class Setup:
         return Outcome(
             status="finished" if diverged_at_step is None else "diverged",
             num_params=sum(param.numel() for param in self.params.values()),
-            num_classes=self.dataset.num_classes or None,
+            num_classes=self.task.num_classes or None,
             chance=self.task.chance,
             curve=tuple(curve),
             test=test if test and diverged_at_step is None else {},

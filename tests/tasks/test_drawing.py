@@ -1,5 +1,7 @@
 """Pictures of images with boxes and classes."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,17 @@ from normbench.tasks.detection import Detection
 from normbench.tasks.drawing import class_colors, enlarged, visible, with_classes
 from normbench.tasks.segmentation import Segmentation
 
-SCENES = {"num_scenes": 20, "generator_seed": 0, "min_size": 16, "max_size": 28, "min_digits": 1, "max_digits": 4}
-SCENES |= {"clutter": 2, "overlap": 0.1, "contrast": 0.5}
+SCENES: dict[str, Any] = {
+    "num_scenes": 20,
+    "min_size": 16,
+    "max_size": 28,
+    "min_digits": 1,
+    "max_digits": 4,
+    "clutter": 2,
+    "overlap": 0.1,
+    "contrast": 0.5,
+    "generator_seed": 0,
+}
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ from made_up_pictures import rectangles
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
+from normbench.data.moved import IGNORED
+from normbench.data.pictures import Pictures
 from normbench.errors import ImpossibleRunError
 from normbench.shapes import PixelShape
-from normbench.tasks import Segmentation
-from normbench.tasks.segmentation import IGNORED, confusion_scores
+from normbench.tasks import Detection, Segmentation
+from normbench.tasks.segmentation import confusion_scores
 
 DATA = rectangles(masks=True)
 
@@ -94,3 +96,16 @@ def test_data_without_masks_or_with_one_class_are_refused() -> None:
 def test_a_perfect_net_has_full_scores() -> None:
     """Whatever the classes' shares."""
     assert confusion_scores(torch.diag(Tensor([90, 9, 1]))) == {"miou": 1.0, "pixel_accuracy": 1.0}
+
+
+def test_the_records_name_the_classes_of_the_task() -> None:
+    """Of pictures with boxes and masks, segmentation has the background as a class, too."""
+    boxes, masks = torch.zeros(4, 1, 4), torch.arange(4).view(4, 1, 1).expand(4, 8, 8).byte()
+    nowhere, unmarked = torch.full((4, 1), -1), torch.zeros(4, 1, dtype=torch.bool)
+    names = ("one", "two", "three")
+    both = Pictures(
+        *("both", torch.zeros(4, 1, 8, 8), 0, "", boxes, nowhere, unmarked, masks),
+        class_names=names,
+        mask_names=("background", *names),
+    )
+    assert (Segmentation(both).num_classes, Detection(both).num_classes) == (4, 3)
