@@ -1,5 +1,6 @@
 """Progress output while runs train: a live line on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from time import monotonic
@@ -58,10 +59,11 @@ class RunView:
         point = evaluation
         if self._seen % self._every and point.step != self._last:
             return
+        # Some metrics are those of evaluations only.
+        train, val = (f"{score.metrics.get(self._metric, math.nan):.3f}" for score in (point.train, point.val))
         say(
             f"{point.step:>8}{point.epoch:>8.4g}{point.lr:>11.4g}{point.train.loss:>12.4f}"
-            f"{point.train.metrics[self._metric]:>{self._wide[0]}.3f}"
-            f"{point.val.loss:>10.4f}{point.val.metrics[self._metric]:>{self._wide[1]}.3f}"
+            f"{train.replace('nan', '-'):>{self._wide[0]}}{point.val.loss:>10.4f}{val:>{self._wide[1]}}"
         )
 
     def ended(self, outcome: Outcome) -> None:

@@ -135,3 +135,13 @@ def test_damaged_pictures_are_named(kept: int, tmp_path: Path) -> None:
     path.write_bytes(Sheet("One.", tiles).png()[:kept])
     with pytest.raises(StudyError, match=r"one\.png is damaged .*delete it"):
         read_pictures(path)
+
+
+@pytest.mark.parametrize(("task", "model"), [("detection", "ssd"), ("segmentation", "fcn")])
+def test_a_single_run_on_scenes_ends_with_its_pictures(task: str, model: str, normbench: Command) -> None:
+    """A metric that training does not measure has a dash in the table of the run."""
+    done = normbench("train", f"task={task}", "data.num_scenes=60", "epochs=1", f"model={model}", "study=mine")
+    assert done.code == 0
+    assert (" - " in done.err) == (task == "detection")
+    (path,) = Path("results/mine/pictures").iterdir()
+    assert read_pictures(path).tiles.shape[1:] == (3, 192, 192, 3)
