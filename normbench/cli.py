@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from normbench.commands import cursor
+from normbench.commands.explain import explain
+from normbench.commands.guiding import FIRST_STEPS, Guided
 from normbench.commands.paths import HomePath
 from normbench.commands.reporting import report
 from normbench.commands.shells import completion, teach_click
@@ -20,21 +22,10 @@ from normbench.commands.tabulating import aggregate, compare
 from normbench.errors import ConfigError, NormbenchError, StudyError, nearest
 
 
-class _Commands(click.Group):
-    """A group that suggests the nearest command if a name is unknown."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not ctx.resilient_parsing and not args[0].startswith("-") and args[0] not in self.commands:
-            raise click.UsageError(f"unknown command {args[0]!r}{nearest(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=_Commands,
+    cls=Guided,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: normbench train +experiment=quickstart",
+    epilog=FIRST_STEPS,
 )
 @click.version_option(package_name="normbench", message="normbench %(version)s")
 def cli() -> None:
@@ -56,7 +47,7 @@ def _planning(command: Any) -> Any:
     return command
 
 
-@cli.command(epilog="Example: normbench train -m norm=batch,group,none batch_size=2,128 seed=range(3)")
+@cli.command(epilog="Example: normbench train -m norm=batch,group batch_size=2,128 seed=0,1,2")
 @_planning
 def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
     """Train one run, or a sweep with -m. Runs already done in the study are not trained again."""
@@ -86,10 +77,11 @@ def train(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, f
             return 0
         ready.keep_times(work)
         print_time(view.seconds, expected)
+    click.get_current_context().obj = session.study.folder
     return print_outcome(session, width=_width(), color=sys.stdout.isatty())
 
 
-@cli.command(epilog="Example: normbench plan -m norm=glob(*) model=mlp,resnet seed=range(10)")
+@cli.command(epilog="Example: normbench plan -m 'norm=glob(*)' model=mlp,resnet 'seed=range(10)'")
 @_planning
 def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, force: bool, cfg: bool) -> int:
     """Show what `train` would do with the same arguments. Nothing is trained."""
@@ -108,7 +100,7 @@ def plan(overrides: tuple[str, ...], multirun: bool, config_dir: Path | None, fo
 def list_(kind: str | None, config_dir: Path | None) -> int:
     """List the choices of KIND, one per line.
 
-    KIND is norms, models, data, optimizers, experiments, claims ... Without KIND, list the kinds.
+    KIND is norms, models, data, experiments, claims or another. Without KIND, list the kinds.
     """
     from normbench.commands.listing import LISTED, choices, choices_table, kinds
 
@@ -123,13 +115,13 @@ def list_(kind: str | None, config_dir: Path | None) -> int:
     return 0
 
 
-for command in (aggregate, compare, completion, dashboard, merge, report, status):
+for command in (aggregate, compare, completion, dashboard, explain, merge, report, status):
     cli.add_command(command)
 
 
 @cli.group(epilog="Example: normbench claims run small_batch_hurts")
 def claims() -> None:
-    """List claims about batch norm, train their runs, and judge them."""
+    """List claims about batch norm, train and judge them."""
 
 
 _CATALOGUE = (
@@ -188,7 +180,10 @@ def claims_verdict(
 @click.argument("folder", type=HomePath(), metavar="FOLDER")
 @_claims_place
 def claims_publish(folder: Path, study: str | None, results_dir: Path, catalogue: str, config_dir: Path | None) -> int:
-    """Judge, and write to FOLDER verdicts and compressed tables of what they and their figures are made from."""
+    """Judge, and write verdicts and their records to FOLDER.
+
+    Writes compressed tables of what the verdicts and their figures are made from.
+    """
     from normbench.commands.judging import check_study
     from normbench.commands.publishing import publish
 
@@ -268,7 +263,10 @@ def claims_run(
 @click.option("--study", default="calibration", show_default=True, help="Where the real runs and calibration.csv go.")
 @click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 def claims_calibrate(families: int, study: str, results_dir: Path) -> int:
-    """Judge cases with known answers: simulated claims, real seeds against each other, a broken batch norm."""
+    """Judge cases with known answers.
+
+    These are simulated claims, real seeds against each other, and a broken batch norm.
+    """
     from normbench.claims.show import rates_table
     from normbench.commands.calibrating import calibrate
     from normbench.commands.claiming import Request

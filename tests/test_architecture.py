@@ -46,7 +46,10 @@ FACES = {
     "terminal": "metrics spec training",
     "listing": "errors config analysis",
     "completion": "errors metrics config record analysis listing",
-    "cursor": "record completion listing",
+    "cursor": "record completion explaining listing",
+    "explaining": "errors metrics config analysis claims listing",
+    "explain": "errors cursor explaining listing paths",
+    "guiding": "errors",
     "paths": "",
     "shells": "errors",
     "streams": "",
@@ -68,8 +71,8 @@ FACES = {
     "cli": " ".join(
         (
             EVERYTHING,
-            "api calibrating claiming closing cursor doctor judging listing publishing registering reporting rerun",
-            "shells status streams studies tabulating terminal",
+            "api calibrating claiming closing cursor doctor explain guiding judging listing publishing registering",
+            "reporting rerun shells status streams studies tabulating terminal",
             "api calibrating claiming closing cursor doctor listing paths reporting rerun",
             "shells studies tabulating terminal",
         )
@@ -82,7 +85,7 @@ MAY_IMPORT = {layer: set(names.split()) for layer, names in {**LAYERS, **FACES}.
 LIBRARIES = {
     "hydra": "config",
     "omegaconf": "config",
-    "click": "cli cursor reporting shells status studies tabulating paths",
+    "click": "cli cursor explain guiding reporting shells status studies tabulating paths",
     "torch": "randomness ranks norms models data tasks training record engine terminal doctor rerun properties",
     "torchvision": "models data tasks doctor properties",
     "timm": "models",

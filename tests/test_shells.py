@@ -54,6 +54,7 @@ def test_the_protocol_of_click() -> None:
             "normbench aggregate --by norm,lr,s --metric test_l", "test_l", ["plain,test_loss"], id="a metric"
         ),
         pytest.param("normbench aggregate --pivot dat", "dat", ["plain,data"], id="a column"),
+        pytest.param("normbench explain norm.mom", "norm.mom", ["plain,norm.momentum"], id="a name"),
         pytest.param("normbench completion z", "z", ["plain,zsh"], id="a shell"),
         pytest.param("normbench train --config-dir ", "", ["file,"], id="a folder"),
     ],
@@ -83,7 +84,7 @@ def test_other_shells_get_the_whole_word() -> None:
 def test_nothing_heavy_is_loaded_at_a_tab(monkeypatch: pytest.MonkeyPatch) -> None:
     """A TAB waits for neither torch nor Hydra nor pandas."""
     monkeypatch.setenv("_NORMBENCH_COMPLETE", "bash_complete")
-    for words in ("normbench train norm=", "normbench train norm.", "normbench rerun a", "normbench claims run s"):
+    for words in ("normbench train norm=", "normbench train norm.", "normbench rerun a", "normbench explain a"):
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", "")
         loaded = loaded_by("-m", "normbench")

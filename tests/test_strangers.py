@@ -39,7 +39,7 @@ READERS = {
 }
 """Commands that read studies and run nothing."""
 
-OTHERS = {"completion", "dashboard", "doctor", "list", "plan", "rerun", "train"}
+OTHERS = {"completion", "dashboard", "doctor", "explain", "list", "plan", "rerun", "train"}
 """Commands that have a test of their own here, read no study, or train what the user names."""
 
 

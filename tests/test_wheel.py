@@ -48,6 +48,13 @@ def test_the_wheel_holds_every_module(installed: Path) -> None:
     assert shipped and not missing
 
 
+def test_the_installed_wheel_explains_columns_and_verdicts(installed: Path, tmp_path: Path) -> None:
+    """The page on columns and the published verdicts are in it, too."""
+    for name, known in (("num_params", "runs.csv: number of trained parameters"), ("higher_lr_cifar10", "verdict")):
+        command = (sys.executable, "-m", "normbench", "explain", name)
+        assert known in run(*command, cwd=tmp_path, PYTHONPATH=str(installed))
+
+
 def test_the_installed_wheel_trains_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     """The code that runs is the wheel's, and the results lie where the user stands."""
     where = run(

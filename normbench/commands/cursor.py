@@ -57,6 +57,14 @@ def kinds(_ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
     return one_of(LISTED, incomplete)
 
 
+def explained(ctx: Context, _param: Parameter, incomplete: str) -> list[str]:
+    """Complete a name that `normbench explain` knows."""
+    from normbench.commands.completion import one_of
+    from normbench.commands.explaining.senses import known_names
+
+    return one_of(known_names(ctx.params.get("config_dir")), incomplete)
+
+
 def _studies(ctx: Context) -> list[str]:
     return [name for key in ("studies", "first", "second") for name in _names(ctx.params.get(key))]
 

@@ -66,8 +66,7 @@ def choices(kind: str, config_dir: Path | None = None) -> list[Choice]:
     Raises:
         ConfigError: If `config_dir` is not a folder.
     """
-    if config_dir is not None and not config_dir.is_dir():
-        raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
+    require_folder(config_dir)
     if kind == "probes":
         return [Choice(path.stem, _first_docstring_line(path)) for path in probe_files()]
     shipped = shipped_conf()
@@ -75,6 +74,16 @@ def choices(kind: str, config_dir: Path | None = None) -> list[Choice]:
         Choice(name, _first_comment(path), "" if path.is_relative_to(shipped) else str(config_dir))
         for name, path in option_files(GROUPS[kind], config_dir).items()
     ]
+
+
+def require_folder(config_dir: Path | None) -> None:
+    """Raise if the user's own conf folder is given and is none.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError(f"--config-dir: no folder at {config_dir.absolute()}.")
 
 
 def kinds(config_dir: Path | None = None) -> list[Choice]:

@@ -16,9 +16,10 @@ _MOST = 8
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
 @click.option("--results-dir", type=HomePath(), default=Path("results"), show_default=True)
 def status(studies: tuple[str, ...], results_dir: Path) -> int:
-    """Show what of the named studies, or of all, is done, running, queued, failed or left, and the logs of jobs.
+    """Show how far the named studies, or all, are.
 
-    STUDY is a folder, or a name under --results-dir.
+    STUDY is a folder, or a name under --results-dir. Shows what is done, running, queued, failed or left, and the logs
+    of jobs.
     """
     from normbench.analysis.folders import find_studies
 

@@ -33,7 +33,7 @@ def _tabulating(command: Any) -> Any:
     return command
 
 
-@click.command(epilog="Example: normbench aggregate quickstart --by norm,batch_size --best lr --pivot norm")
+@click.command(epilog="Example: normbench aggregate quickstart --best lr --pivot norm")
 @click.argument("studies", nargs=-1, metavar="[STUDY]...", shell_complete=cursor.study)
 @click.option(
     "--best",
@@ -86,7 +86,7 @@ def aggregate(
     return 0
 
 
-@click.command(epilog="Example: normbench compare quickstart other/results/quickstart --by norm,batch_size")
+@click.command(epilog="Example: normbench compare quickstart other/results/quickstart --by norm")
 @click.argument("first", metavar="STUDY_A", shell_complete=cursor.study)
 @click.argument("second", metavar="STUDY_B", shell_complete=cursor.study)
 @click.option("--show", metavar="PARTS", help="Some of cells,verdicts,speed,versions. Default: all (csv: cells).")

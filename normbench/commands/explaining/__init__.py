@@ -1,0 +1,1 @@
+"""What normbench knows of a name, read from files alone: needs neither torch nor pandas."""
