@@ -12,6 +12,7 @@ class Metric:
     """One metric, as in tables.
 
     Attributes:
+        meaning: What it is, in words.
         higher_is_better: Whether the higher of two values is the better one.
         scale: The factor for display: 100 for a share, which is shown in points.
         unit: The unit of a difference between two shown values; empty if it has none.
@@ -20,6 +21,7 @@ class Metric:
         digits: The fewest and the most decimals of a displayed unscaled value.
     """
 
+    meaning: str
     higher_is_better: bool
     scale: float = 1.0
     unit: str = ""
@@ -52,31 +54,71 @@ class MetricColumn(NamedTuple):
     statistics: Statistics = "running"
 
 
-def _share(unit: str) -> Metric:
-    return Metric(higher_is_better=True, scale=100.0, unit=unit, low=0.0, high=1.0, digits=(3, 4))
+def _share(unit: str, meaning: str) -> Metric:
+    return Metric(meaning, higher_is_better=True, scale=100.0, unit=unit, low=0.0, high=1.0, digits=(3, 4))
 
 
 METRICS: dict[str, Metric] = {
-    "loss": Metric(higher_is_better=False, unit="nats"),
-    "accuracy": _share("accuracy points"),
-    "balanced_accuracy": _share("balanced accuracy points"),
-    "top5_accuracy": _share("top-5 accuracy points"),
-    "exact_match": _share("exact match points"),
-    "map": _share("mAP points"),
-    "map50": _share("mAP50 points"),
-    "miou": _share("mIoU points"),
-    "pixel_accuracy": _share("pixel accuracy points"),
-    "bits_per_char": Metric(higher_is_better=False, unit="bits per character", low=0.0),
-    "perplexity": Metric(higher_is_better=False, unit="perplexity", low=1.0, digits=(2, 4)),
-    "bleu": Metric(higher_is_better=True, unit="BLEU points", low=0.0, high=100.0, digits=(1, 2)),
-    "r2": Metric(higher_is_better=True, unit="R²", high=1.0, digits=(3, 4)),
-    "mse": Metric(higher_is_better=False, unit="squared error", low=0.0),
-    "rmse": Metric(higher_is_better=False, unit="error", low=0.0),
-    "mae": Metric(higher_is_better=False, unit="error", low=0.0),
-    "leak": Metric(higher_is_better=False, unit="change of an output", low=0.0),
-    "style_loss": Metric(higher_is_better=False, unit="style loss", low=0.0),
-    "content_loss": Metric(higher_is_better=False, unit="content loss", low=0.0),
-    "total_loss": Metric(higher_is_better=False, unit="total loss", low=0.0),
+    "loss": Metric(
+        "mean of what the training minimises over samples, tokens or pixels", higher_is_better=False, unit="nats"
+    ),
+    "accuracy": _share("accuracy points", "share of samples whose class is the model's first choice"),
+    "balanced_accuracy": _share(
+        "balanced accuracy points", "mean over classes of the share of their samples that are right"
+    ),
+    "top5_accuracy": _share(
+        "top-5 accuracy points", "share of samples whose class is among the model's first five choices"
+    ),
+    "exact_match": _share(
+        "exact match points", "share of target sequences that greedy decoding writes without a fault"
+    ),
+    "map": _share("mAP points", "mean average precision of boxes, averaged over overlaps from .5 to .95 as on COCO"),
+    "map50": _share("mAP50 points", "mean average precision of boxes that overlap the truth by half or more"),
+    "miou": _share("mIoU points", "intersection over union of the pixels of a class, mean over the classes that occur"),
+    "pixel_accuracy": _share("pixel accuracy points", "share of pixels with the right class"),
+    "bits_per_char": Metric(
+        "cross-entropy of the next character in bits", higher_is_better=False, unit="bits per character", low=0.0
+    ),
+    "perplexity": Metric(
+        "exponential of the cross-entropy of a token", higher_is_better=False, unit="perplexity", low=1.0, digits=(2, 4)
+    ),
+    "bleu": Metric(
+        "n-grams of the written texts that the references have (Papineni et al. 2002), by sacrebleu",
+        higher_is_better=True,
+        unit="BLEU points",
+        low=0.0,
+        high=100.0,
+        digits=(1, 2),
+    ),
+    "r2": Metric(
+        "share of the targets' variance that the model explains",
+        higher_is_better=True,
+        unit="R²",
+        high=1.0,
+        digits=(3, 4),
+    ),
+    "mse": Metric("mean of the squared error", higher_is_better=False, unit="squared error", low=0.0),
+    "rmse": Metric("root of the mean squared error", higher_is_better=False, unit="error", low=0.0),
+    "mae": Metric("mean of the absolute error", higher_is_better=False, unit="error", low=0.0),
+    "leak": Metric(
+        "largest change of an earlier output when later inputs change",
+        higher_is_better=False,
+        unit="change of an output",
+        low=0.0,
+    ),
+    "style_loss": Metric(
+        "squared distance of the Gram matrices of features from those of the style picture",
+        higher_is_better=False,
+        unit="style loss",
+        low=0.0,
+    ),
+    "content_loss": Metric(
+        "squared distance of features from those of the content picture",
+        higher_is_better=False,
+        unit="content loss",
+        low=0.0,
+    ),
+    "total_loss": Metric("content loss plus weighted style loss", higher_is_better=False, unit="total loss", low=0.0),
 }
 """Every metric that a task may have. The loss has no lower bound: the likelihood of a density may exceed 1."""
 

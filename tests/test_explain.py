@@ -120,3 +120,11 @@ def test_a_damaged_claim_is_named(normbench: Command, tmp_path: Path) -> None:
 def test_nothing_heavy_is_loaded_to_explain() -> None:
     """Docstrings are read from the source: no torch, no pandas."""
     assert not loaded_by("-m", "normbench", "explain", "batch") & HEAVY
+
+
+def test_a_metric_is_explained(normbench: Command) -> None:
+    """By what it is, its direction and its range."""
+    done = normbench("explain", "miou")
+    assert done.code == 0
+    assert done.out.startswith("metric miou\n  intersection over union")
+    assert "higher is better" in done.out and "from 0 to 1" in done.out

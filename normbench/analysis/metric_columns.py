@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from normbench.metrics import METRICS, Metric, metric_column
 from normbench.record.columns import FIXED, METRIC_COLUMNS
 
-STEPS = Metric(higher_is_better=False, low=1.0, digits=(0, 1))
+STEPS = Metric("the step at which the target was first reached", higher_is_better=False, low=1.0, digits=(0, 1))
 """The steps to the target, which are counted and have no chance level."""
 
 _PARTS = {"train": "training", "val": "validation", "test": "test", "chance": "chance"}

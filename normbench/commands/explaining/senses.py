@@ -12,7 +12,7 @@ from normbench.commands.explaining.tables import columns, columns_named
 from normbench.commands.listing import GROUPS, option_files, probe_files
 from normbench.config.rules import RULES
 from normbench.config.shipped import shipped_conf
-from normbench.metrics import METRICS, metric_column
+from normbench.metrics import METRICS, Metric, metric_column
 
 _PRIMARY = "config"
 """Stem of the YAML with the defaults of a run."""
@@ -48,7 +48,7 @@ def senses(name: str, config_dir: Path | None = None) -> list[Sense]:
     """Return every sense of a name; none if it is unknown.
 
     Args:
-        name: A choice of any group, a key in full or its last part, a group, a probe, a claim or a column.
+        name: A choice of any group, a key in full or its last part, a group, a probe, a claim, a metric or a column.
         config_dir: A user's own conf folder.
     """
     return [
@@ -57,6 +57,7 @@ def senses(name: str, config_dir: Path | None = None) -> list[Sense]:
         *_as_key(name, config_dir),
         *_as_probe(name),
         *_as_claim(name, config_dir),
+        *_as_metric(name),
         *_as_column(name),
     ]
 
@@ -68,7 +69,7 @@ def known_names(config_dir: Path | None = None) -> list[str]:
         config_dir: A user's own conf folder.
     """
     files = {group: option_files(group, config_dir) for group in GROUPS.values()}
-    names = {name for own in files.values() for name in own} | set(GROUPS.values())
+    names = {name for own in files.values() for name in own} | set(GROUPS.values()) | set(METRICS)
     keys = _keys(config_dir)
     names |= set(keys) | {key.rpartition(".")[2] for key in keys} | {path.stem for path in probe_files()}
     names |= {name for folder in catalogues(config_dir) for name in option_files(folder, config_dir)}
@@ -173,16 +174,23 @@ def _as_column(name: str) -> Iterator[Sense]:
     parts = [(row.table, row.meaning) for row in rows]
     command = _READERS[rows[0].table]
     if (column := metric_column(name)) is not None:
-        metric = METRICS[column.metric]
-        better = "higher" if metric.higher_is_better else "lower"
-        bounds = [
-            f"{word} {bound:g}" for word, bound in (("from", metric.low), ("to", metric.high)) if bound is not None
-        ]
-        words = " ".join(("possible values", *bounds)) if bounds else ""
-        shown = f"differences in {metric.unit}"
-        parts.append((f"metric {column.metric}", ", ".join(filter(None, (f"{better} is better", words, shown)))))
+        parts.append((f"metric {column.metric}", _in_words(METRICS[column.metric])))
         command += f" --metric {name}"
     yield Sense(f"column {name}", tuple(parts), command)
+
+
+def _as_metric(name: str) -> Iterator[Sense]:
+    if name in METRICS:
+        parts = (("", _in_words(METRICS[name])), ("columns", f"train_{name}, val_{name}, test_{name} and others"))
+        yield Sense(f"metric {name}", parts, f"normbench explain test_{name}")
+
+
+def _in_words(metric: Metric) -> str:
+    better = "higher" if metric.higher_is_better else "lower"
+    bounds = [f"{word} {bound:g}" for word, bound in (("from", metric.low), ("to", metric.high)) if bound is not None]
+    words = " ".join(("possible values", *bounds)) if bounds else ""
+    shown = f"differences in {metric.unit}"
+    return f"{metric.meaning}; " + ", ".join(filter(None, (f"{better} is better", words, shown)))
 
 
 def _is_pattern(name: str) -> bool:
