@@ -351,13 +351,13 @@ def test_failed_runs_are_counted_and_named(tmp_path: Path) -> None:
         {"test_accuracy": 0.5, "val_accuracy": 0.5}, {"status": "failed", "seed": 1, "error": "<b>boom</b>"}
     )
     text = page([sweep(tmp_path, runs)], {})
-    assert "1 runs failed" in text and "&lt;b&gt;boom&lt;/b&gt;" in text
+    assert "1 run failed" in text and "&lt;b&gt;boom&lt;/b&gt;" in text
 
 
 def test_a_study_of_failures_alone_has_a_page(tmp_path: Path) -> None:
     """There is nothing to draw."""
     text = page([sweep(tmp_path, runs_table({"status": "failed", "error": "no"}))], {})
-    assert "1 runs failed" in text
+    assert "1 run failed" in text
 
 
 def test_a_study_that_is_only_planned_has_a_page(tmp_path: Path) -> None:
