@@ -2,6 +2,10 @@
 
 from typing import NamedTuple
 
+BOX_SCALES = 0.1, 0.2
+"""What a detector's deltas are multiplied by (Liu et al. 2016): shifts of the centre, in sizes of the anchor, and
+logarithms of the size over that of the anchor."""
+
 
 class SequenceShape(NamedTuple):
     """The inputs and outputs of a model of sequences.

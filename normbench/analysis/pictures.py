@@ -17,19 +17,30 @@ MOST_SETTINGS, MOST_NORMS = 12, 8
 
 @dataclass(frozen=True, eq=False)
 class SideBySide:
-    """The pictures of the norms in one setting, each from the run of the first seed.
+    """The pictures of the norms in one setting, all of one seed.
 
     Attributes:
         setting: What the runs share and others do not, by column; empty if there is only one setting.
         norms: The name of each norm.
         run_ids: The run of each.
         sheets: Its pictures; all show the same samples.
+        more_norms: Norms of this setting that are not shown.
+        more_settings: Of the last setting that is shown, how many come after it.
     """
 
     setting: dict[str, Hashable]
     norms: tuple[str, ...]
     run_ids: tuple[str, ...]
     sheets: tuple[Sheet, ...]
+    more_norms: int
+    more_settings: int
+
+    @property
+    def left_out(self) -> str:
+        """Return what is not shown, one sentence; empty if nothing."""
+        counts = ((self.more_norms, "norm", " of this setting"), (self.more_settings, "setting", ""))
+        more = [f"{count} more {what}{'s' if count > 1 else ''}{where}" for count, what, where in counts if count > 0]
+        return f"Not shown: {' and '.join(more)}; their pictures are in pictures/." if more else ""
 
     @property
     def columns(self) -> dict[str, NDArray[np.uint8]]:
@@ -57,12 +68,23 @@ def side_by_side(folder: Path, runs: pd.DataFrame) -> Iterator[SideBySide]:
     own = ["norm", *(name for name in factors(having) if name.startswith("norm."))]
     apart = [name for name in factors(having) if name not in own]
     numbers, keys = cells(having, apart)
-    for number, key in list(enumerate(keys.to_dict("records")))[:MOST_SETTINGS]:
-        first = having[numbers == number].sort_values("seed", kind="stable").drop_duplicates(own)
-        first = first.sort_values(own, kind="stable")[:MOST_NORMS]
-        sheets = tuple(read_pictures(pictures_path(folder, str(run_id))) for run_id in first["run_id"])
-        names = tuple(_norm(row) for row in first[own].to_dict("records"))
-        yield SideBySide({str(k): v for k, v in key.items()}, names, tuple(first["run_id"].astype(str)), sheets)
+    settings = [{str(k): v for k, v in key.items()} for key in keys.to_dict("records")]
+    for number, setting in enumerate(settings[:MOST_SETTINGS]):
+        shown = _of_one_seed(having[numbers == number], own)
+        run_ids = tuple(shown["run_id"].astype(str))[:MOST_NORMS]
+        sheets = tuple(read_pictures(pictures_path(folder, run_id)) for run_id in run_ids)
+        norms = tuple(_norm(row) for row in shown[own].to_dict("records"))[:MOST_NORMS]
+        left_out = len(shown) - len(run_ids), len(settings) - MOST_SETTINGS if number == MOST_SETTINGS - 1 else 0
+        yield SideBySide(setting, norms, run_ids, sheets, *left_out)
+
+
+def _of_one_seed(runs: pd.DataFrame, own: list[str]) -> pd.DataFrame:
+    """Return a run of each norm, all of the seed that most norms have, or the lowest of several: one split."""
+    runs = runs.drop_duplicates([*own, "seed"])
+    counts = runs["seed"].value_counts()
+    seed = min(counts[counts == counts.max()].index)
+    shown: pd.DataFrame = runs[runs["seed"] == seed].sort_values(own, kind="stable")
+    return shown
 
 
 def _norm(row: Mapping[Hashable, object]) -> str:

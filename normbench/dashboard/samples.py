@@ -27,8 +27,10 @@ def samples(folder: Path, runs: pd.DataFrame) -> Iterator[Picture]:
     """
     tables = list(side_by_side(folder, runs))
     settings = names(pd.DataFrame([table.setting for table in tables]), "samples") if tables else []
+    several = runs["study"].nunique() > 1
     for table, name in zip(tables, settings, strict=True):
-        yield as_picture(f"samples/{name}", _draw(table), [table.sheets[0].how])
+        tag = f"samples/{folder.name}/{name}" if several else f"samples/{name}"
+        yield as_picture(tag, _draw(table), list(filter(None, (table.sheets[0].how, table.left_out))))
 
 
 def _draw(table: SideBySide) -> Figure:

@@ -193,7 +193,10 @@ def _by_id(path: Path, entries: Sequence[Any], key: str, wanted: str) -> _ById:
 def _corners(box: object) -> Corners | None:
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
         return None
-    x, y, width, height = map(float, box)
+    try:
+        x, y, width, height = map(float, box)
+    except OverflowError:
+        return None
     return x, y, x + width, y + height
 
 

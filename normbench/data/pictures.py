@@ -97,10 +97,11 @@ class Pictures(Images):
 
     def blank(self, count: int) -> dict[str, Tensor]:
         """Return black pictures without a box, all background."""
-        blank = {field: torch.zeros_like(values) for field, values in self.targets(torch.zeros(count).long()).items()}
+        first = torch.zeros(count, dtype=torch.int64, device=self.images.device)
+        blank = {field: torch.zeros_like(values) for field, values in self.targets(first).items()}
         if self.boxes is not None:
             blank["box_labels"] -= 1
-        return {"images": torch.zeros(count, *self.input_shape), **blank}
+        return {"images": torch.zeros(count, *self.input_shape, device=self.images.device), **blank}
 
     def select(self, rows: Tensor, *, num_val: int, num_test: int) -> Self:
         """Return a set of some pictures."""

@@ -97,7 +97,8 @@ def _read(
     """Return the picture that an XML file annotates; None if the file is damaged and bad entries are skipped."""
     try:
         tree = ElementTree.parse(document).getroot()
-    except ElementTree.ParseError as error:
+    # An encoding that the parser does not have is a ValueError or a LookupError.
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         bad.add("damaged annotations", f"{document}: damaged XML: {error}")
         return None
     except OSError as error:

@@ -23,6 +23,7 @@ class PictureTable:
         heads: Names of the columns: what was given, what the data have, and each norm.
         run_ids: The run of each norm.
         rows: For each sample the pictures as data URIs.
+        left_out: What is not shown, one sentence; empty if nothing.
     """
 
     setting: str
@@ -30,6 +31,7 @@ class PictureTable:
     heads: tuple[str, ...]
     run_ids: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    left_out: str
 
 
 def picture_tables(folder: Path, runs: pd.DataFrame) -> tuple[PictureTable, ...]:
@@ -48,7 +50,7 @@ def picture_tables(folder: Path, runs: pd.DataFrame) -> tuple[PictureTable, ...]
 def _table(own: SideBySide) -> PictureTable:
     columns = own.columns
     rows = tuple(tuple(map(_uri, tiles)) for tiles in zip(*columns.values(), strict=True))
-    return PictureTable(setting(own.setting), own.sheets[0].how, tuple(columns), own.run_ids, rows)
+    return PictureTable(setting(own.setting), own.sheets[0].how, tuple(columns), own.run_ids, rows, own.left_out)
 
 
 def _uri(pixels: NDArray[np.uint8]) -> str:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from normbench.shapes import BOX_SCALES
+
 FOUND, MISSED = 0.5, 0.4
 """From this overlap an anchor is to find a box, and below the other one it is background; others do not count."""
 
-_CENTRE, _SIZE = 0.1, 0.2
-"""Deviations of a box's centre and logarithmic size from its anchor's, which deltas are told in (Liu et al. 2016)."""
+_CENTRE, _SIZE = BOX_SCALES
 
 _LARGEST = math.log(1000 / 16)
 """Largest logarithm of a box's size over its anchor's, so that its exponential is finite."""
@@ -105,6 +106,9 @@ def detections(outputs: Tensor, height: int, width: int) -> Tensor:
     scores, place = scores[:_CANDIDATES][sure], place[:_CANDIDATES][sure]
     anchor, label = place // logits.shape[-1], place % logits.shape[-1]
     boxes = clip_boxes_to_image(decode(anchors[anchor], deltas[anchor]), (height, width))
+    # In comparisons of overlaps, a corner that is no number would fit any box.
+    finite = boxes.isfinite().all(dim=-1)
+    boxes, scores, label = boxes[finite], scores[finite], label[finite]
     kept = batched_nms(boxes, scores, label, _SAME)[:MOST]
     found = outputs.new_full((MOST, 6), -1.0)
     found[: len(kept)] = torch.cat((boxes[kept], scores[kept, None], label[kept, None].to(boxes)), dim=-1)

@@ -58,6 +58,8 @@ class Detection(Task):
         self.classes = len(data.class_names)
         if not self.classes:
             raise ImpossibleRunError(f"detection needs classes of boxes, and data={data.name} has none.")
+        if not data.blank(1)["boxes"].shape[1]:
+            raise ImpossibleRunError(f"detection needs boxes, and no picture of data={data.name} has one.")
 
     @property
     def input_shape(self) -> BoxShape:

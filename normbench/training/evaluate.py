@@ -88,7 +88,8 @@ class Evaluator:
         """Replace the running statistics by those of the whole training part, for a model in evaluation mode."""
         order = self._shuffled(self.parts.train, "pooling")
         with pooling(model):
-            for chunk in chunks(order, min(POOLING_CHUNK, self._most)):
+            # Of large samples as many as in training: statistics of one or two are none.
+            for chunk in chunks(order, max(min(POOLING_CHUNK, self._most), self.norm_batch_size)):
                 self.task.call(model, self.dataset.fetch(chunk))
 
     @property

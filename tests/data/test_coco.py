@@ -55,6 +55,7 @@ BAD: dict[str, tuple[Edit, str, str, int]] = {
         "cannot be read",
         5,
     ),
+    "huge": (annotation(bbox=[0, 0, 10**400, 4]), r"annotation 2: bbox is \[0, 0, 1000", "cannot be read", 5),
     "text": (annotation(bbox="5 5 4 4"), r"annotation 2: bbox is '5 5 4 4', expected", "cannot be read", 5),
     "category": (annotation(category_id=3), r"annotation 2: no category has the id 3", "unknown categories", 5),
     "list": (annotation(category_id=[3]), r"annotation 2: no category has the id \[3\]", "unknown categories", 5),

@@ -51,6 +51,12 @@ BAD: dict[str, tuple[Edit, str, str, int]] = {
         "damaged annotations",
         4,
     ),
+    "no such encoding": (
+        put('<?xml version="1.0" encoding="GBK"?><annotation/>'),
+        r"b\.xml: damaged XML: multi-byte encodings are not supported",
+        "damaged annotations",
+        4,
+    ),
     "other": (put("<html/>"), r"b\.xml: its root is <html>, expected <annotation>", "damaged annotations", 4),
     "empty": (put(""), r"b\.xml: damaged XML: no element found", "damaged annotations", 4),
     "no annotation": (

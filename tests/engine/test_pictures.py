@@ -10,6 +10,9 @@ import pytest
 from commands import Command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from normbench.analysis import pictures
+from normbench.analysis.pictures import side_by_side
+from normbench.analysis.study import load_runs
 from normbench.engine import observers
 from normbench.errors import StudyError
 from normbench.record.pictures import Sheet, png, read_pictures, write_pictures
@@ -145,3 +148,28 @@ def test_a_single_run_on_scenes_ends_with_its_pictures(task: str, model: str, no
     assert (" - " in done.err) == (task == "detection")
     (path,) = Path("results/mine/pictures").iterdir()
     assert read_pictures(path).tiles.shape[1:] == (3, 192, 192, 3)
+
+
+@pytest.mark.usefixtures("seen")
+def test_norms_are_shown_on_the_same_samples(normbench: Command) -> None:
+    """By runs of the seed that most norms have; what has no place is said."""
+    assert normbench(*TRAIN, "norm=batch", "seed=0").code == 0
+    assert normbench(*TRAIN, "norm=batch,none,layer", "seed=1").code == 0
+    (table,) = side_by_side(Path("results/mine"), load_runs(Path("results/mine")))
+    assert table.norms == ("batch", "layer", "none")
+    given = [sheet.column("given").tobytes() for sheet in table.sheets]
+    assert len(set(given)) == 1
+    assert table.left_out == ""
+
+
+@pytest.mark.usefixtures("seen")
+def test_what_is_not_shown_is_counted(normbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the report, and in TensorBoard's description."""
+    monkeypatch.setattr(pictures, "MOST_SETTINGS", 1)
+    monkeypatch.setattr(pictures, "MOST_NORMS", 1)
+    assert normbench(*TRAIN, "norm=batch,none", "batch_size=16,32,64").code == 0
+    (table,) = side_by_side(Path("results/mine"), load_runs(Path("results/mine")))
+    more = "1 more norm of this setting and 2 more settings"
+    assert table.left_out == f"Not shown: {more}; their pictures are in pictures/."
+    assert normbench("report", "mine").code == 0
+    assert table.left_out in Path("results/mine/report.html").read_text()

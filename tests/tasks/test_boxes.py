@@ -3,7 +3,7 @@
 import torch
 from made_up_pictures import rectangles
 from torch import Tensor
-from torchvision.models.detection._utils import SSDMatcher
+from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.ops import box_iou, nms
 
 from normbench.models.dense.ssd import square_anchors
@@ -65,3 +65,18 @@ def test_detections_are_those_of_each_class_after_suppression() -> None:
     torch.testing.assert_close(found[: len(rows)], Tensor(rows))
     assert (found[len(rows) :] == -1).all()
     assert 5 < len(rows) < MOST
+
+
+def test_a_box_that_is_no_number_is_not_found() -> None:
+    """Compared with any other, it would fit."""
+    outputs = torch.full((len(ANCHORS), 4 + 4 + 2), 2.0)
+    outputs[:, :4] = ANCHORS
+    outputs[:, 4] = torch.nan
+    assert (detections(outputs, 16, 16) == -1).all()
+
+
+def test_deltas_are_told_as_torchvision_tells_them() -> None:
+    """In parts of those of its box coder."""
+    boxes = ANCHORS + torch.rand(len(ANCHORS), 4, generator=torch.Generator().manual_seed(0))
+    own = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+    torch.testing.assert_close(encode(ANCHORS, boxes), own.encode_single(boxes, ANCHORS))

@@ -90,3 +90,6 @@ def test_data_without_boxes_are_refused() -> None:
         Detection(rectangles(masks=True))
     with pytest.raises(ImpossibleRunError, match="detection needs classes of boxes, and data=plain has none"):
         Detection(type(DATA)("plain", DATA.fields))
+    none = {name: values[:, :0] if name.startswith("box") else values for name, values in DATA.fields.items()}
+    with pytest.raises(ImpossibleRunError, match="detection needs boxes, and no picture of data=empty has one"):
+        Detection(type(DATA)("empty", none, class_names=("one",)))

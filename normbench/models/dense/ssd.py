@@ -8,6 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from normbench.errors import ConfigError
 from normbench.models.dials import Dials
 from normbench.models.dropout import optional_dropout
 from normbench.models.images.resnet import residual_trunk
@@ -112,9 +113,11 @@ def ssd(
         **dials: The fields of `Dials`.
 
     Raises:
-        ConfigError: If `depth` or `width` is impossible, or a dial wrong.
+        ConfigError: If `depth` or `width` is impossible, there are no anchors, or a dial is wrong.
         ImpossibleRunError: If images are too small, or settings are incompatible, see `resnet`.
     """
+    if not anchors:
+        raise ConfigError("model.anchors: got [], expected the side of one square or more, in pixels")
     settings = Dials(**dials)
     shapes = block_shapes(depth, width)
     channels, *size, _ = input_shape

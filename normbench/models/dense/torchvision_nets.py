@@ -13,7 +13,7 @@ from normbench.errors import ConfigError, nearest
 from normbench.models.images.torchvision_models import take_channels
 from normbench.models.replacement import replace_norms
 from normbench.norms.factory import NormFactory
-from normbench.shapes import BoxShape, PixelShape
+from normbench.shapes import BOX_SCALES, BoxShape, PixelShape
 
 SEGMENTERS = (
     "deeplabv3_mobilenet_v3_large",
@@ -80,7 +80,10 @@ class Detector(nn.Module):
         # In the type of the images: rounded to eight bits, anchors would be off by pixels.
         levels = [x.new_empty(1, 1, *level.shape[-2:]) for level in features]
         (anchors,) = self.anchor_generator(ImageList(x, [(x.shape[-2], x.shape[-1])]), levels)
-        return torch.cat((anchors.expand(len(x), -1, -1), found["bbox_regression"], found["cls_logits"]), dim=-1)
+        # Torchvision's deltas are in units of anchors, and the task's in parts of them.
+        centre, size = BOX_SCALES
+        deltas = found["bbox_regression"] / x.new_tensor([centre, centre, size, size])
+        return torch.cat((anchors.expand(len(x), -1, -1), deltas, found["cls_logits"]), dim=-1)
 
 
 def torchvision_segmenter(

@@ -146,3 +146,9 @@ def test_inputs_of_other_tasks_are_refused() -> None:
         refuse_other_inputs("resnet", SHAPES["unet"], "segmentation")
     with pytest.raises(ImpossibleRunError, match="model=unet takes images with a class for each pixel, and task=c"):
         refuse_other_inputs("unet", (3, 12, 10), "classification")
+
+
+def test_a_detector_needs_an_anchor() -> None:
+    """Before anything is built."""
+    with pytest.raises(ConfigError, match=r"^model\.anchors: got \[\], expected the side of one square or more"):
+        build("ssd", "batch", anchors=[])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models import get_model
+from torchvision.models.detection._utils import BoxCoder
 
 from normbench.errors import ConfigError
 from normbench.models.dense.torchvision_nets import DETECTORS, SEGMENTERS, torchvision_detector, torchvision_segmenter
@@ -14,6 +15,7 @@ from normbench.norms import BatchFrozen, BatchNorm, GroupNorm, NormFactory
 from normbench.norms.factory import norm_layers
 from normbench.norms.keep import Keep
 from normbench.shapes import BoxShape, PixelShape
+from normbench.tasks.boxes import decode
 
 NETS = {
     **{name: (torchvision_segmenter, PixelShape(3, 64, 64)) for name in SEGMENTERS},
@@ -66,7 +68,8 @@ def test_a_detector_computes_what_torchvision_does() -> None:
     with torch.no_grad():
         anchors, deltas, logits = torch.split(model(x), [4, 4, 5], dim=-1)
         wanted = usual.head(list(usual.backbone(x).values()))
-    torch.testing.assert_close(deltas, wanted["bbox_regression"])
+    boxes = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0)).decode_single(wanted["bbox_regression"][0], anchors[0])
+    torch.testing.assert_close(decode(anchors[0], deltas[0]), boxes)
     torch.testing.assert_close(logits, wanted["cls_logits"])
     sides = (anchors[0, :, 2:] - anchors[0, :, :2]).prod(-1).sqrt()
     assert sides[:9].tolist() == pytest.approx([16 * 2 ** (third / 3) for third in range(3)] * 3, rel=0.1)
