@@ -8,7 +8,7 @@ from typing import Any
 
 from normbench.errors import ConfigError, ImpossibleRunError
 from normbench.source import file_hash, source_hash
-from normbench.spec import CLASSIFICATION, Checked, Component, Requested, Run, Value
+from normbench.spec import CLASSIFICATION, FILES, Checked, Component, Requested, Run, Value
 
 SCHEMA = 1
 """Version of the canonical form behind a run_id."""
@@ -174,7 +174,7 @@ def science(run: Run, content: str, own: Mapping[str, str]) -> dict[str, Value]:
         part = values[group]
         assert isinstance(part, dict)
         # A part with the user's own code may also have an argument called `source`.
-        part["weights" if named == "weights" else "source_hash" if "source" in part else "source"] = digest
+        part[named if named in FILES.get(group, ()) else "source_hash" if "source" in part else "source"] = digest
     values = {key: value for key, value in values.items() if _LATER_KEYS.get(key, _MISSING) != value}
     data = values["data"]
     assert isinstance(data, dict)
@@ -200,8 +200,8 @@ def sources(run: Run) -> dict[str, str]:
             continue
         if part.source is not None and not part.source.startswith(_VERSIONED.get(group, "normbench.")):
             found[f"{group}.{'_target_' if part.source == part.target else 'source'}"] = source_hash(part.source)
-        if part.weights is not None:
-            found[f"{group}.weights"] = file_hash(part.weights)
+        for key, file in part.files(group).items():
+            found[f"{group}.{key}"] = file_hash(file, f"{group}.{key}")
     return found
 
 

@@ -71,8 +71,12 @@ def _definition(text: str, name: str) -> str:
     return "\n".join(text.splitlines()[first - 1 : own.end_lineno])
 
 
-def file_hash(path: str) -> str:
-    """Return the SHA-256 of a file of weights.
+def file_hash(path: str, key: str) -> str:
+    """Return the SHA-256 of a file that a run uses.
+
+    Args:
+        path: The file.
+        key: The key that names it, for the message.
 
     Raises:
         ConfigError: If the file does not exist.
@@ -81,7 +85,7 @@ def file_hash(path: str) -> str:
         state = Path(path).stat()
         return _file_hash(str(Path(path).absolute()), state.st_mtime_ns, state.st_size)
     except OSError as error:
-        raise ConfigError(f"model.weights={path}: {error.strerror}.") from error
+        raise ConfigError(f"{key}={path}: {error.strerror}.") from error
 
 
 @lru_cache

@@ -48,9 +48,13 @@ class Component:
 
     @property
     def weights(self) -> str | None:
-        """File of initial weights, or None. For a user's own `target` the key is an ordinary argument."""
-        weights = self.args.get("weights") if self.shipped else None
-        return None if weights is None else str(weights)
+        """File of a model's initial weights, or None."""
+        return self.files("model").get("weights")
+
+    def files(self, group: str) -> dict[str, str]:
+        """Return the files that a choice of `group` names, by key of `FILES`; a user's own `target` has none."""
+        keys = FILES.get(group, ()) if self.shipped else ()
+        return {key: str(self.args[key]) for key in keys if self.args.get(key) is not None}
 
     def number(self, key: str, default: float | None = None) -> float:
         """Return an argument that is known to be a number, or `default` if there is none."""
@@ -108,6 +112,9 @@ class Run:
         values = ((name, getattr(self, name)) for name in self.__slots__)
         return {name: value.as_dict() if isinstance(value, Component) else value for name, value in values}
 
+
+FILES = {"model": ("weights",), "task": ("style", "features")}
+"""Keys that name a file whose content is part of a run, not its path, by group."""
 
 PLACE = {"data": ("root", "download")}
 """Keys that only say where files are, by group."""

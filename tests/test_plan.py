@@ -93,13 +93,29 @@ def test_every_field_enters_the_identity(default: Run) -> None:
 
 def test_every_argument_enters_the_identity(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of a group's arguments is left out."""
-    monkeypatch.setattr(plan, "file_hash", str)
+    monkeypatch.setattr(plan, "file_hash", lambda path, _key: path)
     runs = [
         component(default, group, **{key: "other"})
         for group in ("model", "norm", "data", "optimizer", "schedule")
         for key in getattr(default, group).args
     ]
     assert len({run_id(run, "") for run in [default, *runs]}) == len(runs) + 1
+
+
+def test_a_file_enters_the_identity_by_its_content(default: Run, tmp_path: Path) -> None:
+    """Pictures and weights of a task are what they hold, not where they are."""
+    for name, content in (("one.png", "a"), ("copy.png", "a"), ("other.png", "b")):
+        (tmp_path / name).write_text(content)
+
+    def identity(name: str) -> str:
+        return run_id(replace(default, task=Component("style", {"style": str(tmp_path / name)})), "")
+
+    assert identity("one.png") == identity("copy.png") != identity("other.png")
+    assert set(plan.sources(replace(default, task=Component("style", {"style": str(tmp_path / "one.png")})))) == {
+        "task.style"
+    }
+    with pytest.raises(ConfigError, match=r"task.style=.*none.png: No such file"):
+        identity("none.png")
 
 
 def test_a_later_key_enters_only_off_its_default(default: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 from normbench.record.columns import FIXED, cell_text
 from normbench.record.store import Block
 from normbench.record.versions import VERSION, settings, version
-from normbench.spec import apart
+from normbench.spec import FILES, apart
 
 _PLACE = {"data.download", "probes"}
 """Keys that never get a column: downloading data or inspecting a run does not make a different cell."""
 
 
-_WEIGHTS = "model.weights"
+_FILES = tuple(f"{group}.{key}" for group, keys in FILES.items() for key in keys)
 
 
 class Planned:
@@ -27,19 +27,23 @@ class Planned:
         """Find the columns that the blocks need."""
         self.entries = {run_id: entry for block in blocks for run_id, entry in block.runs.items()}
         self._roots = _roots(entry for block in blocks for entry in block.runs.values())
-        self._weights = _weights(entry for block in blocks for entry in block.runs.values())
+        self._files = {
+            column: _first_paths(column, (entry for block in blocks for entry in block.runs.values()))
+            for column in _FILES
+        }
         keys = {key for block in blocks for key in block.header["changed"]} | set(_edited(self.entries.values()))
         if len({root for root in self._roots.values() if root is not None}) < 2:
             keys.discard("data.root")
-        if len(self._weights) < 2 and all(_WEIGHTS in entry.get("sources", ()) for entry in self.entries.values()):
-            keys.discard(_WEIGHTS)
+        for column, paths in self._files.items():
+            if len(paths) < 2 and all(column in entry.get("sources", ()) for entry in self.entries.values()):
+                keys.discard(column)
         keys |= set(self._versioned(with_root="data.root" in keys))
         self.columns = sorted(keys - FIXED.keys() - _PLACE)
 
     def cells(self, run_id: str, columns: Iterable[str]) -> list[object]:
         """Return the values of a run in some columns, None if it has none.
 
-        `data.root` and `model.weights` are the paths under which its data and initial weights were first planned:
+        `data.root` and keys such as `model.weights` are the paths under which its data and files were first planned:
         another spelling of the path, or another location of the same files, does not make a different cell.
         """
         entry = self.entries[run_id]
@@ -49,8 +53,8 @@ class Planned:
         group, _, key = column.partition(".")
         if column == "data.root":
             return self._roots[_data(entry)]
-        if column == _WEIGHTS:
-            return self._weights.get(entry.get("sources", {}).get(_WEIGHTS))
+        if column in self._files:
+            return self._files[column].get(entry.get("sources", {}).get(column))
         return version(entry, group) if key == VERSION else _dotted(entry["config"], column)
 
     def _versioned(self, *, with_root: bool) -> Iterator[str]:
@@ -85,12 +89,12 @@ def _roots(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, object], obj
     return roots
 
 
-def _weights(entries: Iterable[Mapping[str, Any]]) -> dict[object, object]:
-    """Return the path of each file of initial weights when it was first planned, by its hash."""
+def _first_paths(column: str, entries: Iterable[Mapping[str, Any]]) -> dict[object, object]:
+    """Return the path of each file of a key when it was first planned, by its hash."""
     found: dict[object, object] = {}
     for entry in entries:
-        if _WEIGHTS in entry.get("sources", ()):
-            found.setdefault(entry["sources"][_WEIGHTS], entry["config"]["model"]["weights"])
+        if column in entry.get("sources", ()):
+            found.setdefault(entry["sources"][column], _dotted(entry["config"], column))
     return found
 
 
