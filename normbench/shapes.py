@@ -66,3 +66,17 @@ class PixelShape(NamedTuple):
     channels: int
     height: int
     width: int
+
+
+class PictureShape(NamedTuple):
+    """The inputs and outputs of a model that repaints pictures, (N, C, H, W) both.
+
+    Attributes:
+        channels: C.
+        height: H, in pixels.
+        width: W.
+    """
+
+    channels: int
+    height: int
+    width: int

@@ -15,16 +15,19 @@ from normbench.models.images.resnet import resnet
 from normbench.models.images.timm_models import timm
 from normbench.models.images.torchvision_models import torchvision
 from normbench.models.images.torchvision_resnet import resnet18, resnet34, resnet50
+from normbench.models.images.vgg import vgg
 from normbench.models.own import own
 from normbench.models.sequences.rnn import rnn
 from normbench.models.sequences.seq2seq import seq2seq
 from normbench.models.sequences.transformer import transformer
-from normbench.shapes import BoxShape, PairShape, PixelShape, SequenceShape
+from normbench.models.style.stylizer import stylizer
+from normbench.shapes import BoxShape, PairShape, PictureShape, PixelShape, SequenceShape
 
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "resnet": resnet,
     "plain": plain,
+    "vgg": vgg,
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
@@ -39,14 +42,22 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     "ssd": ssd,
     "torchvision_segmenter": torchvision_segmenter,
     "torchvision_detector": torchvision_detector,
+    "stylizer": stylizer,
 }
 
 IMAGES, SEQUENCES, PAIRS = "images", "sequences", "pairs of sequences"
 BOXES, PIXELS = "images with boxes", "images with a class for each pixel"
-_GIVES: dict[type, str] = {SequenceShape: SEQUENCES, PairShape: PAIRS, BoxShape: BOXES, PixelShape: PIXELS}
+PICTURES = "pictures to repaint"
+_GIVES: dict[type, str] = {
+    SequenceShape: SEQUENCES,
+    PairShape: PAIRS,
+    BoxShape: BOXES,
+    PixelShape: PIXELS,
+    PictureShape: PICTURES,
+}
 
 TAKES: dict[str, tuple[str, ...]] = {
-    "own": (IMAGES, SEQUENCES, PAIRS, BOXES, PIXELS),
+    "own": (IMAGES, SEQUENCES, PAIRS, BOXES, PIXELS, PICTURES),
     "rnn": (SEQUENCES,),
     "transformer": (SEQUENCES,),
     "seq2seq": (PAIRS,),
@@ -55,6 +66,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "ssd": (BOXES,),
     "torchvision_segmenter": (PIXELS,),
     "torchvision_detector": (BOXES,),
+    "stylizer": (PICTURES,),
 }
 """The inputs that a model takes; models that are not listed take images."""
 

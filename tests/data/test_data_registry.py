@@ -64,13 +64,13 @@ def test_config_fits_the_loader(name: str) -> None:
 
 def test_a_test_share_is_given_where_a_set_has_no_test_part() -> None:
     """Sets with a test part of their own have no setting that would do nothing."""
-    drawn = {"digits", "digit_scenes", "image_folder", "synthetic", *SEQUENCES, *PICTURES}
+    drawn = {"digits", "digit_scenes", "image_folder", "photo_pieces", "synthetic", *SEQUENCES, *PICTURES}
     assert {name for name in REGISTRY if "test_fraction" in read(name)} == drawn
 
 
 WITHOUT_FILES = (
     *("digits", "digit_scenes", "picture_scenes", "synthetic", "digit_pixels", "digit_rows", "pydoc_topics"),
-    "synthetic_pairs",
+    *("synthetic_pairs", "photo_pieces"),
 )
 
 

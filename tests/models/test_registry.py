@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"width": 8, "depth": 2},
     "resnet": {"depth": 8, "width": 4},
     "plain": {"depth": 8, "width": 4},
+    "vgg": {"depth": 2, "width": 4},
     "resnet18": {},
     "resnet34": {},
     "resnet50": {},
