@@ -7,6 +7,7 @@ from normbench.tasks.detection import Detection
 from normbench.tasks.language_model import LanguageModel
 from normbench.tasks.segmentation import Segmentation
 from normbench.tasks.sequence_classification import SequenceClassification
+from normbench.tasks.style import StyleTransfer
 from normbench.tasks.task import Task
 from normbench.tasks.translation import Translation
 
@@ -17,6 +18,7 @@ __all__ = [
     "LanguageModel",
     "Segmentation",
     "SequenceClassification",
+    "StyleTransfer",
     "Task",
     "Translation",
 ]
@@ -28,4 +30,5 @@ REGISTRY: dict[str, Callable[..., Task]] = {
     "translation": Translation,
     "detection": Detection,
     "segmentation": Segmentation,
+    "style": StyleTransfer,
 }
