@@ -51,6 +51,14 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench train -m task=sequence_classification model=rnn norm=batch,layer,none batch_size=2,32 steps=20",
         "two minutes: ten epochs at a batch of two",
     ),
+    "normbench train -m task=style norm=instance,batch batch_size=1,4": (
+        "normbench train -m task=style norm=instance,batch batch_size=1,4 steps=2",
+        "minutes; tests/training/test_style_training.py holds what it shows",
+    ),
+    "normbench train model=vgg data=photo_pieces log.weights=final": (
+        "normbench train model=vgg data=photo_pieces log.weights=final steps=2",
+        "a minute",
+    ),
     "normbench train task=translation data.kind=reverse norm=layer steps=1500": (
         "normbench train task=translation data.kind=reverse norm=layer steps=20",
         "a minute",

@@ -44,7 +44,7 @@ class Task(ABC):
 
     A subclass names its fields and metrics, and defines `num_outputs`, `loss`, `losses` and `measure`. The last three
     are pure functions of tensors without branches on values, so that they also run under `torch.func.vmap` and
-    `torch.compile`. A task stores no tensors.
+    `torch.compile`. A task whose runs may train together stores no tensors.
 
     Args:
         data: The data set of the task.

@@ -77,10 +77,7 @@ class Stylizer(nn.Module):
         self.up = nn.ModuleList((layer(4 * width, 2 * width), layer(2 * width, width)))
         self.dropout = optional_dropout(dials.dropout, (width, shape.height, shape.width))
         self.last = _convolution(width, num_outputs, _EDGE)()
-        # Pictures start near the mean of the data, where the tanh is not saturated.
-        self.init = Initialization(
-            dials.init, dials.activation, dials.init_scale, bias=dials.bias_init, factors={"last.weight": 0.1}
-        )
+        self.init = Initialization(dials.init, dials.activation, dials.init_scale, bias=dials.bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x repainted, (N, C, H, W)."""
@@ -90,7 +87,8 @@ class Stylizer(nn.Module):
         for layer, shrink in zip(self.up, (2, 1), strict=True):
             y = layer(F.interpolate(y, size=(-(-height // shrink), -(-width // shrink))))
         painted: Tensor = self.last(self.dropout(y))
-        return _RANGE * painted.tanh()
+        # With slope one around zero: at first no pixel is where the tanh is flat.
+        return _RANGE * (painted / _RANGE).tanh()
 
 
 def stylizer(
