@@ -55,8 +55,8 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench train -m task=style norm=instance,batch batch_size=1,4 steps=2",
         "minutes; tests/training/test_style_training.py holds what it shows",
     ),
-    "normbench train model=vgg data=photo_pieces log.weights=final": (
-        "normbench train model=vgg data=photo_pieces log.weights=final steps=2",
+    "normbench train model=vgg data=image_folder data.root=~/flowers data.size=32 log.weights=final": (
+        "normbench train model=vgg data=image_folder data.root=~/flowers data.size=32 log.weights=final steps=2",
         "a minute",
     ),
     "normbench train task=translation data.kind=reverse norm=layer steps=1500": (

@@ -70,7 +70,7 @@ class StyleTransfer(Task):
         style_size: int = 128,
         stages: int = 3,
         content_stage: int = 2,
-        style_weight: float = 1.0,
+        style_weight: float = 2.0,
     ) -> None:
         super().__init__(data)
         if not isinstance(data, Images) or data.images.dtype != torch.uint8:
