@@ -169,9 +169,9 @@ def test_properties_and_facts_are_computed(normbench: Command) -> None:
     listed = normbench("claims", "verdict")
     assert max(map(len, listed.out.splitlines())) <= 80
     assert listed.out.splitlines()[-3:] == [
-        "estimated from runs: 36 not run",
+        "estimated from runs: 41 not run",
         "computed or looked up: 2 supported, 1 refuted, 10 not run",
-        "from the literature only: 10 not run",
+        "from the literature only: 6 not run",
     ]
 
 
@@ -257,6 +257,10 @@ def test_where_the_data_lie_is_no_column(tmp_path: Path) -> None:
     sweep = request.sweep(claims["higher_lr_cifar10"].cells[0], range(1), None)
     assert "data.limit" in sweep.changed
     assert "data.root" not in sweep.changed
+    texts = load_claims(shipped_conf() / "claim" / "text")
+    named = Request(texts, (), tmp_path / "mine", None).sweep(texts["nlp_bn_benefit"].cells[0], range(1), None)
+    assert "data.min_count" in named.changed
+    assert "data.root" not in named.changed
 
 
 def test_a_design_of_an_older_version_is_expanded_anew(normbench: Command, conf: str) -> None:

@@ -81,6 +81,10 @@ INSTEAD: Mapping[str, tuple[str, str]] = {
         "normbench claims run --all --catalogue cifar10 data.root=FOLDER --cfg",
         "hours, on images of the user's own",
     ),
+    "normbench claims run --all --catalogue text": (
+        "normbench claims run --all --catalogue text --cfg",
+        "hours, on texts of the user's own",
+    ),
     "normbench claims publish FOLDER": ("normbench claims publish FOLDER --help", "it needs a judged study"),
     "normbench claims verdict --study results/reference": (
         "normbench claims verdict --study results/reference --help",

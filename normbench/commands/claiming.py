@@ -62,8 +62,8 @@ class Request:
         Raises:
             ConfigError: If normbench lacks something that the design needs.
         """
-        # The location of the data is not part of a design, and private.
-        given = {text.lstrip("+~").partition("=")[0] for text in self.settings}
+        # The location of the data is not part of what is compared, and private.
+        hidden = {"data.root", *(text.lstrip("+~").partition("=")[0] for text in self.settings)}
         place = (f"study={literal(self.study.name)}", f"results_dir={literal(str(self.study.parent))}")
         sweeps = [
             expand(
@@ -74,7 +74,7 @@ class Request:
             )
             for overrides in cell.sweeps(seeds, over)
         ]
-        return joined(sweeps, hidden=given)
+        return joined(sweeps, hidden=hidden)
 
     def session(self, due: Iterable[tuple[Cell, Design]]) -> tuple[Session, list[tuple[Cell, Design]]]:
         """Plan designs of cells together: runs that they share are trained once.

@@ -18,6 +18,8 @@ from normbench.plan import run_id
 from normbench.spec import Run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+CONTENTS = {"pydoc_topics": "c536a2eba7d4862ff1e7713ab84d88966f4dd0d91e59c070641d87a14aae4b67"}
+"""Of the data that trained the records and differ between versions of Python, in windows of 32 characters."""
 JUDGE = """
 import sys
 
@@ -64,10 +66,10 @@ def test_designs_expand_to_the_ids_of_the_records(tmp_path: Path) -> None:
         cell = cells[path.stem]
         over = cell.over and replace(cell.over, lowest=kept["over"][0], highest=kept["over"][1])
         runs = request.sweep(cell, kept["seeds"], over).runs
-        found = {run_id(planned(run), load_data(run.data).content) for run in runs}
+        found = {run_id(planned(run), CONTENTS.get(run.data.name) or load_data(run.data).content) for run in runs}
         assert found == set(kept["runs"]), cell.id
         designs += 1
-    assert designs == 82
+    assert designs == 92
 
 
 def planned(run: Run) -> Run:
