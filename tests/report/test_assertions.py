@@ -19,7 +19,7 @@ ASSERTIONS = (
     Assertion(4, "It is used.", "D"),
 )
 NUMBERS = {
-    "faster_convergence": (1,), "scale_invariance": (1, 3), "bert_uses_bn": (4,), "transformer_bn": (4,)
+    "faster_convergence": (1,), "scale_invariance": (1, 3), "bert_uses_bn": (4,), "detection_gn": (4,)
 }  # fmt: skip
 
 

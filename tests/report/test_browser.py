@@ -123,7 +123,7 @@ def test_cells_stay_under_their_claim(drawn: Path) -> None:
     assert found is not None
     seen = json.loads(found[1].replace("&quot;", '"'))
     assert seen["ids"] == [f"s0-row-higher_lr{cell}" for cell in ("", ".digits_mlp", ".digits_deep")]
-    assert seen["filtered"] == 3 and seen["counted"] == "1 of 36"
+    assert seen["filtered"] == 3 and seen["counted"] == "1 of 41"
 
 
 @pytest.mark.slow
