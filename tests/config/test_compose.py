@@ -139,7 +139,7 @@ def test_a_folder_in_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_unknown_option_names_the_nearest() -> None:
     """Options are looked up before Hydra sees them."""
-    with pytest.raises(ConfigError, match=r"^unknown schedule 'cosin'; did you mean 'cosine'\? Known: constant, cosine, "):
+    with pytest.raises(ConfigError, match=r"^unknown schedule 'cosin'; did you mean 'cosine'\? Known: constant, "):
         expand(["schedule=cosin"])
 
 
