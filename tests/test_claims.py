@@ -190,7 +190,7 @@ def test_another_catalogue_is_a_family_of_its_own(normbench: Command) -> None:
     assert "scale_invariance" not in listed.out
     result = normbench("claims", "run", "--all", "--catalogue", "cifar10")
     assert result.code == 2
-    assert "better_final_accuracy_cifar10 cannot be run: " in result.err and "data.root" in result.err
+    assert "better_final_accuracy_cifar10.mlp cannot be run: " in result.err and "data.root" in result.err
     assert not Path("results").exists()
     # What a verdict says to do leads to the same answer.
     Path("results/claims_cifar10").mkdir(parents=True)

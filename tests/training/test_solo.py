@@ -141,7 +141,7 @@ def test_every_problem_trains_and_is_evaluated(name: str) -> None:
             low, high = METRICS[name].low, METRICS[name].high
             assert (low is None or low <= value) and (high is None or value <= high)
     assert outcome.num_params == sum(param.numel() for param in setup.params.values())
-    assert outcome.num_classes == (setup.dataset.num_classes or None)
+    assert outcome.num_classes == (setup.task.num_classes or None)
     assert not torch.equal(setup.model.get_parameter("head.weight"), start["head.weight"])
     assert outcome.norm_layers.count(" x") == len({repr(layer) for layer in norm_layers(setup.model).values()})
 
