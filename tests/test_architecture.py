@@ -58,7 +58,7 @@ FACES = {
     "studies": "errors analysis dashboard merging cursor paths",
     "status": "analysis engine record cursor paths",
     "judging": "errors analysis claims",
-    "publishing": "claims report",
+    "publishing": "errors record claims report",
     "reporting": "config record analysis claims report cursor paths",
     "doctor": "data engine record",
     "api": EVERYTHING,

@@ -14,6 +14,8 @@ from normbench.claims.judgement import Judgement
 from normbench.claims.spec import Claim
 from normbench.claims.tables import Tables
 from normbench.commands.publishing import publish
+from normbench.errors import StudyError
+from normbench.record.store import Study
 from normbench.report.page import page
 
 NAMES = ("affine_hurts_gradients", "regularizes", "scale_invariance", "vanishing_exploding")
@@ -164,3 +166,10 @@ def test_the_command_publishes_a_study_by_its_name(normbench: Command) -> None:
     assert found["scale_invariance"] == "supported"
     assert set(found[["regularizes"]]) == {"not_run"}
     assert len(text(Path("out/runs.csv.xz"))) == 0
+
+
+def test_a_study_in_use_is_not_published(published: tuple[Path, Path, dict[str, Claim]], tmp_path: Path) -> None:
+    """Its tables may be rewritten between two reads."""
+    study, _, claims = published
+    with Study(study).held(), pytest.raises(StudyError, match=r"a command is using .*: publish it when"):
+        publish(study, tmp_path / "records", claims)
