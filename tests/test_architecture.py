@@ -27,7 +27,7 @@ LAYERS = {
     "models": "errors randomness ranks shapes norms",
     "data": "errors cache randomness",
     "properties": "errors randomness norms models",
-    "tasks": "errors shapes data metrics",
+    "tasks": "errors randomness shapes data metrics",
     "training": "errors cache randomness ranks shapes spec metrics norms models data tasks source",
     "config": "errors spec",
     "plan": "errors source spec config",

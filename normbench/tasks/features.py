@@ -1,4 +1,4 @@
-"""A frozen VGG-like network whose feature maps say how alike two pictures are, read from a file of its weights."""
+"""A frozen VGG-like network whose feature maps say how alike two pictures are: drawn at random, or from a file."""
 
 import itertools
 import re
@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normbench.errors import ConfigError
+from normbench.randomness import generator
 
-SHIPPED = Path(__file__).with_name("feature_net.pt")
-"""The default: `model=vgg norm=batch`, trained on CIFAR-10; CONTRIBUTING.md has the command."""
+_WIDTHS = (16, 32, 64)
+"""Channels of the stages of the random network, two convolutions each: those of `model=vgg`."""
 
 _EPS = 1e-5
 _STATISTICS = {"running_mean", "running_var"}
@@ -94,21 +95,44 @@ def feature_net(file: str | None, stages: int) -> FeatureNet:
 
     Args:
         file: Weights of torchvision's VGG, or kept weights of `model=vgg` with `norm=none` or `norm=batch`; both with
-            ReLUs, and normbench's with norms before them. None for the network that normbench ships.
+            ReLUs, and normbench's with norms before them. None for `random_net`.
         stages: How many.
 
     Raises:
         ConfigError: If the file cannot be read, or has another network or fewer stages.
     """
-    path = SHIPPED if file is None else Path(file)
+    net = random_net() if file is None else _of_file(file)
+    if len(net.stages) < stages:
+        name = "the random network" if file is None else f"the network of {file}"
+        raise ConfigError(f"task.stages: got {stages}, but {name} has {len(net.stages)}.")
+    return net._replace(stages=net.stages[:stages])
+
+
+@lru_cache(maxsize=1)
+def random_net() -> FeatureNet:
+    """Return three stages of two convolutions with He et al.'s (2015) random weights, the same ones in every process.
+
+    The Gram matrices of random filters, too, tell textures apart (Ustyuzhaninov et al. 2017; He, Wang & Hopcroft 2016).
+    """
+    stages, channels = [], 3
+    for place, width in enumerate(_WIDTHS):
+        stage = []
+        for layer in range(2):
+            weight = torch.empty(width, channels, 3, 3)
+            weight.normal_(0, (2 / (9 * channels)) ** 0.5, generator=generator(0, "features", place, layer))
+            stage.append(Convolution(weight, torch.zeros(width)))
+            channels = width
+        stages.append(tuple(stage))
+    return FeatureNet(tuple(stages), torchvision=False)
+
+
+def _of_file(file: str) -> FeatureNet:
+    path = Path(file)
     try:
         state = path.stat()
     except OSError as error:
         raise ConfigError(f"task.features={file}: {error.strerror}.") from error
-    net = _read(str(path.absolute()), state.st_mtime_ns, state.st_size)
-    if len(net.stages) < stages:
-        raise ConfigError(f"task.stages: got {stages}, but the network of {path} has {len(net.stages)}.")
-    return net._replace(stages=net.stages[:stages])
+    return _read(str(path.absolute()), state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)

@@ -41,7 +41,7 @@ class StyleTransfer(Task):
     Args:
         data: With `images` (N, C, H, W) of 8 bits.
         style: The style picture, a file; None for an embedded mosaic.
-        features: Weights of the network, a file; see `feature_net`. None for the one that normbench ships.
+        features: Weights of the network, a file; see `feature_net`. None for one with random weights.
         style_size: The style picture is scaled to a shorter side of this many pixels.
         stages: Stages of the network that are used.
         content_stage: Stage for the content loss, from 1.
