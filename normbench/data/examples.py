@@ -124,3 +124,15 @@ class Examples(ABC):
     def values(self) -> int:
         """Number of values in one sample's first input."""
         return prod(self.input_shape)
+
+    def _check_parts(self, samples: str) -> None:
+        """Raise a DataError if the set's own parts are larger than the set; `samples` says what it consists of."""
+        if not 0 <= self.num_test < len(self):
+            raise DataError(
+                f"data set '{self.name}': num_test is {self.num_test}, expected 0 or more, below {len(self)}"
+            )
+        if not 0 <= self.num_val < self.num_pool:
+            raise DataError(
+                f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
+                f"({samples} without the test part)"
+            )

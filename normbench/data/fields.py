@@ -52,15 +52,7 @@ class Fields(Examples):
             raise DataError(f"data set '{self.name}': fields must have equal length, got {lengths}")
         if self.test_shift != "none":
             raise DataError(f"data set '{self.name}': data.test_shift={self.test_shift} works on images only")
-        if not 0 <= self.num_test < len(self):
-            raise DataError(
-                f"data set '{self.name}': num_test is {self.num_test}, expected 0 or more, below {len(self)}"
-            )
-        if not 0 <= self.num_val < self.num_pool:
-            raise DataError(
-                f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
-                "(samples without the test part)"
-            )
+        self._check_parts("samples")
         for field, values in self.fields.items():
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
                 raise DataError(f"data set '{self.name}': field '{field}' has values that are nan or infinite")

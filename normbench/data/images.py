@@ -104,15 +104,7 @@ class Images(Examples):
                 f"data set '{self.name}': images must be (N, C, H, W) in uint8 or float32, "
                 f"got {tuple(self.images.shape)} in {self.images.dtype}; images.float() converts any range"
             )
-        if not 0 <= self.num_test < len(self.images):
-            raise DataError(
-                f"data set '{self.name}': num_test is {self.num_test}, expected 0 or more, below {len(self.images)}"
-            )
-        if not 0 <= self.num_val < self.num_pool:
-            raise DataError(
-                f"data set '{self.name}': num_val is {self.num_val}, expected 0 or more, below {self.num_pool} "
-                "(images without the test part)"
-            )
+        self._check_parts("images")
         if self.groups is not None:
             refuse_no_tensors(groups=self.groups)
             if self.groups.shape != self.images.shape[:1] or self.groups.dtype != torch.int64:
