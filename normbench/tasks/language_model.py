@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from normbench.data.examples import Batch, Examples
 from normbench.data.vocabulary import PAD
 from normbench.shapes import SequenceShape
-from normbench.tasks.sequences import all_of, sequence_shape, trained_and_judged, unigram_nats
-from normbench.tasks.task import Task, Written
+from normbench.tasks.sequences import all_of, sequence_shape, unigram_nats
+from normbench.tasks.task import Task, Written, trained_and_judged
 
 LARGEST_NATS = 700.0
 """A larger loss has no perplexity in float64."""

@@ -13,8 +13,7 @@ from normbench.data.moved import IGNORED
 from normbench.errors import ImpossibleRunError
 from normbench.shapes import PixelShape
 from normbench.tasks.drawing import enlarged, visible, with_classes
-from normbench.tasks.sequences import trained_and_judged
-from normbench.tasks.task import Drawn, Task
+from normbench.tasks.task import Drawn, Task, trained_and_judged
 
 _AT_ONCE = 256
 

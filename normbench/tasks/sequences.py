@@ -56,13 +56,3 @@ def all_of(data: Examples, *fields: str) -> tuple[Tensor, ...]:
     device = next(iter(data.blank(1).values())).device
     found = data.fetch(torch.arange(len(data), device=device))
     return tuple(found[field].cpu() for field in fields)
-
-
-def trained_and_judged(data: Examples) -> tuple[slice, slice]:
-    """Return the samples that a chance level is learnt from, and those that it is measured on.
-
-    These are the training and the test part if the data set has its own; otherwise all samples, as every seed draws
-    other parts.
-    """
-    trained = slice(0, data.num_pool - data.num_val)
-    return trained, slice(data.num_pool, None) if data.num_test else trained

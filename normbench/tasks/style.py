@@ -16,8 +16,7 @@ from normbench.errors import ConfigError, DataError, ImpossibleRunError
 from normbench.shapes import PictureShape
 from normbench.tasks.drawing import scale, visible
 from normbench.tasks.features import feature_net
-from normbench.tasks.sequences import trained_and_judged
-from normbench.tasks.task import Drawn, Task
+from normbench.tasks.task import Drawn, Task, trained_and_judged
 
 _AT_ONCE = 32
 """Pictures whose feature maps are in memory at once."""

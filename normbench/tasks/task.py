@@ -203,3 +203,13 @@ class Task(ABC):
     def targets_of(self, batch: Batch) -> dict[str, Tensor]:
         """Return the fields of a batch that `loss` and `measure` read."""
         return {field: batch[field] for field in self.targets}
+
+
+def trained_and_judged(data: Examples) -> tuple[slice, slice]:
+    """Return the samples that a chance level is learnt from, and those that it is measured on.
+
+    These are the training and the test part if the data set has its own; otherwise all samples, as every seed draws
+    other parts.
+    """
+    trained = slice(0, data.num_pool - data.num_val)
+    return trained, slice(data.num_pool, None) if data.num_test else trained

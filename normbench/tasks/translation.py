@@ -14,8 +14,8 @@ from normbench.errors import ImpossibleRunError
 from normbench.shapes import PairShape
 from normbench.tasks.bleu import corpus_bleu, sentence_counts
 from normbench.tasks.language_model import of_nats
-from normbench.tasks.sequences import all_of, sequence_shape, trained_and_judged, unigram_nats, valid_steps
-from normbench.tasks.task import Task, Written
+from normbench.tasks.sequences import all_of, sequence_shape, unigram_nats, valid_steps
+from normbench.tasks.task import Task, Written, trained_and_judged
 
 
 @final
